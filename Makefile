@@ -1,0 +1,50 @@
+# The only entry points anyone must know. Every target makes or refreshes .venv by itself.
+PYTHON ?= python3
+PROFILE ?= pocket
+SIZE ?= full
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help compare test lab notebooks data pretrain lint
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+compare: $(READY)  ## compare the four arms and print the table (PROFILE=pocket SIZE=full; FRESH=1 trains again)
+	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh)
+
+test: $(READY)  ## run every test
+	@$(BIN)/pytest
+
+lab: $(READY)  ## open the course in JupyterLab
+	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+
+notebooks: $(READY)  ## build and run the notebooks from notebooks/source
+	@$(BIN)/python -m labkit.notebooks
+
+data: $(READY)  ## write the invented company's documents and questions again, byte for byte
+	@$(BIN)/python -m labkit.world.company
+
+pretrain: $(READY)  ## train the pocket model from nothing (hours on a CPU; goes on where it stopped)
+	@$(BIN)/python -m labkit.world.pretrain
+
+lint: $(READY)  ## ruff and codespell
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/codespell
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: try make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@echo "Making .venv: 1 of 2, PyTorch (once; the whole takes a few minutes and 2.5 GB)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) torch
+	@echo "Making .venv: 2 of 2, about 200 smaller packages"
+	@$(PIP) -e '.[test]'
+	@touch $@
+	@echo ".venv is ready"
