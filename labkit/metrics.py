@@ -1,0 +1,160 @@
+"""Score answers, abstentions and rankings.
+
+Introduced in 05_retrieve (rankings) and 12_compare (answers).
+"""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from labkit.abstain import Abstention as Abstention
+from labkit.abstain import abstained as abstained
+from labkit.abstain import abstention as abstention
+from labkit.abstain import f1_abstention as f1_abstention
+from labkit.errors import LabError
+
+
+def normalise(text: str) -> str:
+    """Lower case, without punctuation, articles and doubled spaces, as SQuAD 1.1's official scorer has it.
+
+    Rajpurkar et al., EMNLP 2016. Introduced in 12_compare.
+
+    >>> normalise("The  Delta-4, an engine.")
+    'delta4 engine'
+    """
+    bare = "".join(char for char in text.lower() if char not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
+
+
+def exact_match(answer: str, gold: str) -> bool:
+    """Whether both are the same text after SQuAD normalisation. Introduced in 12_compare.
+
+    >>> exact_match("The red one.", "red one")
+    True
+    """
+    return normalise(answer) == normalise(gold)
+
+
+def f1(answer: str, gold: str) -> float:
+    """Harmonic mean of token precision and recall after SQuAD normalisation, from 0 to 1.
+
+    Two empty texts score 1, as in SQuAD 2.0. Introduced in 12_compare.
+
+    >>> f1("a blue pump", "the blue valve")
+    0.5
+    """
+    said, true = normalise(answer).split(), normalise(gold).split()
+    if not said or not true:
+        return float(said == true)
+    shared = sum((Counter(said) & Counter(true)).values())
+    return 2 * shared / (len(said) + len(true))
+
+
+_SAME = str.maketrans("’‘“”‐‑‒–—−", "''\"\"------")
+
+
+def _light(text: str) -> str:
+    """One spelling for what a value may be written as: case, spaces, quotes, thousands, currency, percent."""
+    text = unicodedata.normalize("NFKC", text).translate(_SAME).casefold()
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"(?<=\d)\s*(%|per\s?cent\b)", "%", text)
+    return " ".join(re.sub(r"([$€£])\s+(?=\d)", r"\1", text).split())
+
+
+def _pattern(gold: str) -> re.Pattern[str]:
+    """Match the value as whole tokens: not in a longer word, code, hyphenated name or number."""
+    value = _light(gold).strip(" .,;:!?\"'")
+    if not value:
+        raise LabError(f"the gold value {gold!r} is empty: give the text that a right answer must contain")
+    left = r"(?<![\w$€£-])(?<!\d[.,:/])" if value[0].isdigit() else r"(?<!\w)(?<!\w-)"
+    right = r"(?![\w%])(?!-\w)(?![.,:/]\d)" if value[-1].isdigit() else r"(?!\w)(?!-\w)"
+    return re.compile(left + re.escape(value) + right)
+
+
+def contains(text: str, gold: str) -> bool:
+    """Whether the gold value occurs in `text` as whole tokens, whatever its case and thousands separators.
+
+    Raises LabError for an empty gold value. Introduced in 12_compare.
+
+    >>> contains("It costs $1,240 a year.", "$1240"), contains("It costs $420.", "$42")
+    (True, False)
+    """
+    return _pattern(gold).search(_light(text)) is not None
+
+
+def first_mention(text: str, gold: str, rivals: Iterable[str]) -> bool:
+    """Whether `gold` is mentioned, and before every rival (for "which of the two" questions).
+
+    Where two start at the same place, the longer name was meant. Introduced in 12_compare.
+
+    >>> first_mention("Delta is faster than Orion.", "Delta", ["Orion"])
+    True
+    """
+    light = _light(text)
+    found = {name: match for name in {gold, *rivals} if (match := _pattern(name).search(light))}
+    return bool(found) and min(found, key=lambda name: (found[name].start(), -len(found[name][0]))) == gold
+
+
+def ranked(scores: Mapping[str, float]) -> list[str]:
+    """Ids by falling score; ties by falling id, the rule of trec_eval. Introduced in 05_retrieve.
+
+    >>> ranked({"a": 1.0, "b": 1.0, "c": 2.0})
+    ['c', 'b', 'a']
+    """
+    return sorted(scores, key=lambda item: (scores[item], item), reverse=True)
+
+
+def _needed(relevant: Collection[str]) -> None:
+    if not relevant:
+        raise LabError("a question without a relevant passage has no ranking score: leave it out")
+
+
+def recall_at_k(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """Share of the relevant ids among the first `k`; LabError without any. Introduced in 05_retrieve.
+
+    >>> recall_at_k(["a", "b", "c"], {"b", "c"}, k=2)
+    0.5
+    """
+    _needed(relevant)
+    return len(set(ranking[:k]) & set(relevant)) / len(set(relevant))
+
+
+def mrr(ranking: Sequence[str], relevant: Collection[str]) -> float:
+    """1 / rank of the first relevant id, or 0; its mean over questions is the MRR. Introduced in 05_retrieve.
+
+    >>> mrr(["a", "b", "c"], {"b", "c"})
+    0.5
+    """
+    _needed(relevant)
+    return next((1 / rank for rank, item in enumerate(ranking, start=1) if item in relevant), 0.0)
+
+
+def ndcg_at_k(ranking: Sequence[str], relevant: Collection[str] | Mapping[str, float], k: int) -> float:
+    """Discounted gain of the first `k` over the best possible; a mapping gives grades (linear gain).
+
+    Järvelin & Kekäläinen, TOIS 2002, as in trec_eval. LabError without relevant ids. Introduced in 05_retrieve.
+
+    >>> ndcg_at_k(["a", "b"], {"a"}, k=2)
+    1.0
+    """
+    _needed(relevant)
+    gains = dict(relevant) if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1.0)
+    found = np.array([gains.get(item, 0.0) for item in ranking[:k]])
+    best = np.array(sorted(gains.values(), reverse=True)[:k])
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    return float(found @ discount[: len(found)] / (best @ discount[: len(best)]))
+
+
+def percentile_ms(seconds: Sequence[float], percent: float) -> float:
+    """A latency percentile in milliseconds, linear between neighbours. Introduced in 14_cost.
+
+    >>> percentile_ms([0.1, 0.2, 0.3], 50)
+    200.0
+    """
+    if not len(seconds):
+        raise LabError("no latency was measured: run at least one question")
+    return float(np.percentile(np.asarray(seconds), percent) * 1000)
