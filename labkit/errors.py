@@ -1,5 +1,13 @@
-"""The one exception that a learner is meant to read."""
+"""The exceptions that a learner is meant to read."""
 
 
 class LabError(Exception):
     """A mistake the user can mend: one line naming the item and the remedy."""
+
+
+class Unreadable(LabError):
+    """A file that yields no text: `reason` as in `labkit.rag.ingest.Rejected`, `detail` on one line."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, " ".join(detail.split())[:120]
+        super().__init__(f"{self.reason}: {self.detail}")

