@@ -136,7 +136,8 @@ def mrr(ranking: Sequence[str], relevant: Collection[str]) -> float:
 def ndcg_at_k(ranking: Sequence[str], relevant: Collection[str] | Mapping[str, float], k: int) -> float:
     """Discounted gain of the first `k` over the best possible; a mapping gives grades (linear gain).
 
-    Järvelin & Kekäläinen, TOIS 2002, as in trec_eval. LabError without relevant ids. Introduced in 05_retrieve.
+    Järvelin & Kekäläinen, TOIS 2002, as trec_eval has it. LabError without relevant ids.
+    Introduced in 05_retrieve.
 
     >>> ndcg_at_k(["a", "b"], {"a"}, k=2)
     1.0

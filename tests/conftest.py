@@ -6,6 +6,8 @@ pytest-socket guards this process (addopts in pyproject.toml); tests/offline eve
 import os
 from pathlib import Path
 
+from hypothesis import settings
+
 OFFLINE = str(Path(__file__).parent / "offline")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
 os.environ.update(
@@ -16,3 +18,5 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
 )
+settings.register_profile("labkit", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("labkit")

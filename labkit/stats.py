@@ -1,0 +1,159 @@
+"""Say how sure a number is: bootstrap intervals over questions, paired differences, many tests at once.
+
+Introduced in 12_compare.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labkit.errors import LabError
+
+Floats = NDArray[np.float64]
+Statistic = Callable[[NDArray[np.int64]], ArrayLike]
+"""Takes question numbers of shape (resamples, questions), returns one value per resample."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its percentile bootstrap interval, in the values' own unit."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far `a` is above `b`, with its interval and the two-sided p-value of no difference."""
+
+    diff: float
+    low: float
+    high: float
+    p: float
+
+
+def _draws(statistic: Statistic, n_items: int, seed: int, n: int) -> tuple[float, Floats]:
+    """The statistic of all items, and of `n` resamples; the same seed resamples the same items."""
+    if n_items < 1:
+        raise LabError("there is nothing to resample: score at least one question")
+    rng, batch = np.random.default_rng(seed), max(1, 2_000_000 // n_items)
+    whole = np.asarray(statistic(np.arange(n_items)[None]), float)
+    sizes = [min(batch, n - start) for start in range(0, n, batch)]
+    parts = [np.asarray(statistic(rng.integers(n_items, size=(size, n_items))), float) for size in sizes]
+    return float(whole[0]), np.concatenate(parts)
+
+
+def _ends(draws: Floats, level: float) -> tuple[float, float]:
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _per_question(values: ArrayLike) -> Floats:
+    """One mean per question; rows are questions, a second axis holds seeds."""
+    rows = np.asarray(values, float)
+    if rows.ndim not in (1, 2) or not rows.size:
+        raise LabError(
+            f"scores of shape {rows.shape} cannot be resampled: give questions, or questions by seeds"
+        )
+    if not np.isfinite(rows).all():
+        raise LabError(
+            "some scores are missing or infinite: score every question, or leave it out of every arm"
+        )
+    return rows if rows.ndim == 1 else rows.mean(axis=1)
+
+
+def bootstrap(
+    statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000, level: float = 0.95
+) -> Interval:
+    """Percentile interval of any statistic, resampling items (questions) with replacement.
+
+    `statistic` gets item numbers of shape (resamples, n_items) and returns one value per resample.
+    Efron & Tibshirani, An Introduction to the Bootstrap, 1993. LabError without items.
+    Introduced in 12_compare.
+
+    >>> values = np.array([1.0, 1.0, 1.0])
+    >>> bootstrap(lambda items: np.median(values[items], axis=-1), 3)
+    Interval(mean=1.0, low=1.0, high=1.0)
+    """
+    whole, draws = _draws(statistic, n_items, seed, n)
+    return Interval(whole, *_ends(draws, level))
+
+
+def bootstrap_mean(values: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
+    """Mean with its percentile interval; `values` is (questions,) or (questions, seeds), averaged first.
+
+    Raises LabError for no or non-finite values. Introduced in 12_compare.
+
+    >>> bootstrap_mean([1, 1, 1, 1])
+    Interval(mean=1.0, low=1.0, high=1.0)
+    """
+    rows = _per_question(values)
+    return bootstrap(lambda items: rows[items].mean(axis=-1), len(rows), seed, n, level)
+
+
+def bootstrap_difference(
+    statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000, level: float = 0.95
+) -> Difference:
+    """Interval and p-value of a statistic that is itself a difference between two arms (for example of F1).
+
+    p is twice the smaller share of resamples beside zero, (count + 1) / (n + 1). Introduced in 12_compare.
+
+    >>> bootstrap_difference(lambda items: items.mean(axis=-1) * 0, 5, n=99).p
+    1.0
+    """
+    whole, draws = _draws(statistic, n_items, seed, n)
+    tail = min((draws <= 0).sum(), (draws >= 0).sum())
+    return Difference(whole, *_ends(draws, level), p=min(1.0, float(2 * (tail + 1) / (n + 1))))
+
+
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95
+) -> Difference:
+    """Mean of a - b over the same questions, resampled as pairs; each is (questions,) or (questions, seeds).
+
+    Raises LabError when the arms answered different numbers of questions. Introduced in 12_compare.
+
+    >>> paired_bootstrap([1, 1, 1], [0, 0, 0]).diff
+    1.0
+    """
+    first, second = _per_question(a), _per_question(b)
+    if len(first) != len(second):
+        raise LabError(
+            f"{len(first)} and {len(second)} questions cannot be paired: ask both arms the same ones"
+        )
+    gaps = first - second
+    return bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
+
+
+def holm(pvalues: Sequence[float]) -> Floats:
+    """P-values adjusted for many tests (Holm, Scandinavian Journal of Statistics, 1979), in the given order.
+
+    Introduced in 12_compare.
+
+    >>> holm([0.01, 0.04]).tolist()
+    [0.02, 0.04]
+    """
+    p = np.asarray(pvalues, float)
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1)
+    return adjusted
+
+
+def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
+    """Exact two-sided p-value that two arms are right equally often on the same questions (McNemar, 1947).
+
+    Introduced in 12_compare.
+
+    >>> mcnemar([True] * 6, [False] * 6)
+    0.03125
+    """
+    from scipy.stats import binomtest
+
+    first, second = np.asarray(a, bool), np.asarray(b, bool)
+    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

@@ -1,0 +1,143 @@
+"""Intervals and p-values, against scipy and statsmodels."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from labkit import LabError, metrics, stats
+
+
+def ends(interval):
+    return interval.low, interval.high
+
+
+@pytest.mark.reference
+def test_mean_interval_equals_scipy():
+    values = np.random.default_rng(1).normal(3, 2, 120)
+    ours = stats.bootstrap_mean(values, seed=1)
+    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=2)
+    assert ours.mean == pytest.approx(values.mean(), abs=1e-12)
+    assert ends(ours) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
+
+
+@pytest.mark.reference
+def test_paired_interval_equals_scipy():
+    rng = np.random.default_rng(3)
+    a, b = rng.random(200) < 0.7, rng.random(200) < 0.5
+    ours = stats.paired_bootstrap(a, b, seed=4)
+    theirs = scipy.stats.bootstrap(
+        (a.astype(float), b.astype(float)),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=5,
+    )
+    assert ours.diff == pytest.approx(a.mean() - b.mean(), abs=1e-12)
+    assert ends(ours) == pytest.approx(tuple(theirs.confidence_interval), abs=0.011)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("gap", [0.0, 0.05, 0.15, 0.3])
+def test_p_value_is_near_the_permutation_test(gap):
+    rng = np.random.default_rng(6)
+    b = rng.normal(0, 1, 150)
+    a = b + gap + rng.normal(0, 1, 150)
+    ours = stats.paired_bootstrap(a, b, seed=7)
+    theirs = scipy.stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        rng=8,
+        vectorized=True,
+    )
+    assert ours.p == pytest.approx(theirs.pvalue, abs=0.03)
+
+
+@pytest.mark.reference
+@settings(max_examples=25)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_statsmodels(pvalues):
+    assert stats.holm(pvalues) == pytest.approx(multipletests(pvalues, method="holm")[1], abs=1e-12)
+
+
+@pytest.mark.reference
+def test_mcnemar_equals_statsmodels():
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        a, b = rng.random(40) < 0.6, rng.random(40) < 0.4
+        table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+        assert stats.mcnemar(a, b) == pytest.approx(mcnemar(table, exact=True).pvalue, abs=1e-12)
+    assert stats.mcnemar([True, False], [True, False]) == 1.0
+
+
+@pytest.mark.reference
+def test_interval_of_an_f1_equals_scipy():
+    rng = np.random.default_rng(10)
+    true = rng.random(150) < 0.2
+    said = true ^ (rng.random(150) < 0.1)
+
+    def score(items):
+        return metrics.f1_abstention(said[items], true[items])
+
+    ours = stats.bootstrap(score, 150, seed=11)
+    theirs = scipy.stats.bootstrap(
+        (said, true),
+        lambda x, y, axis: metrics.f1_abstention(x, y),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=12,
+    )
+    assert ours.mean == pytest.approx(metrics.abstention(said, true).f1)
+    assert ends(ours) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(13)
+    samples = rng.random((300, 100)) < 0.6
+    found = [stats.bootstrap_mean(sample, seed=n, n=1000) for n, sample in enumerate(samples)]
+    assert 0.91 <= np.mean([one.low <= 0.6 <= one.high for one in found]) <= 0.98
+
+
+def test_seeds_are_averaged_per_question_first():
+    scores = np.random.default_rng(14).random((50, 3))
+    assert stats.bootstrap_mean(scores, seed=1) == stats.bootstrap_mean(scores.mean(axis=1), seed=1)
+    assert stats.paired_bootstrap(scores, scores[:, :1]) == stats.paired_bootstrap(
+        scores.mean(1), scores[:, 0]
+    )
+
+
+def test_same_seed_same_interval_and_another_seed_another():
+    values = np.random.default_rng(15).random(40)
+    assert stats.bootstrap_mean(values, seed=1) == stats.bootstrap_mean(values, seed=1)
+    assert stats.bootstrap_mean(values, seed=1) != stats.bootstrap_mean(values, seed=2)
+
+
+def test_many_items_are_resampled_in_batches():
+    values = np.random.default_rng(16).random(30_000)
+    one = stats.bootstrap_mean(values, n=200)
+    assert one.low < values.mean() < one.high and one.high - one.low < 0.01
+
+
+def test_equal_arms_do_not_differ_and_a_clear_gap_does():
+    assert stats.paired_bootstrap([1, 0, 1], [1, 0, 1]) == stats.Difference(0.0, 0.0, 0.0, 1.0)
+    assert stats.paired_bootstrap(np.ones(30), np.zeros(30)).p < 0.001
+
+
+@pytest.mark.parametrize("values", [[], [0.1, float("nan")], [[[1.0]]], 3.0])
+def test_what_cannot_be_resampled_is_refused(values):
+    with pytest.raises(LabError):
+        stats.bootstrap_mean(values)
+
+
+def test_arms_with_other_questions_are_not_paired():
+    with pytest.raises(LabError, match="2 and 3"):
+        stats.paired_bootstrap([1, 0], [1, 0, 1])
+    with pytest.raises(LabError, match="nothing"):
+        stats.bootstrap(lambda items: items.mean(-1), 0)
