@@ -1,4 +1,4 @@
-"""Documents become overlapping windows of tokens that know exactly where they stand. Introduced in 02_chunk."""
+"""Documents become overlapping windows of tokens that know where they stand. Introduced in 02_chunk."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 
 if TYPE_CHECKING:
+    from langchain_core.documents import Document as LangChainDocument
     from transformers import PreTrainedTokenizerBase
 
     from labkit.rag.ingest import Document
@@ -40,7 +41,7 @@ class Chunk:
 def chunk_documents(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, size: int = 96, overlap: int = 14
 ) -> list[Chunk]:
-    """Split documents into chunks of at most `size` tokens, each repeating `overlap` tokens of the one before.
+    """Split documents into chunks of at most `size` tokens, each repeating up to `overlap` before it.
 
     Sizes are in tokens of the embedder's `tokenizer`. Cuts fall between paragraphs, lines, sentences, clauses
     or words, the first that fits; no text but white space is lost. Raises `LabError` unless
@@ -97,9 +98,33 @@ def _spans(text: str, tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator
 
 
 def _reach_back(text: str, start: int, tokenizer: PreTrainedTokenizerBase, overlap: int) -> int:
-    """The start of the earliest word before `start` such that the words between hold at most `overlap` tokens."""
+    """The earliest start of a word from which at most `overlap` tokens lead up to `start`."""
     near = max(0, start - 40 * overlap)
     words = [near + match.start() for match in re.finditer(r"(?<!\S)\S+", text[near:start])][-overlap:]
     words = [word for word in words if word == 0 or text[word - 1].isspace()]
     first = bisect_left(words, -overlap, key=lambda word: -len(tokenizer.tokenize(text[word:start])))
     return words[first] if first < len(words) else start
+
+
+def to_langchain(chunk: Chunk) -> LangChainDocument:
+    """The chunk as a LangChain document: its place goes into the metadata. Introduced in 04_index.
+
+    >>> to_langchain(chunk).metadata["start"] == chunk.start
+    True
+    """
+    from langchain_core.documents import Document
+
+    about = asdict(chunk)
+    return Document(id=about.pop("id"), page_content=about.pop("text"), metadata=about)
+
+
+def from_langchain(document: LangChainDocument) -> Chunk:
+    """The chunk in a LangChain document; one from elsewhere counts as a document of its own.
+
+    >>> from_langchain(to_langchain(chunk)) == chunk
+    True
+    """
+    about, text, name = document.metadata, document.page_content, document.id or ""
+    start = about.get("start", 0)
+    place = (start, about.get("end", start + len(text)), about.get("page"))
+    return Chunk(name, about.get("document_id", name), about.get("title", ""), text, *place)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from labkit.errors import LabError
+from labkit.rag.cache import VectorCache
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -47,10 +46,10 @@ class Embedder(Embeddings):
         self.dtype = _precision(model.device.type) if dtype == "auto" else dtype
         self.fingerprint = f"{weights}:{self.dtype}"
         self.dimensions = int(model.get_embedding_dimension())
-        self.cache = Path(cache_dir) / "embeddings.sqlite" if cache_dir else None
+        self.cache = VectorCache(cache_dir, self.fingerprint, self.dimensions) if cache_dir else None
 
     def encode(self, texts: Sequence[str], query: bool = False, progress: bool = False) -> np.ndarray:
-        """Vectors (n, d) of `texts`, in their order; `query` picks the model's own query prompt if it has one.
+        """Vectors (n, d) of `texts`, in their order; `query` uses the model's query prompt if it has one.
 
         Raises `LabError` if the cache is damaged.
 
@@ -58,20 +57,16 @@ class Embedder(Embeddings):
         """
         prompt = (self.model.prompts or {}).get("query" if query else "document", "") or ""
         texts = [prompt + text for text in texts]
-        known: dict[str, np.ndarray] = {}
-        with _vectors(self.cache) as database:
-            unseen = list(dict.fromkeys(texts))
-            if database:
-                known = self._recall(database, unseen)
-                unseen = [text for text in unseen if text not in known]
-            for start in range(0, len(unseen), 1024):  # a kill loses one such group at most
-                group = unseen[start : start + 1024]
-                known |= zip(group, self._compute(group, progress), strict=True)
-                if database:
-                    self._remember(database, {text: known[text] for text in group})
-        return (
-            np.stack([known[text] for text in texts]) if texts else np.empty((0, self.dimensions), "float32")
-        )
+        unseen = list(dict.fromkeys(texts))
+        known = self.cache.recall(unseen) if self.cache else {}
+        unseen = [text for text in unseen if text not in known]
+        for start in range(0, len(unseen), 1024):  # a kill loses one such group at most
+            group = unseen[start : start + 1024]
+            new = dict(zip(group, self._compute(group, progress), strict=True))
+            if self.cache:
+                self.cache.remember(new)
+            known |= new
+        return np.array([known[text] for text in texts], "float32").reshape(-1, self.dimensions)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """LangChain's call for passages; the same vectors as `encode`, as lists of float."""
@@ -96,43 +91,18 @@ class Embedder(Embeddings):
             )
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
 
-    def _key(self, text: str) -> bytes:
-        return hashlib.sha256(f"{self.fingerprint}\n{text}".encode()).digest()
 
-    def _recall(self, database: sqlite3.Connection, texts: list[str]) -> dict[str, np.ndarray]:
-        keys = {self._key(text): text for text in texts}
-        found = (
-            database.execute("SELECT vector FROM vectors WHERE key = ?", [key]).fetchone() for key in keys
-        )
-        return {
-            text: np.frombuffer(row[0], "float32")
-            for text, row in zip(keys.values(), found, strict=True)
-            if row and len(row[0]) == 4 * self.dimensions
-        }
+def encode_with(embedder: Embeddings, texts: Sequence[str], query: bool = False) -> np.ndarray:
+    """Unit vectors (n, d) of `texts` from our embedder, or from any other of LangChain's.
 
-    def _remember(self, database: sqlite3.Connection, vectors: dict[str, np.ndarray]) -> None:
-        with database:
-            rows = [(self._key(text), vector.tobytes()) for text, vector in vectors.items()]
-            database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
-
-
-@contextmanager
-def _vectors(path: Path | None) -> Iterator[sqlite3.Connection | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=60)) as database:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
-            )
-            yield database
-    except sqlite3.DatabaseError as error:
-        raise LabError(
-            f"the embedding cache {path} cannot be used ({error}): delete it, it refills"
-        ) from error
+    >>> encode_with(embedder, ["How heavy is the pump?"], query=True).shape
+    (1, 384)
+    """
+    if isinstance(embedder, Embedder):
+        return embedder.encode(texts, query=query)
+    rows = [embedder.embed_query(text) for text in texts] if query else embedder.embed_documents(list(texts))
+    vectors = np.asarray(rows, "float32")
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _precision(device: str) -> str:

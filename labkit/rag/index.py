@@ -6,26 +6,22 @@ import json
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from labkit.errors import LabError
-from labkit.rag.chunk import Chunk
+from labkit.rag.chunk import Chunk, from_langchain, to_langchain
+from labkit.rag.embed import encode_with
 from labkit.rag.saved import load_parts, save_parts
-
-if TYPE_CHECKING:
-    from langchain_core.embeddings import Embeddings
-
-    from labkit.rag.embed import Embedder
 
 
 class FaissStore(VectorStore):
-    """Chunks and their vectors; the i-th chunk has the i-th vector. Scores are inner products of unit vectors.
+    """Chunks and their vectors, in the same order. Scores are inner products of unit vectors: cosines.
 
     `factory` is a FAISS index factory string: "Flat" is exact; "HNSW32" or "IVF64,Flat" trade recall for
     speed and cannot delete. `version` counts the changes. Introduced in 04_index.
@@ -35,7 +31,7 @@ class FaissStore(VectorStore):
     ['pump.html#1', 'pump.html#0']
     """
 
-    def __init__(self, embedder: Embedder | Embeddings, factory: str = "Flat") -> None:
+    def __init__(self, embedder: Embeddings, factory: str = "Flat") -> None:
         self.embedder, self.factory, self.version = embedder, factory, 0
         self.index: Any = None
         self._documents: list[Document] = []
@@ -51,21 +47,14 @@ class FaissStore(VectorStore):
     @property
     def chunks(self) -> list[Chunk]:
         """All chunks, in the order of their vectors."""
-        return [to_chunk(document) for document in self._documents]
+        return [from_langchain(document) for document in self._documents]
 
-    def encode(self, texts: Sequence[str], query: bool = False) -> np.ndarray:
-        """Unit vectors (n, d) of `texts`, from our embedder or any other of LangChain's."""
-        if hasattr(self.embedder, "encode"):
-            return self.embedder.encode(texts, query=query)
-        one = self.embedder.embed_query
-        rows = [one(text) for text in texts] if query else self.embedder.embed_documents(list(texts))
-        vectors = np.asarray(rows, "float32")
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    def chunk_at(self, position: int) -> Chunk:
+        """The chunk at a position that `search_vectors` returned."""
+        return from_langchain(self._documents[position])
 
     @classmethod
-    def from_chunks(
-        cls, chunks: Sequence[Chunk], embedder: Embedder | Embeddings, factory: str = "Flat"
-    ) -> FaissStore:
+    def from_chunks(cls, chunks: Sequence[Chunk], embedder: Embeddings, factory: str = "Flat") -> FaissStore:
         """A store of `chunks`, each embedded as 'title: text'."""
         store = cls(embedder, factory)
         store.add_chunks(chunks)
@@ -75,7 +64,7 @@ class FaissStore(VectorStore):
     def from_texts(
         cls,
         texts: list[str],
-        embedding: Embedder | Embeddings,
+        embedding: Embeddings,
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
@@ -88,23 +77,19 @@ class FaissStore(VectorStore):
 
     def add_chunks(self, chunks: Sequence[Chunk]) -> list[str]:
         """Add chunks and return their ids; a chunk replaces the one with its id."""
-        return self.add_documents([_to_document(chunk) for chunk in chunks])
+        return self.add_documents([to_langchain(chunk) for chunk in chunks])
 
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
-        """Add LangChain documents and return their ids (new ones where missing); an id that exists is replaced."""
+        """Add LangChain documents and return their ids, new where missing; an id that exists is replaced."""
         given = kwargs.get("ids") or [None] * len(documents)
-        ids = [
-            name or document.id or uuid.uuid4().hex for name, document in zip(given, documents, strict=True)
-        ]
-        new = {name: doc.model_copy(update={"id": name}) for name, doc in zip(ids, documents, strict=True)}
+        ids = [name or doc.id or uuid.uuid4().hex for name, doc in zip(given, documents, strict=True)]
+        new = {name: _copy(doc, name) for name, doc in zip(ids, documents, strict=True)}
         if not new:
             return []
-        vectors = self.encode([to_chunk(document).embedding_text for document in new.values()])
+        vectors = encode_with(self.embedder, [from_langchain(doc).embedding_text for doc in new.values()])
         self.delete([document.id for document in self._documents if document.id in new])
         if self.index is None:
-            self.index = _new_index(vectors.shape[1], self.factory)
-        if not self.index.is_trained:
-            self.index.train(vectors)
+            self.index = _new_index(vectors, self.factory)
         self.index.add(vectors)
         self._documents += new.values()
         self.version += 1
@@ -134,7 +119,7 @@ class FaissStore(VectorStore):
         return [known[name] for name in ids if name in known]
 
     def search_vectors(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and positions in `chunks`, each (n, min(k, len(self))), of the nearest to `queries` (n, d)."""
+        """Scores and positions in `chunks` nearest to `queries` (n, d), each (n, min(k, len(self)))."""
         k = min(k, len(self))
         if not k:
             return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
@@ -148,7 +133,7 @@ class FaissStore(VectorStore):
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """The `k` nearest documents with their cosine, best first."""
-        scores, found = self.search_vectors(self.encode([query], query=True), k)
+        scores, found = self.search_vectors(encode_with(self.embedder, [query], query=True), k)
         pairs = zip(found[0], scores[0], strict=True)
         return [(self._documents[i], float(score)) for i, score in pairs if i >= 0]
 
@@ -156,7 +141,7 @@ class FaissStore(VectorStore):
         return lambda cosine: (cosine + 1) / 2
 
     def save(self, path: str | Path) -> None:
-        """Write index and chunks, then a manifest with their hashes; killed at any moment, a whole store remains.
+        """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
 
         >>> store.save("runs/store")
         >>> store = FaissStore.load("runs/store", embedder)
@@ -173,14 +158,14 @@ class FaissStore(VectorStore):
         save_parts(Path(path), parts, {"factory": self.factory, "embedder": _model_of(self.embedder)})
 
     @classmethod
-    def load(cls, path: str | Path, embedder: Embedder | Embeddings) -> FaissStore:
+    def load(cls, path: str | Path, embedder: Embeddings) -> FaissStore:
         """The store saved at `path`; its hashes are checked before FAISS reads a byte.
 
         Raises `LabError` if it is missing, incomplete, altered, or was made with another embedding model.
         """
         import faiss
 
-        parts, about = load_parts(Path(path))
+        parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"))
         if about.get("embedder") != _model_of(embedder):
             raise LabError(
                 f"the index in {path} was made with another embedder: load that one, or build anew"
@@ -194,29 +179,25 @@ class FaissStore(VectorStore):
         return store
 
 
-def to_chunk(document: Document) -> Chunk:
-    """The chunk that a LangChain document holds; one from elsewhere is a document of its own."""
-    about, text = document.metadata, document.page_content
-    start = about.get("start", 0)
-    source = about.get("document_id", about.get("source", document.id or ""))
-    place = (start, about.get("end", start + len(text)), about.get("page"))
-    return Chunk(document.id or "", source, about.get("title", ""), text, *place)
-
-
-def _to_document(chunk: Chunk) -> Document:
-    about = asdict(chunk)
-    return Document(id=about.pop("id"), page_content=about.pop("text"), metadata=about)
-
-
-def _new_index(dimensions: int, factory: str) -> Any:
+def _new_index(vectors: np.ndarray, factory: str) -> Any:
     import torch  # noqa: F401  before faiss, or macOS crashes on two copies of OpenMP
     import faiss  # isort: skip
 
     if sys.platform == "darwin":
         faiss.omp_set_num_threads(1)
-    return faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
+    try:
+        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("Error: ")[-1].split())[:120]
+        raise LabError(f"no '{factory}' index of {len(vectors)} vectors ({reason}): try 'Flat'") from error
+    return index
 
 
-def _model_of(embedder: Embedder | Embeddings) -> str:
+def _copy(document: Document, name: str) -> Document:
+    return document.model_copy(update={"id": name}, deep=True)
+
+
+def _model_of(embedder: Embeddings) -> str:
     """The model, without the precision: an index moves between machines with and without bfloat16."""
     return getattr(embedder, "fingerprint", type(embedder).__name__).partition(":")[0]

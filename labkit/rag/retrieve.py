@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from labkit.errors import LabError
+from labkit.rag.embed import encode_with
 
 if TYPE_CHECKING:
     from labkit.rag.chunk import Chunk
@@ -20,7 +21,7 @@ METHODS = ("dense", "bm25", "fusion")
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk found: `rank` counts from 1, `score` grows with relevance and compares only within one method."""
+    """A chunk found: `rank` counts from 1; a higher `score` is better, within one method."""
 
     chunk: Chunk
     score: float
@@ -58,18 +59,18 @@ class Dense(_OneByBatch):
     def search_batch(self, queries: Sequence[str], top_k: int = 5) -> list[list[Hit]]:
         """The hits for each query; one pass of the embedder for all. Scores are cosines."""
         _check(top_k)
-        chunks = self.store.chunks
-        scores, found = self.store.search_vectors(self.store.encode(queries, query=True), top_k)
+        vectors = encode_with(self.store.embedder, queries, query=True)
+        scores, found = self.store.search_vectors(vectors, top_k)
         return [
-            _hits([(chunks[i], score) for i, score in zip(row, line, strict=True) if i >= 0])
+            _hits([(self.store.chunk_at(i), score) for i, score in zip(row, line, strict=True) if i >= 0])
             for row, line in zip(found.tolist(), scores.tolist(), strict=True)
         ]
 
 
 class BM25(_OneByBatch):
-    """Shared words, weighted by rarity (Robertson & Zaragoza 2009; Lucene's variant, k1 1.5, b 0.75, by bm25s).
+    """Shared words, weighted by rarity (Robertson & Zaragoza 2009; Lucene's form, by bm25s).
 
-    Follows the store when it changes. A chunk that shares no word is no hit; ties keep the order of the chunks.
+    Follows the store when it changes. A chunk sharing no word is no hit; ties keep the order of chunks.
     Introduced in 05_retrieve.
 
     >>> BM25(store).search("KX-200", top_k=3)

@@ -1,10 +1,10 @@
-"""A few files and a manifest that is written last and checked before anything is read. Introduced in 04_index."""
+"""Files with a manifest that is written last and checked before use. Introduced in 04_index."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +33,20 @@ def save_parts(folder: Path, parts: Mapping[str, bytes], about: Mapping[str, Any
                 file.unlink(missing_ok=True)
 
 
-def load_parts(folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The parts and the manifest of a folder, each part as hashed: what was checked is what is used.
+def load_parts(folder: Path, names: Collection[str]) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The named parts and the manifest of a folder: the very bytes that were checked.
 
     Raises `LabError` if the manifest or a part is missing or altered. Introduced in 04_index.
 
-    >>> parts, about = load_parts(Path("runs/store"))
+    >>> parts, about = load_parts(Path("runs/store"), ["note.txt"])
     """
     remedy = "build it anew and save it again"
     try:
         about = json.loads((folder / MANIFEST).read_bytes())
-        files = {str(name): str(digest) for name, digest in about["files"].items()}
+        files = {name: str(about["files"][name]) for name in names}
     except FileNotFoundError as error:
         raise LabError(f"nothing was saved completely in {folder} (no {MANIFEST}): {remedy}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabError(f"{folder / MANIFEST} cannot be read: {remedy}") from error
     parts = {}
     for name, digest in files.items():
