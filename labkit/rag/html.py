@@ -27,9 +27,8 @@ def read_html(data: bytes) -> Read:
     import trafilatura
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
-    tree = trafilatura.load_html(data)
-    body = None if tree is None else tree.find("body")
-    if body is None:
+    tree = _parse(data)
+    if (body := tree.find("body")) is None:
         raise Unreadable("empty", "there is no HTML body in it")
     titles = [node.text_content() for node in [*body.iter("h1"), *tree.iter("title")]]
     _prepare(body)
@@ -38,6 +37,21 @@ def read_html(data: bytes) -> Read:
     options = {"include_comments": False, "favor_recall": True, "output_format": "markdown"}
     text = trafilatura.extract(tree, include_tables=True, config=settings, **options)
     return next((title for title in titles if title.strip()), None), [plain_markdown(text or "")]
+
+
+def _parse(data: bytes) -> Any:
+    """The tree, decoded as UTF-16 by its mark, as UTF-8 if it is, else as the page declares."""
+    from lxml import etree, html
+
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = None
+    try:
+        return html.document_fromstring(data, parser=html.HTMLParser(encoding=encoding))
+    except etree.ParserError as error:
+        raise Unreadable("empty", "there is no HTML in it") from error
 
 
 def _prepare(body: Any) -> None:

@@ -150,7 +150,7 @@ class FaissStore(VectorStore):
 
         if self.index is None:
             raise LabError("an empty store cannot be saved: add chunks first")
-        rows = [{"id": d.id, "text": d.page_content, "metadata": d.metadata} for d in self._documents]
+        rows = [doc.model_dump(include={"id", "page_content", "metadata"}) for doc in self._documents]
         parts = {
             "index.faiss": faiss.serialize_index(self.index).tobytes(),
             "chunks.json": json.dumps(rows, ensure_ascii=False).encode(),
@@ -172,10 +172,7 @@ class FaissStore(VectorStore):
             )
         store = cls(embedder, about["factory"])
         store.index = faiss.deserialize_index(np.frombuffer(parts["index.faiss"], "uint8"))
-        store._documents = [
-            Document(id=row["id"], page_content=row["text"], metadata=row["metadata"])
-            for row in json.loads(parts["chunks.json"])
-        ]
+        store._documents = [Document(**row) for row in json.loads(parts["chunks.json"])]
         return store
 
 

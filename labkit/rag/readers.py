@@ -76,7 +76,7 @@ def _docx_text(element: Any) -> str:
 
 
 def _docx_rows(table: Any) -> Iterator[str]:
-    for row in table.iter(f"{_W}tr"):
+    for row in table.xpath("./w:tr | ./w:sdt/w:sdtContent/w:tr"):
         cells = row.xpath("./w:tc | ./w:sdt/w:sdtContent/w:tc")
         yield table_row([" ".join(_docx_text(p) for p in cell.iter(f"{_W}p")) for cell in cells])
 
