@@ -86,7 +86,7 @@ def _spans(text: str, tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator
         chunk_size=size,
         chunk_overlap=0,
         # A piece without a token counts as one: the splitter would repeat it.
-        length_function=lambda piece: len(tokenizer.tokenize(piece)) or bool(piece),
+        length_function=lambda piece: _count(tokenizer, piece) or bool(piece),
         separators=SEPARATORS,
         keep_separator="end",
         strip_whitespace=False,
@@ -98,12 +98,16 @@ def _spans(text: str, tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator
             yield start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
 
 
+def _count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    return len(tokenizer.tokenize(text, verbose=False))  # verbose warns of long texts, which are cut here
+
+
 def _reach_back(text: str, start: int, tokenizer: PreTrainedTokenizerBase, overlap: int) -> int:
     """The earliest start of a word from which at most `overlap` tokens lead up to `start`."""
     near = max(0, start - 40 * overlap)
     words = [near + match.start() for match in re.finditer(r"(?<!\S)\S+", text[near:start])][-overlap:]
     words = [word for word in words if word == 0 or text[word - 1].isspace()]
-    first = bisect_left(words, -overlap, key=lambda word: -len(tokenizer.tokenize(text[word:start])))
+    first = bisect_left(words, -overlap, key=lambda word: -_count(tokenizer, text[word:start]))
     return words[first] if first < len(words) else start
 
 

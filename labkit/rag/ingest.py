@@ -125,7 +125,7 @@ def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
 def _checked_bytes(path: Path, max_bytes: int) -> tuple[bytes, str]:
     kind = FORMATS.get(path.suffix.lower())
     if not path.is_file():
-        raise Unreadable("refused", "not a regular file")
+        raise Unreadable("refused", "a linked folder or a special file; copy real files in instead")
     if kind is None:
         raise Unreadable("unsupported", f"no reader for '{path.suffix}'; save it as {', '.join(FORMATS)}")
     if (size := path.stat().st_size) > max_bytes:
