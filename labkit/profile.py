@@ -1,0 +1,157 @@
+"""One dial for models and settings, the profile; one for how much is done, the size.
+
+Introduced in 00_start.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from labkit.errors import LabError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder that holds `labkit`, `data` and `notebooks`."""
+
+SIZES = ("smoke", "full")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Models and settings of one run; counts of None mean all, sizes are in tokens, rates are AdamW's.
+
+    `model` and `embedder` are a folder (relative to the project) or a hub id; "bundled" is MiniLM.
+    `method` is one of `labkit.rag.retrieve.METHODS`; `batch_tokens` bounds the prompt tokens of one batch.
+    Introduced in 00_start.
+
+    >>> PROFILES["pocket"].embedder
+    'bundled'
+    """
+
+    name: str
+    model: str
+    embedder: str
+    dtype: str = "auto"
+    four_bit: bool = False
+    context: int = 2048
+    chunk_size: int = 96
+    chunk_overlap: int = 14
+    top_k: int = 5
+    method: str = "fusion"
+    max_new_tokens: int = 64
+    batch_tokens: int = 8192
+    lora_rank: int = 16
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tuned_epochs: int = 20
+    tuned_rate: float = 2e-3
+    hybrid_epochs: int = 3
+    hybrid_rate: float = 5e-4
+    hybrid_pairs: int | None = None
+    pairs: int | None = None
+    questions: int | None = None
+    latency_questions: int = 40
+
+    @property
+    def model_path(self) -> str:
+        """What to load: the absolute folder of a model kept in the project, else `model` as it stands."""
+        inside = ROOT / self.model
+        return str(inside) if inside.is_dir() else self.model
+
+    @property
+    def offline(self) -> bool:
+        """Whether everything it loads is already on this machine."""
+        return self.embedder == "bundled" and Path(self.model_path).is_dir()
+
+
+POCKET = Profile("pocket", model="data/models/pocket", embedder="bundled")
+LAPTOP = Profile(
+    "laptop",
+    model="Qwen/Qwen3-0.6B",
+    embedder="sentence-transformers/all-MiniLM-L6-v2",
+    context=4096,
+    tuned_epochs=5,
+    tuned_rate=2e-4,
+    hybrid_epochs=2,
+    hybrid_rate=1e-4,
+    seeds=(0,),
+    latency_questions=10,
+)
+GPU = replace(
+    LAPTOP,
+    name="gpu",
+    model="Qwen/Qwen3-4B-Instruct-2507",
+    embedder="BAAI/bge-base-en-v1.5",
+    four_bit=True,
+    batch_tokens=65_536,
+    seeds=(0, 1, 2),
+    latency_questions=40,
+)
+PROFILES = {profile.name: profile for profile in (POCKET, LAPTOP, GPU)}
+
+
+def _choices(word: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"choose {', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def resolve(name: str) -> Profile:
+    """The profile of that name; a model's folder or hub id ("owner/name") runs on the laptop's settings.
+
+    A folder takes the bundled embedder, so that it needs no network. Raises LabError for a name that is none
+    of these, and for a folder without a model. Introduced in 21_own_data.
+
+    >>> resolve("pocket").name, resolve("owner/model").model
+    ('pocket', 'owner/model')
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return _own_model(path.resolve(), name)
+    if HUB_ID.fullmatch(name) and not Path(name).parent.is_dir():
+        return replace(LAPTOP, name=name, model=name)
+    if "/" in name:
+        raise LabError(f"no model at {name}: give a folder that holds config.json, or a hub id as owner/name")
+    choices = _choices(name, tuple(PROFILES))
+    raise LabError(f"unknown profile '{name}': {choices}, a model's folder, or a hub id as owner/name")
+
+
+def _own_model(folder: Path, said: str) -> Profile:
+    if not (folder / "config.json").is_file():
+        raise LabError(f"{said} holds no config.json: give the folder of a transformers model")
+    return replace(LAPTOP, name=folder.name, model=str(folder), embedder="bundled")
+
+
+def check_size(size: str) -> str:
+    """The size itself; LabError naming the choices if there is none such. Introduced in 00_start.
+
+    >>> check_size("smoke")
+    'smoke'
+    """
+    if size not in SIZES:
+        raise LabError(f"unknown size '{size}': {_choices(size, SIZES)}")
+    return size
+
+
+def scaled(profile: Profile, size: str) -> Profile:
+    """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, the same code.
+
+    What a smoke run measures says nothing about the models. LabError for another size.
+    Introduced in 00_start.
+
+    >>> scaled(PROFILES["pocket"], "smoke").seeds
+    (0,)
+    """
+    if check_size(size) == "full":
+        return profile
+    return replace(
+        profile,
+        seeds=profile.seeds[:1],
+        questions=24,
+        pairs=48,
+        hybrid_pairs=24,
+        tuned_epochs=1,
+        hybrid_epochs=1,
+        latency_questions=4,
+    )
