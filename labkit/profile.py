@@ -3,6 +3,7 @@
 Introduced in 00_start.
 """
 
+import os
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -155,3 +156,14 @@ def scaled(profile: Profile, size: str) -> Profile:
         hybrid_epochs=1,
         latency_questions=4,
     )
+
+
+def runs_folder() -> Path:
+    """Where runs and artifacts go: `runs` in the project, or the folder that LABKIT_RUNS names.
+
+    Introduced in 12_compare.
+
+    >>> runs_folder().is_absolute()
+    True
+    """
+    return Path(os.environ.get("LABKIT_RUNS") or ROOT / "runs").expanduser().absolute()

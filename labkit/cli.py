@@ -1,0 +1,183 @@
+"""The command line: compare the arms, ask one of them, check the machine. Introduced in 00_start."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from labkit import LabError, __version__
+from labkit.profile import PROFILES, check_size, resolve, runs_folder
+
+if TYPE_CHECKING:
+    from labkit.compare.arms import Answer
+
+T = TypeVar("T")
+
+
+class _OneLine(TyperGroup):
+    """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            status = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except LabError as error:
+            status = _say(str(error), 1)
+        except TyperException as error:
+            said = error.format_message().removeprefix("Invalid value: ")
+            status = _say(said if "choose" in said else f"{said} (labkit --help lists what there is)", 2)
+        except (KeyboardInterrupt, typer.Abort):
+            status = 130
+        if status == 130:
+            print("stopped", file=sys.stderr)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str, status: int) -> int:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+app = typer.Typer(
+    cls=_OneLine,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ProfileName = Annotated[
+    str, typer.Option("--profile", help="pocket, laptop, gpu, a model's folder, or a hub id as owner/name.")
+]
+
+
+def _checked(check: Callable[[str], T], value: str) -> T:
+    """The checked value; a wrong one is a wrong command, not a failed run."""
+    try:
+        return check(value)
+    except LabError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"labkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Measure retrieval-augmented generation, fine-tuning and their hybrid against each other.
+
+    Example: labkit compare --size smoke
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def compare(
+    profile: ProfileName = "pocket",
+    size: Annotated[str, typer.Option(help="full measures; smoke only shows that it works.")] = "full",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is shipped or kept.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare"),
+    ] = None,
+) -> None:
+    """Run the comparison of the four arms and print its table.
+
+    Example: labkit compare --size smoke
+    """
+    from labkit.compare.tables import terminal, verdict
+    from labkit.execute import SOURCES, shown
+    from labkit.notebooks import run_into
+
+    model = _checked(resolve, profile)
+    parameters = {"PROFILE": profile if profile in PROFILES else model.model, "FRESH": fresh}
+    parameters["SIZE"] = _checked(check_size, size)
+    root = (out or runs_folder() / "compare").absolute()
+    print(f"Comparing base, rag, tuned and hybrid: profile {model.name}, {size} size", file=sys.stderr)
+    folder = run_into(SOURCES / "3_compare" / "12_compare.py", root, parameters, progress=False, echo=True)
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    console = Console(highlight=False)
+    console.print(terminal(result))
+    for line in verdict(result):
+        console.print(f"• {line}", markup=False)
+    print(f"Report: {shown(root / 'latest' / 'report.html')}")
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know, in quotes.")],
+    arm: Annotated[str, typer.Option(help="base, rag, tuned or hybrid.")] = "rag",
+    profile: ProfileName = "pocket",
+) -> None:
+    """Ask one arm one question: the answer, its sources, tokens and seconds.
+
+    Example: labkit ask "Where is the Amber Falcon made?" --arm hybrid
+    """
+    from labkit.compare.arms import ARMS
+    from labkit.execute import environment
+
+    if arm not in ARMS:
+        raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")
+    if not question.strip():
+        raise typer.BadParameter("the question is empty: write it in quotes")
+    settings = _checked(resolve, profile)
+    with environment(profile):
+        from labkit.lab import open_lab
+
+        lab = open_lab(settings, progress=sys.stderr.isatty())
+        _print_answer(lab.arm(arm).answer([question])[0])
+
+
+def _print_answer(answer: Answer) -> None:
+    from labkit.rag.augment import cited
+
+    console = Console(highlight=False, markup=False)
+    console.print(answer.text.strip() or "(no answer)", style="bold")
+    numbers = [n for n in cited(answer.text) if 1 <= n <= len(answer.hits)]
+    if answer.hits and not numbers:
+        console.print("No source is cited. Retrieved:", style="dim")
+    for number in numbers or range(1, len(answer.hits) + 1):
+        chunk = answer.hits[number - 1].chunk
+        console.print(f"[{number}] {chunk.document_id}: {' '.join(chunk.text.split())}")
+    seconds = f"{answer.retrieval_seconds:.2f} s searching, {answer.generation_seconds:.2f} s answering"
+    console.print(
+        f"{answer.prompt_tokens} tokens read, {answer.output_tokens} written; {seconds}", style="dim"
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Check that this machine has what the course needs; exit status 1 if something required is missing.
+
+    Example: labkit doctor
+    """
+    from rich import box
+    from rich.table import Table
+
+    from labkit.doctor import examine
+
+    table = Table("", "", "found", "what to do", box=box.SIMPLE_HEAD)
+    checks = examine()
+    for check in checks:
+        state = (
+            "[green]ok[/]" if check.good else ("[red]missing[/]" if check.required else "[yellow]without[/]")
+        )
+        table.add_row(check.name, state, check.seen, "" if check.good else check.remedy)
+    Console(highlight=False).print(table)
+    if any(check.required and not check.good for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,133 @@
+"""Write a comparison down: a page for readers, JSON for programs, every answer as a table.
+
+Introduced in 12_compare.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.compare.tables import METRICS, SMOKE, about, cell, rows, verdict
+from labkit.profile import ROOT
+from labkit.stats import holm
+from labkit.store import write_bytes, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from labkit.compare.experiment import Comparison
+
+QUALITY = ("accuracy", "style", "joint", "abstention")
+COST = ("latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens")
+
+
+def write_report(comparison: Comparison, folder: Path | str) -> Path:
+    """Write report.html, answers.csv and, last, result.json; each whole or not at all. Returns the folder.
+
+    A relative folder lies in the project. Introduced in 12_compare.
+
+    >>> write_report(comparison, "runs/compare/mine") / "report.html"
+    """
+    folder = ROOT / folder
+    write_bytes(folder / "report.html", page(comparison).encode())
+    write_bytes(folder / "answers.csv", comparison.answers.to_csv(index=False).encode())
+    write_json(folder / "result.json", comparison.result)
+    return folder
+
+
+def page(comparison: Comparison) -> str:
+    """The report as one HTML file that needs no other. Introduced in 12_compare."""
+    from jinja2 import Environment, StrictUndefined
+
+    from labkit.compare.experiment import by_kind
+
+    kinds = by_kind(comparison.answers)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string(Path(__file__).with_suffix(".html").read_text("utf-8"))
+    result = comparison.result
+    return template.render(
+        result=result,
+        smoke=SMOKE,
+        about=about(result),
+        verdict=verdict(result),
+        metrics=METRICS,
+        rows=list(rows(result)),
+        figures=list(_figures(result, kinds)),
+        paired=list(_paired(result)),
+        kinds=list(_kinds(kinds, list(result["arms"]))),
+        examples=list(_examples(comparison.answers)),
+        artifacts=comparison.artifacts,
+        rejected=comparison.rejected,
+        made=list(_made(result)),
+    )
+
+
+def _figures(result: Mapping[str, Any], kinds: pd.DataFrame) -> Iterator[dict[str, str]]:
+    import matplotlib.pyplot as plt
+
+    from labkit import plot
+
+    for metrics in (QUALITY, COST):
+        held = [metric for metric in metrics if any(values.get(metric) for values in result["arms"].values())]
+        figure, text = plot.dots(result, held)
+        yield {"source": _embedded(figure), "text": text}
+        plt.close(figure)
+    figure, text = plot.kinds(kinds)
+    yield {"source": _embedded(figure), "text": text}
+    plt.close(figure)
+
+
+def _embedded(figure: Figure) -> str:
+    """The figure as an SVG inside its own address, the same bytes every time."""
+    data = io.BytesIO()
+    figure.savefig(data, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _paired(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    tests = result["paired"]
+    for row, adjusted in zip(tests, holm([row["p"] for row in tests]), strict=True):
+        metric = row["metric"]
+        yield {
+            "label": METRICS[metric].label,
+            "a": row["a"],
+            "b": row["b"],
+            "cell": cell(metric, {"mean": row["diff"], "low": row["low"], "high": row["high"]}),
+            "clear": row["low"] > 0 or row["high"] < 0,
+            "p": _p(row["p"]),
+            "holm": _p(adjusted),
+        }
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _kinds(table: pd.DataFrame, arms: list[str]) -> Iterator[tuple[str, list[str]]]:
+    for kind, group in table.groupby("kind", sort=False):
+        by_arm = {row["arm"]: row for row in group.to_dict("records")}
+        yield f"{kind} ({group.n.iloc[0]})", [cell("accuracy", by_arm.get(arm)) for arm in arms]
+
+
+def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The first question of each kind, and what every arm's first seed said to it."""
+    for kind, group in answers.groupby("kind", sort=False):
+        first = group[group.id == group.id.iloc[0]].drop_duplicates("arm")
+        row = first.iloc[0]
+        gold = row.gold if isinstance(row.gold, str) else "the documents do not say"
+        yield {"kind": kind, "question": row.question, "gold": gold, "answers": first.to_dict("records")}
+
+
+def _made(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings, environment, seconds and memory, one line each."""
+    yield "peak memory", f"{result['peak_rss_mb']:.0f} MB"
+    for part in ("seconds", "environment", "settings", "hashes"):
+        for name, value in result.get(part, {}).items():
+            if isinstance(value, Mapping):
+                value = ", ".join(f"{key} {entry}" for key, entry in value.items())
+            yield f"{part}: {name}" if part == "seconds" else name, str(value)

@@ -1,0 +1,170 @@
+"""A result as a table for the terminal, for README and in words; every number comes from the result.
+
+Introduced in 12_compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Result = Mapping[str, Any]
+SMOKE = (
+    "SMOKE RUN: this is not a measurement. A few questions and one epoch show that every part works, no more."
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is called, what it counts, and whether it is a share from 0 to 1."""
+
+    label: str
+    meaning: str
+    share: bool = True
+
+
+METRICS = {
+    "accuracy": Metric("accuracy", "the gold value is in the answer, of the questions that have one"),
+    "style": Metric("style", "the answer keeps every rule of the house style"),
+    "joint": Metric("joint", "right and in style at once, of the questions that have a gold value"),
+    "abstention": Metric("abstention (F1)", "declines exactly where the documents do not say"),
+    "recall_at_k": Metric("recall@k", "needed facts among the retrieved passages"),
+    "citation": Metric("citation", "right answers that cite a passage which proves them"),
+    "latency_ms_p50": Metric("latency p50, ms", "half of the answers come faster, one at a time", False),
+    "latency_ms_p95": Metric("latency p95, ms", "nineteen of twenty answers come faster", False),
+    "prompt_tokens": Metric("prompt tokens", "read for each question", False),
+    "output_tokens": Metric("output tokens", "written for each question", False),
+}
+
+
+def number(metric: str, value: float) -> str:
+    """A share with two decimals, anything else whole. Introduced in 12_compare.
+
+    >>> number("accuracy", 0.5), number("prompt_tokens", 512.4)
+    ('0.50', '512')
+    """
+    return f"{value:.2f}" if metric not in METRICS or METRICS[metric].share else f"{value:,.0f}"
+
+
+def cell(metric: str, value: Mapping[str, float] | None) -> str:
+    """Mean and interval, or a dash where the arm has none. Introduced in 12_compare.
+
+    >>> cell("style", {"mean": 0.5, "low": 0.4, "high": 0.6})
+    '0.50 [0.40, 0.60]'
+    """
+    if not value or value.get("mean") is None:
+        return "–"
+    return "{} [{}, {}]".format(*(number(metric, value[end]) for end in ("mean", "low", "high")))
+
+
+def _short(metric: str, value: Mapping[str, float] | None) -> str:
+    """The cell in 80 columns: mean, then the interval, shares without their leading zero."""
+    if not value or value.get("mean") is None:
+        return "–"
+    low, high = (number(metric, value[end]) for end in ("low", "high"))
+    if METRICS[metric].share:
+        low, high = (end.removeprefix("0") for end in (low, high))
+    mean = f"[bold]{number(metric, value['mean'])}[/]"
+    return mean if low == high else f"{mean} [dim]{low}–{high}[/]"
+
+
+def rows(result: Result, show: Callable[..., str] = cell) -> Iterator[tuple[str, list[str]]]:
+    """Each metric that any arm has, with the arms' cells in their order."""
+    for metric in METRICS:
+        values = [arm.get(metric) for arm in result["arms"].values()]
+        if any(values):
+            yield metric, [show(metric, value) for value in values]
+
+
+def about(result: Result) -> str:
+    """What was run, in one line. Introduced in 12_compare."""
+    seeds = ", ".join(map(str, result["seeds"]))
+    return (
+        f"profile {result['profile']}, {result['size']} size, {result['n_questions']} questions, "
+        f"training seeds {seeds}; mean [95 % bootstrap interval over questions]"
+    )
+
+
+def terminal(result: Result) -> Table:
+    """The main table for `rich`: metrics down, arms across. Introduced in 12_compare.
+
+    >>> rich.print(terminal(result))
+    """
+    from rich import box
+    from rich.table import Table
+
+    title = SMOKE if result["size"] != "full" else None
+    look = {"box": box.SIMPLE_HEAD, "title_style": "bold", "pad_edge": False, "collapse_padding": True}
+    table = Table(title=title, caption=about(result), **look)
+    table.add_column("", no_wrap=True)
+    for arm in result["arms"]:
+        table.add_column(arm, justify="right")
+    for metric, cells in rows(result, _short):
+        table.add_row(METRICS[metric].label, *cells)
+    return table
+
+
+def markdown(result: Result) -> str:
+    """The main table for README, with what made it. Introduced in 12_compare.
+
+    >>> print(markdown(result))
+    """
+    arms = list(result["arms"])
+    lines = [f"**{SMOKE}**\n"] if result["size"] != "full" else []
+    lines += [f"| | {' | '.join(arms)} |", f"|---|{'---:|' * len(arms)}"]
+    lines += [f"| {METRICS[metric].label} | {' | '.join(cells)} |" for metric, cells in rows(result)]
+    environment = result["environment"]
+    made = f"{environment.get('platform', '?')}, {environment.get('cpus', '?')} processors"
+    return "\n".join(
+        [*lines, "", f"{about(result)}. {made}.", "", *(f"- {line}" for line in verdict(result))]
+    )
+
+
+def gaps(result: Result, metric: str, arm: str) -> dict[str, tuple[float, float, float]]:
+    """How far `arm` is above each other arm, with the interval. Introduced in 12_compare."""
+    found = {}
+    for row in result["paired"]:
+        if row["metric"] == metric and arm == row["a"]:
+            found[row["b"]] = (row["diff"], row["low"], row["high"])
+        elif row["metric"] == metric and arm == row["b"]:
+            found[row["a"]] = (-row["diff"], -row["high"], -row["low"])
+    return found
+
+
+def leader(result: Result, metric: str) -> str:
+    """One sentence: which arm has the most of a metric, and from which others the data tell it apart.
+
+    Raises LabError for a metric that no arm has. Introduced in 12_compare.
+    """
+    means = {arm: v[metric]["mean"] for arm, v in result["arms"].items() if v.get(metric)}
+    if not means:
+        raise LabError(f"no metric '{metric}' in this result: choose {', '.join(METRICS)}")
+    best, label = max(means, key=means.__getitem__), METRICS[metric].label
+    if not means[best]:
+        return f"{label}: no arm scores above zero."
+    told = gaps(result, metric, best)
+    clear = [f"{arm} by {d:.2f} [{low:.2f}, {high:.2f}]" for arm, (d, low, high) in told.items() if low > 0]
+    unclear = [arm for arm, (_, low, _) in told.items() if low <= 0]
+    parts = [f"above {', '.join(clear)}"] if clear else []
+    parts += [f"not told apart from {', '.join(unclear)}"] if unclear else []
+    top = f"{label}: {best} is highest at {number(metric, means[best])}"
+    return f"{', '.join([top, *parts])}."
+
+
+def verdict(result: Result) -> list[str]:
+    """What the numbers say, one sentence for each question that the comparison asks.
+
+    A difference counts when its 95 % interval excludes zero. Introduced in 12_compare.
+    """
+    wanted = [
+        m
+        for m in ("accuracy", "style", "joint", "abstention")
+        if any(m in v for v in result["arms"].values())
+    ]
+    return ([SMOKE] if result["size"] != "full" else []) + [leader(result, metric) for metric in wanted]

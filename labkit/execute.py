@@ -1,0 +1,186 @@
+"""Build a notebook from its source, run it with papermill, and keep it whole or not at all.
+
+Introduced in 12_compare.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.errors import LabError
+from labkit.profile import ROOT, resolve
+from labkit.store import write_bytes
+from labkit.tidy import tidy
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+SOURCES = ROOT / "notebooks" / "source"
+QUIET = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONWARNINGS": "ignore::DeprecationWarning,ignore::FutureWarning",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MATPLOTLIBRC": str(ROOT / "matplotlibrc"),
+}
+
+
+def build(source: Path) -> NotebookNode:
+    """The notebook that a py:percent source describes, without outputs. Introduced in 12_compare.
+
+    >>> build(SOURCES / "3_compare" / "12_compare.py").cells[0].cell_type
+    'markdown'
+    """
+    import jupytext
+
+    if not source.is_file():
+        raise LabError(f"no notebook source {source.name}: choose {', '.join(p.stem for p in sources())}")
+    return tidy(jupytext.read(source, fmt="py:percent"), source.stem)
+
+
+def sources() -> list[Path]:
+    """The notebooks' sources in the order of the course."""
+    return sorted(SOURCES.glob("*/[0-9][0-9]_*.py"), key=lambda path: path.name)
+
+
+def defaults(notebook: NotebookNode, name: str = "the notebook") -> dict[str, Any]:
+    """Names and default values in the cell tagged `parameters`.
+
+    LabError if there is no such cell, or it holds more than plain assignments. Introduced in 12_compare.
+    """
+    cells = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise LabError(f"{name} has {len(cells)} cells tagged parameters: tag exactly one")
+    found: dict[str, Any] = {}
+    try:
+        for line in ast.parse(cells[0]).body:
+            target, value = line.targets[0], ast.literal_eval(line.value)  # type: ignore[attr-defined]
+            several = isinstance(target, ast.Tuple)
+            names, values = (target.elts, value) if several else ([target], [value])
+            found |= {name.id: value for name, value in zip(names, values, strict=True)}
+    except (AttributeError, ValueError, SyntaxError, TypeError) as error:
+        raise LabError(f"{name}: the parameters cell may hold only NAME = plain value") from error
+    return found
+
+
+def check(parameters: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
+    """LabError for a parameter that the notebook has not, or that is of another type than its default."""
+    for key, value in parameters.items():
+        if key not in known:
+            raise LabError(f"{name} has no parameter '{key}': choose {', '.join(known)}")
+        wanted = type(known[key])
+        if known[key] is not None and type(value) is not wanted:
+            raise LabError(f"{name}: {key} must be {wanted.__name__}, not {type(value).__name__} {value!r}")
+
+
+@contextmanager
+def environment(profile: str | None) -> Iterator[None]:
+    """What a kernel starts with: few warnings, our figure style, and no hub where none is needed."""
+    before = dict(os.environ)
+    os.environ.update(QUIET)
+    if profile is not None and resolve(profile).offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class _Echo:
+    """Where a kernel's prints go; without a terminal, finished lines only, not every step of a bar."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.live, self.line = stream, stream.isatty(), ""
+
+    def write(self, text: str) -> None:
+        if self.live:
+            self.stream.write(text)
+            return
+        *lines, self.line = (self.line + text).split("\n")
+        self.line = self.line.rpartition("\r")[2] if not self.line.endswith("\r") else self.line
+        self.stream.writelines(line.rstrip("\r").rpartition("\r")[2] + "\n" for line in lines)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def execute(
+    source: Path,
+    output: Path,
+    parameters: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    echo: bool = False,
+) -> Path:
+    """Build a source, run it with papermill in the project's folder, and write `output` whole or not at all.
+
+    `echo` shows what the notebook prints while it runs, `progress` a bar of its cells. Raises LabError for an
+    unknown parameter, and for a cell that fails: it names the cell and where the half-executed notebook lies.
+    Introduced in 12_compare.
+
+    >>> execute(SOURCES / "3_compare" / "12_compare.py", Path("out.ipynb"), {"SIZE": "smoke"})
+    """
+    given, notebook = dict(parameters or {}), build(source)
+    known = defaults(notebook, source.stem)
+    check(given, known, source.stem)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial, failed = (output.with_name(f"{output.stem}.{word}.ipynb") for word in ("partial", "failed"))
+    streams = {"stdout_file": _Echo(sys.stdout), "stderr_file": _Echo(sys.stderr)} if echo else {}
+    try:
+        with environment(given.get("PROFILE", known.get("PROFILE"))):
+            problem = _papermill(notebook, partial, given, progress, streams)
+        _keep(partial, failed if problem else output, source.stem)
+    finally:
+        partial.unlink(missing_ok=True)
+    if problem:
+        raise LabError(f"{problem} ({source.stem}; as far as it came: {shown(failed)})")
+    failed.unlink(missing_ok=True)
+    return output
+
+
+def _papermill(
+    notebook: NotebookNode, partial: Path, given: dict[str, Any], progress: bool, streams: dict[str, Any]
+) -> str | None:
+    """Run; on failure, what to tell in one line."""
+    import zmq
+    from nbclient.exceptions import DeadKernelError
+    from papermill import PapermillExecutionError, execute_notebook
+    from traitlets.config import Config
+
+    logging.getLogger("papermill").setLevel(
+        logging.ERROR
+    )  # it warns of NAME, NAME = values, which `check` knows
+    secure = Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"})
+    options = {"coalesce_streams": True, "record_timing": False, "config": secure, "cwd": ROOT}
+    options["progress_bar"] = progress
+    try:
+        execute_notebook(notebook, partial, given, kernel_name="python3", **options, **streams)
+    except DeadKernelError:
+        return "the notebook's process died: was it killed, or is memory short?"
+    except PapermillExecutionError as error:
+        lines = " ".join(str(error.evalue).split())
+        kind = "" if error.ename == "LabError" else f"{error.ename}: "
+        return f"cell [{error.exec_count}]: {kind}{lines}"
+    return None
+
+
+def shown(path: Path) -> str:
+    """A path as a reader should see it: relative to the project where it lies inside."""
+    path = path.absolute()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def _keep(partial: Path, output: Path, name: str) -> None:
+    import nbformat
+
+    notebook = tidy(nbformat.read(partial, as_version=4), name)
+    write_bytes(output, (nbformat.writes(notebook) + "\n").encode())

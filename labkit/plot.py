@@ -1,0 +1,140 @@
+"""Figures that everyone can read: each arm has a marker and a colour, each figure a line of text.
+
+Introduced in 12_compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from labkit.compare.tables import METRICS, number
+from labkit.errors import LabError
+from labkit.profile import ROOT
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOOK = {
+    "base": ("#000000", "o"),
+    "rag": ("#0072B2", "s"),
+    "tuned": ("#D55E00", "^"),
+    "hybrid": ("#009E73", "D"),
+}
+"""Colour (Okabe & Ito, 2008) and marker of each arm."""
+
+
+def _look() -> AbstractContextManager[None]:
+    """Draw in the project's style, wherever the notebook was started."""
+    import matplotlib
+
+    return matplotlib.rc_context(fname=str(ROOT / "matplotlibrc"))
+
+
+def _axes(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    import matplotlib.pyplot as plt
+
+    figure, grid = plt.subplots(rows, columns, figsize=(5.4, height), squeeze=False, sharey=True)
+    return figure, list(grid.flat)
+
+
+def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str]:
+    """Mean and interval of every arm, one panel for each metric; and the same in one line of text.
+
+    `result` has the shape of result.json. Raises LabError for a metric that it does not hold.
+    Introduced in 12_compare.
+
+    >>> figure, text = dots(result, ["accuracy", "joint"])
+    """
+    arms = result["arms"]
+    for metric in metrics:
+        if not any(values.get(metric) for values in arms.values()):
+            raise LabError(f"no metric '{metric}' in this result: choose {', '.join(METRICS)}")
+    columns = 1 if len(metrics) == 1 else 2
+    rows = -(-len(metrics) // columns)
+    with _look():
+        figure, panels = _axes(rows, columns, 0.4 + 1.25 * rows)
+        for axes, metric in zip(panels, metrics, strict=False):
+            _panel(axes, arms, metric)
+        for axes in panels[len(metrics) :]:
+            axes.remove()
+    return figure, " ".join(_in_words(arms, metric) for metric in metrics)
+
+
+def _panel(axes: Axes, arms: Mapping[str, Any], metric: str) -> None:
+    names = list(arms)
+    for row, name in enumerate(names):
+        if not (value := arms[name].get(metric)):
+            continue
+        mean, colour, marker = value["mean"], *LOOK.get(name, ("#CC79A7", "v"))
+        around = [[max(0.0, mean - value["low"])], [max(0.0, value["high"] - mean)]]
+        axes.errorbar(mean, row, xerr=around, color=colour, marker=marker, linestyle="none")
+        axes.annotate(
+            number(metric, mean),
+            (max(mean, value["high"]), row),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_title(METRICS[metric].label)
+    if METRICS[metric].share:
+        axes.set_xlim(-0.03, 1.22)
+        axes.set_xticks([0, 0.5, 1])
+    else:
+        axes.set_xlim(
+            0, 1.3 * max(value[metric]["high"] for value in arms.values() if value.get(metric)) or 1
+        )
+
+
+def _in_words(arms: Mapping[str, Any], metric: str) -> str:
+    told = [
+        f"{name} {number(metric, v['mean'])} ({number(metric, v['low'])} to {number(metric, v['high'])})"
+        for name, values in arms.items()
+        if (v := values.get(metric))
+    ]
+    return f"{METRICS[metric].label}: {', '.join(told)}."
+
+
+def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
+    """Share right by kind of question and arm, as a shaded table; and the same in one line of text.
+
+    `table` has columns kind, arm, n, mean, as `labkit.compare.experiment.by_kind` gives it. Raises LabError
+    when it is empty. Introduced in 12_compare.
+
+    >>> figure, text = kinds(by_kind(comparison.answers))
+    """
+    if table.empty:
+        raise LabError("no answers to plot: ask at least one question")
+    order = {name: list(dict.fromkeys(table[name])) for name in ("kind", "arm")}
+    grid = table.pivot(index="kind", columns="arm", values="mean").loc[order["kind"], order["arm"]]
+    counts = table.drop_duplicates("kind").set_index("kind").n
+    with _look():
+        figure, (axes,) = _axes(1, 1, 0.7 + 0.36 * len(grid))
+        _shade(axes, grid)
+        axes.set_yticks(range(len(grid)), [f"{kind} ({counts[kind]})" for kind in grid.index])
+    told = [f"{kind}: {_shares(line.dropna())}" for kind, line in grid.iterrows()]
+    return figure, f"Share right. {'; '.join(told)}."
+
+
+def _shares(line: pd.Series) -> str:
+    return ", ".join(f"{arm} {value:.2f}" for arm, value in line.items())
+
+
+def _shade(axes: Axes, grid: pd.DataFrame) -> None:
+    """Dark for 0, light for 1, and the number on it: a map that grey print and any colour vision can read."""
+    axes.imshow(grid.to_numpy(float), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    axes.grid(False)
+    axes.set_xticks(range(grid.shape[1]), grid.columns)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for row, values in enumerate(grid.to_numpy(float)):
+        for column, value in enumerate(values):
+            ink = "white" if value < 0.55 else "black"
+            said = f"{value:.2f}" if value == value else "–"  # NaN: this arm was not asked
+            axes.text(column, row, said, color=ink, ha="center", va="center")
