@@ -1,0 +1,163 @@
+"""Fine-tune on tokenised rows through transformers' Trainer; a killed run goes on. Introduced in 08_train."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from labkit.errors import LabError
+from labkit.hashing import address
+from labkit.quiet import quiet
+from labkit.tune.prepare import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SCHEDULES = ("linear", "cosine", "constant")
+POOL = 16  # batches drawn together and sorted by length
+SHORT = 384  # tokens up to which plain attention trains faster on a CPU than the fused one
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train: `batch_size` in rows, `warmup` as a share of the steps, AdamW, gradients clipped at 1.
+
+    `schedule` is what the rate does after the warm-up: linear or cosine to zero, or constant.
+    Introduced in 08_train.
+
+    >>> TrainSettings(epochs=10, learning_rate=1e-3).schedule
+    'cosine'
+    """
+
+    epochs: int = 3
+    learning_rate: float = 5e-4
+    batch_size: int = 32
+    seed: int = 0
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise LabError(f"epochs {self.epochs}, batch_size {self.batch_size}: give at least 1 of each")
+        if self.schedule not in SCHEDULES:
+            raise LabError(f"unknown schedule '{self.schedule}': choose {', '.join(SCHEDULES)}")
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training took: optimiser steps, seconds, tokens without padding, and the loss of every step."""
+
+    steps: int
+    seconds: float
+    tokens: int
+    losses: tuple[float, ...]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens without padding in a second."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+
+def batches(lengths: Sequence[int], settings: TrainSettings) -> list[list[int]]:
+    """The rows of every step of every epoch: shuffled, then of like length within pools of batches.
+
+    >>> [len(batch) for batch in batches([3, 9, 3], TrainSettings(epochs=1, batch_size=2))]
+    [2, 1]
+    """
+    rng = Random(settings.seed)
+    steps: list[list[int]] = []
+    for _ in range(settings.epochs):
+        order = rng.sample(range(len(lengths)), len(lengths))
+        span = POOL * settings.batch_size
+        epoch = []
+        for start in range(0, len(order), span):
+            pool = sorted(order[start : start + span], key=lambda i: lengths[i])
+            epoch += [pool[i : i + settings.batch_size] for i in range(0, len(pool), settings.batch_size)]
+        rng.shuffle(epoch)
+        steps += epoch
+    return steps
+
+
+def train(
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    settings: TrainSettings,
+    folder: Path | str,
+    progress: bool = True,
+    save_seconds: float = 20.0,
+) -> TrainReport:
+    """Train the float32 weights that require gradients, in place; the same seed gives the same weights.
+
+    `folder` holds checkpoints while it runs, one every `save_seconds`. After a kill the same call, with the
+    same initial weights, goes on from the newest complete one and ends where a straight run ends. Computes in
+    bfloat16 where the processor does. Raises LabError for no rows, other weights than float32, a loss that is
+    not a number, and a disk that cannot be written.
+
+    >>> report = train(model.network, model.tokenizer, rows, TrainSettings(epochs=1), "runs/train")
+    >>> report.losses[-1] < report.losses[0]
+    True
+    """
+    if not rows:
+        raise LabError("there is nothing to train on: give at least one row")
+    if any(p.requires_grad and "float32" not in str(p.dtype) for p in network.parameters()):
+        raise LabError("weights to train must be float32: load the model with dtype='float32'")
+    began = time.perf_counter()
+    lengths = [len(row["input_ids"]) for row in rows]
+    steps = batches(lengths, settings)
+    home = Path(folder) / f"train-{_name(network, rows, settings)[:16]}"
+    pad = tokenizer.pad_token_id or 0
+    with quiet(), _attention(network, max(lengths)):
+        from safetensors import SafetensorError
+
+        from labkit.tune.loop import run
+
+        try:
+            losses, before = run(network, rows, steps, settings, home, pad, progress, save_seconds)
+        except (OSError, SafetensorError) as error:
+            raise LabError(
+                f"cannot write checkpoints in {folder} ({error}): make room or choose another"
+            ) from error
+    shutil.rmtree(home, ignore_errors=True)
+    network.eval()
+    tokens = sum(lengths[i] for step in steps for i in step)
+    return TrainReport(len(steps), before + time.perf_counter() - began, tokens, tuple(losses))
+
+
+def _name(network: PreTrainedModel, rows: Sequence[Row], settings: TrainSettings) -> str:
+    """An address of all that decides the result, so that no checkpoint of another training is resumed."""
+    import torch
+
+    weights = hashlib.sha256()
+    for weight in network.parameters():
+        weights.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return address(weights=weights.hexdigest(), rows=list(rows), settings=settings)
+
+
+@contextmanager
+def _attention(network: PreTrainedModel, longest: int) -> Iterator[None]:
+    """Plain attention while training short rows on a CPU: fused attention's backward is slower there."""
+    base = network.get_base_model() if hasattr(network, "get_base_model") else network
+    before = base.config._attn_implementation
+    short = longest <= SHORT and before == "sdpa" and not _on_gpu()
+    if short:
+        base.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if short:
+            base.set_attn_implementation(before)
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
