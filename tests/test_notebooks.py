@@ -1,0 +1,333 @@
+"""Notebooks are built the same every time, run headlessly, keep no machine path, and fail in one line."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from labkit import LabError, execute, notebooks, tidy
+from labkit.profile import PROFILES, ROOT, SIZES
+
+TINY = """# %% [markdown]
+# # 30 · Tiny
+
+# %% tags=["parameters"]
+PROFILE, SIZE = "pocket", "full"
+N, OUT = 2, "runs/tiny"
+
+# %%
+import os, sys
+from pathlib import Path
+from tqdm import tqdm
+for i in tqdm(range(3)):
+    pass
+print("size", SIZE, "hub closed:", os.environ.get("HF_HUB_OFFLINE"))
+print(os.getcwd(), Path.home() / "notes", object(), file=sys.stderr)
+
+# %%
+import matplotlib.pyplot as plt
+_ = plt.plot([1, 2])
+
+# %%
+(Path(OUT) / "started").touch() if N > 5 else None
+if N == 7:
+    import time
+    time.sleep(600)
+
+# %%
+if N == 9:
+    raise ValueError("too\\nmany")
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("course") / "source" / "9_test" / "30_tiny.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(source, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("runs") / "tiny"
+    notebooks.run_into(source, root, {"SIZE": "smoke", "N": 3}, progress=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def executed(runs) -> nbformat.NotebookNode:
+    return nbformat.read(runs / "latest" / "30_tiny.ipynb", as_version=4)
+
+
+def text_of(cell) -> str:
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_building_twice_gives_the_same_notebook(source):
+    first, second = (nbformat.writes(execute.build(source)) for _ in range(2))
+    assert first == second
+    cells = json.loads(first)["cells"]
+    assert [cell["id"] for cell in cells] == [f"30_tiny-{n:02d}" for n in range(6)]
+
+
+def test_a_source_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(LabError, match="no notebook source 99_no.py: choose 00_start, 12_compare"):
+        execute.build(tmp_path / "99_no.py")
+
+
+def test_a_run_is_whole_valid_and_in_its_own_folder(runs, executed):
+    nbformat.validate(executed)
+    assert (runs / "latest").is_symlink()
+    assert [path.name for path in (runs / "latest").iterdir()] == ["30_tiny.ipynb"]
+    assert re.fullmatch(r"\d{8}-\d{6}", (runs / "latest").resolve().name)
+
+
+def test_parameters_are_injected_behind_their_cell(executed):
+    tags = [cell.metadata.get("tags") for cell in executed.cells]
+    assert tags[1:3] == [["parameters"], ["injected-parameters"]]
+    assert 'SIZE = "smoke"' in executed.cells[2].source and "size smoke" in text_of(executed.cells[3])
+
+
+def test_a_profile_that_needs_no_hub_is_run_without_one(executed):
+    offline = PROFILES["pocket"].offline
+    assert f"hub closed: {'1' if offline else os.environ.get('HF_HUB_OFFLINE')}" in text_of(executed.cells[3])
+
+
+def test_no_trace_of_the_machine_is_kept(executed):
+    assert set(executed.metadata) == {"kernelspec", "language_info"}
+    assert all(set(cell.metadata) <= {"tags"} for cell in executed.cells)
+    printed = text_of(executed.cells[3])
+    assert str(ROOT) not in printed and ". ~/notes <object object at 0x…>" in printed
+    assert "%|" not in printed  # the progress bar
+
+
+def test_figures_stay_in_the_notebook(executed):
+    assert "image/png" in executed.cells[4].outputs[0].data
+
+
+def test_widget_state_is_dropped():
+    view = nbformat.v4.new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}})
+    both = nbformat.v4.new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "x"})
+    cell = nbformat.v4.new_code_cell("1", outputs=[view, both])
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {}}})
+    kept = tidy.tidy(notebook, "x")
+    assert [output.data for output in kept.cells[0].outputs] == [{"text/plain": "x"}]
+    assert "widgets" not in kept.metadata
+
+
+@pytest.mark.parametrize(
+    "raw, kept",
+    [
+        (f"{ROOT}/data/x.md and {ROOT}", "data/x.md and ."),
+        (f"{sys.prefix}/lib/python", ".venv/lib/python"),
+        ("https://host/root/file", "https://host/root/file"),
+        ("../data ./run a/./b", "../data run a/./b"),
+        ("ipykernel_42/123.py:1: UserWarning", "<cell>:1: UserWarning"),
+    ],
+)
+def test_paths_are_replaced_and_nothing_else(raw, kept):
+    assert tidy.scrub(raw) == kept
+
+
+@pytest.mark.parametrize(
+    "source_text, known",
+    [
+        ('A, B = "x", 1\nC = False', {"A": "x", "B": 1, "C": False}),
+        ("A = [1, 2]", {"A": [1, 2]}),
+        ("A = -1", {"A": -1}),
+    ],
+)
+def test_defaults_are_read_from_the_parameters_cell(source_text, known):
+    cell = nbformat.v4.new_code_cell(source_text, metadata={"tags": ["parameters"]})
+    assert execute.defaults(nbformat.v4.new_notebook(cells=[cell])) == known
+
+
+@pytest.mark.parametrize("code", ["import os", "A = open('x')", "A, B = 1", "A = B = 1\nfor", "A += 1"])
+def test_a_parameters_cell_that_computes_is_refused(code):
+    cell = nbformat.v4.new_code_cell(code, metadata={"tags": ["parameters"]})
+    with pytest.raises(LabError, match="may hold only NAME = plain value"):
+        execute.defaults(nbformat.v4.new_notebook(cells=[cell]))
+
+
+def test_without_a_parameters_cell_nothing_runs(tmp_path):
+    (tmp_path / "31_bare.py").write_text("# %%\nprint(1)\n")
+    with pytest.raises(LabError, match="31_bare has 0 cells tagged parameters"):
+        execute.execute(tmp_path / "31_bare.py", tmp_path / "out.ipynb")
+    assert not list(tmp_path.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"M": 1}, "30_tiny has no parameter 'M': choose PROFILE, SIZE, N, OUT"),
+        ({"N": "3"}, "30_tiny: N must be int, not str '3'"),
+        ({"N": True}, "30_tiny: N must be int, not bool True"),
+        ({"PROFILE": "pockt"}, "unknown profile 'pockt'"),
+    ],
+)
+def test_a_wrong_parameter_is_told_before_anything_runs(source, tmp_path, given, said):
+    with pytest.raises(LabError) as caught:
+        execute.execute(source, tmp_path / "out.ipynb", given)
+    assert said in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_a_failing_cell_is_named_and_the_last_good_run_stays(source, runs, tmp_path):
+    before = (runs / "latest").resolve()
+    environment = dict(os.environ)
+    with pytest.raises(LabError) as caught:
+        notebooks.run_into(source, runs, {"N": 9}, progress=False)
+    said = str(caught.value)
+    assert re.match(r"cell \[6\]: ValueError: too many \(30_tiny; as far as it came: \S+\.failed\.ipynb\)", said)
+    assert "\n" not in said and (runs / "latest").resolve() == before and dict(os.environ) == environment
+    half = nbformat.read(ROOT / re.search(r"(\S+\.ipynb)\)", said)[1], as_version=4)
+    assert any(out.output_type == "error" for cell in half.cells if cell.cell_type == "code" for out in cell.outputs)
+    assert not list(runs.glob("*/*.partial.ipynb"))
+
+
+RUN = """import sys
+from pathlib import Path
+from labkit import notebooks
+notebooks.run_into(Path(sys.argv[1]), Path(sys.argv[2]), {"N": 7}, progress=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_a_stopped_run_leaves_the_last_good_one_and_no_process(source, runs, how):
+    before, old = (runs / "latest").resolve(), set(runs.glob("*/started"))
+    process = subprocess.Popen([sys.executable, "-c", RUN, source, runs], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: set(runs.glob("*/started")) - old)
+        kernels = psutil.Process(process.pid).children(recursive=True)
+        assert kernels
+        process.send_signal(how)
+        process.wait(30)
+    finally:
+        process.kill()
+    assert process.returncode != 0 and (runs / "latest").resolve() == before
+    wait_for(lambda: not [kernel for kernel in kernels if alive(kernel)])
+    assert not list(runs.glob(".latest*"))
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(done, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_folder_in_the_links_place_is_kept_aside(tmp_path):
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest" / "mine.txt").write_text("kept")
+    (tmp_path / "new").mkdir()
+    notebooks.point(tmp_path / "latest", tmp_path / "new")
+    assert (tmp_path / "latest").resolve() == tmp_path / "new"
+    assert [path.read_text() for path in tmp_path.glob("*/before/mine.txt")] == ["kept"]
+
+
+def test_publishing_keeps_no_cell_that_says_where_the_run_wrote(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    kept = notebooks.publish(source)
+    assert kept == source.parent.parent.parent / "9_test" / "30_tiny.ipynb"
+    assert (tmp_path / "tiny" / "latest" / "30_tiny.ipynb").is_file()
+    notebook = nbformat.read(kept, as_version=4)
+    assert [cell.id for cell in notebook.cells] == [cell.id for cell in execute.build(source).cells]
+    assert str(tmp_path) not in kept.read_text()
+
+
+@pytest.mark.parametrize("live, shown", [(True, "a\r 50%\r100%\nb"), (False, "100%\n")])
+def test_progress_is_shown_live_only_on_a_terminal(live, shown):
+    stream = io.StringIO()
+    stream.isatty = lambda: live
+    echo = execute._Echo(stream)
+    for part in ("a", "\r 50%", "\r100%", "\n", "b"):
+        echo.write(part)
+    assert stream.getvalue() == shown
+
+
+def result(**changes) -> dict:
+    value = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    arms = {arm: {"accuracy": value} for arm in ("base", "rag", "tuned", "hybrid")}
+    told = {"profile": "pocket", "size": "full", "n_questions": 260, "seeds": [0, 1], "environment": {}}
+    return {**told, "arms": arms, "paired": [], **changes}
+
+
+def test_readme_gets_the_table_between_its_markers_and_twice_is_once(tmp_path):
+    readme, kept = tmp_path / "README.md", tmp_path / "result.json"
+    readme.write_text(f"before\n{notebooks.START}\nold\n{notebooks.END}\nafter\n")
+    kept.write_text(json.dumps(result()))
+    notebooks.update_readme(readme, kept)
+    once = readme.read_text()
+    notebooks.update_readme(readme, kept)
+    assert readme.read_text() == once and "old" not in once
+    assert once.startswith("before\n") and once.endswith("\nafter\n")
+    assert "| accuracy | 0.50 [0.40, 0.60] |" in once and "260 questions, training seeds 0, 1" in once
+
+
+@pytest.mark.parametrize(
+    "text, kept, said",
+    [
+        ("no markers", result(), "lacks <!-- results -->"),
+        (f"{notebooks.START} {notebooks.END}", result(size="smoke"), "is of smoke size"),
+        (f"{notebooks.START} {notebooks.END}", None, "no result at"),
+    ],
+)
+def test_readme_is_not_touched_without_a_full_result(tmp_path, text, kept, said):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    if kept:
+        (tmp_path / "result.json").write_text(json.dumps(kept))
+    with pytest.raises(LabError, match=said):
+        notebooks.update_readme(readme, tmp_path / "result.json")
+    assert readme.read_text() == text
+
+
+def test_lessons_are_chosen_by_number():
+    assert [path.stem for path in notebooks.chosen(["12", "0"])] == ["12_compare", "00_start"]
+    assert notebooks.chosen([]) == execute.sources()
+    with pytest.raises(LabError, match="no lesson '77': choose 00"):
+        notebooks.chosen(["77"])
+
+
+@pytest.mark.parametrize("source", execute.sources(), ids=lambda path: path.stem)
+def test_every_lesson_has_the_two_dials(source):
+    known = execute.defaults(execute.build(source), source.stem)
+    assert known["PROFILE"] in PROFILES and known["SIZE"] in SIZES
+    assert source.stem[:2].isdigit() and notebooks.target(source).parent.name == source.parent.name
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_readme_marks_as_planned_exactly_the_lessons_that_are_not_there():
+    planned = set(re.findall(r"^\|[^|]*\| (\d\d_\w+) \| planned \|", README, re.M))
+    there = dict(re.findall(r"^\|[^|]*\| \[(\d\d_\w+)\]\((\S+)\) \| \|", README, re.M))
+    assert there == {path.stem: path.relative_to(ROOT).as_posix() for path in execute.sources()}
+    assert sorted(name[:2] for name in planned | set(there)) == [f"{n:02d}" for n in range(22)]
+
+
+def test_readme_links_and_names_only_what_exists():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links and all((ROOT / link).exists() for link in links)
+    layout, folder = README.partition("## Layout")[2].partition("[CONTRIBUTING")[0], ROOT
+    for line in filter(str.strip, layout.splitlines()):
+        folder = ROOT / "labkit" if line.startswith("      ") else ROOT
+        names = re.findall(r"[\w./]+", re.match(r" +((?:\S+ ?)+)", line)[1])
+        assert all((folder / name).exists() for name in names if name != "runs/"), line
