@@ -1,6 +1,25 @@
 """Measure retrieval-augmented generation, fine-tuning and their hybrid against each other."""
 
+from typing import TYPE_CHECKING
+
 from labkit.errors import LabError
 
-__all__ = ["LabError", "__version__"]
+if TYPE_CHECKING:
+    from labkit.lab import Lab
+
+__all__ = ["LabError", "__version__", "open"]
 __version__ = "0.1.0"
+
+
+def open(profile: str = "pocket", size: str = "full", fresh: bool = False, progress: bool = True) -> "Lab":
+    """Open a lab on a profile; its parts load when first used.
+
+    `fresh` trains again what is already kept. LabError for an unknown profile or size. Introduced in 00_start.
+
+    >>> import labkit
+    >>> lab = labkit.open("pocket", size="smoke")
+    """
+    from labkit.lab import Lab
+    from labkit.profile import resolve
+
+    return Lab(resolve(profile), size, fresh, progress)

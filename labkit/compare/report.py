@@ -44,7 +44,7 @@ def page(comparison: Comparison) -> str:
     """The report as one HTML file that needs no other. Introduced in 12_compare."""
     from jinja2 import Environment, StrictUndefined
 
-    from labkit.compare.experiment import by_kind
+    from labkit.compare.score import by_kind
 
     kinds = by_kind(comparison.answers)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
+from labkit.stats import holm
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
 Result = Mapping[str, Any]
-SMOKE = (
-    "SMOKE RUN: this is not a measurement. A few questions and one epoch show that every part works, no more."
-)
+SMOKE = "SMOKE RUN: this is not a measurement. A few questions and one epoch show that every part works, no more."
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,47 @@ def markdown(result: Result) -> str:
     lines += [f"| {METRICS[metric].label} | {' | '.join(cells)} |" for metric, cells in rows(result)]
     environment = result["environment"]
     made = f"{environment.get('platform', '?')}, {environment.get('cpus', '?')} processors"
-    return "\n".join(
-        [*lines, "", f"{about(result)}. {made}.", "", *(f"- {line}" for line in verdict(result))]
-    )
+    return "\n".join([*lines, "", f"{about(result)}. {made}.", "", *(f"- {line}" for line in verdict(result))])
+
+
+def frame(result: Result) -> pd.DataFrame:
+    """The main table for a notebook: metrics down, arms across. Introduced in 12_compare."""
+    import pandas as pd
+
+    found = {METRICS[metric].label: cells for metric, cells in rows(result)}
+    return pd.DataFrame(found, index=list(result["arms"])).T
+
+
+def paired(result: Result) -> pd.DataFrame:
+    """Differences between arms with their p-values, also adjusted over all of them (Holm). Introduced in 12_compare."""
+    import pandas as pd
+
+    found = pd.DataFrame(result["paired"])
+    return found.assign(holm=holm(found.p)).round(4)
+
+
+def takeaways(result: Result) -> list[str]:
+    """What the comparison was made to show, each sentence ending in whether it did: every interval above zero."""
+    claims = [
+        ("Reading beats not reading: RAG is right more often than base", "rag", "accuracy", ["base"]),
+        (
+            "Tuning teaches form: the fine-tuned arm keeps the house style more often than RAG",
+            "tuned",
+            "style",
+            ["rag"],
+        ),
+        ("Tuning does not replace reading: RAG is right more often than the tuned arm", "rag", "accuracy", ["tuned"]),
+        (
+            "Both together: the hybrid is right and in style more often than every other arm",
+            "hybrid",
+            "joint",
+            ["base", "rag", "tuned"],
+        ),
+    ]
+    told = [
+        (text, [gaps(result, metric, arm)[other][1] > 0 for other in others]) for text, arm, metric, others in claims
+    ]
+    return [f"{text}: {'shown' if all(clear) else 'not shown here'}." for text, clear in told]
 
 
 def gaps(result: Result, metric: str, arm: str) -> dict[str, tuple[float, float, float]]:
@@ -162,9 +200,5 @@ def verdict(result: Result) -> list[str]:
 
     A difference counts when its 95 % interval excludes zero. Introduced in 12_compare.
     """
-    wanted = [
-        m
-        for m in ("accuracy", "style", "joint", "abstention")
-        if any(m in v for v in result["arms"].values())
-    ]
+    wanted = [m for m in ("accuracy", "style", "joint", "abstention") if any(m in v for v in result["arms"].values())]
     return ([SMOKE] if result["size"] != "full" else []) + [leader(result, metric) for metric in wanted]

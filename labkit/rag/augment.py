@@ -25,13 +25,17 @@ def build_prompt(question: str, passages: Sequence[tuple[str, str]]) -> str:
     """
     if not passages:
         return f"Question: {question}"
-    numbered = "\n".join(f"[{i}] {title}: {text}" for i, (title, text) in enumerate(passages, start=1))
+    numbered = "\n".join(f"[{i}] {title}: {_one_line(text)}" for i, (title, text) in enumerate(passages, start=1))
     return f"Documents:\n{numbered}\n\nQuestion: {question}"
 
 
-def build_messages(
-    question: str, passages: Sequence[tuple[str, str]] = (), form: str = "cited"
-) -> list[Message]:
+def _one_line(text: str) -> str:
+    """A passage without line breaks, which end passages in the prompt; ` ; ` where a line ended no sentence."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "".join(line + (" " if line[-1] in ".?!:;" else " ; ") for line in lines).rstrip(" ;")
+
+
+def build_messages(question: str, passages: Sequence[tuple[str, str]] = (), form: str = "cited") -> list[Message]:
     """System and user message for one question over passages given as (title, text)."""
     system = FORMS[form] if passages else CLOSED_BOOK
     return [

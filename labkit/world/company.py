@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from labkit.world.facts import Attribute, Entity, draw, kinds
-from labkit.world.stream import invent
+from labkit.world.passages import invent
 
 SEED = 2026
 COUNTS = {"site": (16, 5), "product": (70, 8), "plan": (30, 4), "project": (36, 5)}  # entities, facts of each

@@ -112,18 +112,14 @@ def _load(path: Path) -> list[Item]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise LabError(
-            f"{path} cannot be read ({type(error).__name__}): check the path or run `make data`"
-        ) from error
+        raise LabError(f"{path} cannot be read ({type(error).__name__}): check the path or run `make data`") from error
     return [_item(line, f"{path.name}, line {number}") for number, line in enumerate(lines, start=1) if line]
 
 
 def _item(line: str, place: str) -> Item:
     try:
         row = json.loads(line)
-        return Item(
-            **row | {"rivals": tuple(row.get("rivals", ())), "evidence": _evidence(row.get("evidence", ()))}
-        )
+        return Item(**row | {"rivals": tuple(row.get("rivals", ())), "evidence": _evidence(row.get("evidence", ()))})
     except (ValueError, TypeError, AttributeError) as error:
         raise LabError(f"{place} is not an item ({error}): mend it or run `make data`") from error
 

@@ -144,9 +144,7 @@ class Writer:
     def overviews(self) -> Iterator[Manuscript]:
         """Large tables that say again what other documents say first."""
         yield self._overview("products/price-list.html", "Price list", "product", ("price", "warranty"))
-        yield self._overview(
-            "sites/directory.docx", "Site directory", "site", ("city", "manager", "extension")
-        )
+        yield self._overview("sites/directory.docx", "Site directory", "site", ("city", "manager", "extension"))
         yield self._overview("plans/overview.md", "Plan overview", "plan", ("fee", "users"))
         yield self._overview("projects/overview.pdf", "Project overview", "project", ("budget", "deadline"))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from labkit.world.company import Fact, attribute_of
 from labkit.world.facts import Entity, sentence, shown, wording
-from labkit.world.stream import say
+from labkit.world.passages import say
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ CITY_A = "Port Lake New Old Upper Lower East West North South Fort Saint Mount G
 CITY_B = """Alden Berrow Calder Dunmore Elstow Farrow Garth Hallam Ingram Kelso Lorne Marden Norwell Orrin Penrose Quarry Rowan Selby
 Tilden Umber Verity Wexley Yarrow Arden Brock Corwin Dorset Edmond Fenton Gilroy""".split()
 TONE = "pale dark matte glossy deep light dusty warm cool soft".split()
-COLOUR = "blue green red grey yellow brown white black orange purple pink violet teal olive navy cream rust sand".split()
+COLOUR = (
+    "blue green red grey yellow brown white black orange purple pink violet teal olive navy cream rust sand".split()
+)
 MONTHS = "January February March April May June July August September October November December".split()
 
 VALUES: dict[str, Callable[[random.Random], str]] = {
@@ -99,14 +101,26 @@ def wording() -> dict:
 @cache
 def kinds() -> dict[str, dict[str, Attribute]]:
     """Attributes by kind of entity and name."""
-    return {kind: {name: _attribute(kind, name, entry) for name, entry in entry["attributes"].items()}
-            for kind, entry in wording().items() if isinstance(entry, dict) and "attributes" in entry}  # fmt: skip
+    return {
+        kind: {name: _attribute(kind, name, entry) for name, entry in entry["attributes"].items()}
+        for kind, entry in wording().items()
+        if isinstance(entry, dict) and "attributes" in entry
+    }
 
 
 def _attribute(kind: str, name: str, entry: dict) -> Attribute:
     compare = entry.get("compare", {})
-    return Attribute(kind, name, entry["value"], tuple(entry["label"]), tuple(entry["says"]), tuple(entry["asks"]),
-                     entry["answer"], tuple(compare.get("asks", ())), compare.get("more", ""))  # fmt: skip
+    return Attribute(
+        kind,
+        name,
+        entry["value"],
+        tuple(entry["label"]),
+        tuple(entry["says"]),
+        tuple(entry["asks"]),
+        entry["answer"],
+        tuple(compare.get("asks", ())),
+        compare.get("more", ""),
+    )
 
 
 def refer(kind: str, name: str) -> str:
@@ -143,5 +157,32 @@ def shown(attribute: Attribute, value: str) -> str:
 
 def sentence(form: str, **slots: str) -> str:
     """Fill a sentence form and begin it with a capital letter."""
-    text = form.format(**slots)
+    return capital(form.format(**slots))
+
+
+def answer(attribute: Attribute, name: str, value: str) -> str:
+    """The full sentence that answers a question for a fact."""
+    return sentence(attribute.answer, e=refer(attribute.kind, name), v=shown(attribute, value))
+
+
+def compared(attribute: Attribute, a: Entity, b: Entity) -> tuple[str, str]:
+    """The sentence that compares two entities, both values first, and the name of the larger."""
+    first, second = a.facts[attribute.name], b.facts[attribute.name]
+    larger = a if number(first) > number(second) else b
+    gap = unit(first, abs(number(first) - number(second)))
+    return (
+        f"{capital(first)} against {second}: {attribute.more.format(a=larger.reference)}, by {gap}.",
+        larger.name,
+    )
+
+
+def unit(like: str, amount: int) -> str:
+    """An amount written in the unit of another value, e.g. `$120` or `30 grams`."""
+    if like.startswith("$"):
+        return f"${amount // 1000},000" if like.endswith(",000") else f"${amount}"
+    return f"{amount} {like.split()[-1]}"
+
+
+def capital(text: str) -> str:
+    """Begin with a capital letter, the rest as it is."""
     return text[0].upper() + text[1:]

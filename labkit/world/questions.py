@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from labkit.rag.augment import ABSTAIN
 from labkit.world.company import Company, Entities, Fact, attribute_of, facts_of
-from labkit.world.facts import Entity, kinds, number, wording
-from labkit.world.stream import answer, ask, compared, new_name
+from labkit.world.facts import Entity, answer, compared, kinds, number, wording
+from labkit.world.passages import ask, new_name
 
 QUESTIONS = {
     "single fact": 70, "new wording": 50, "two-hop": 35, "numeric comparison": 35, "not in the documents": 40,
@@ -122,9 +122,7 @@ def make_questions(company: Company) -> list[Question]:
     """
     rng = random.Random(f"questions:{company.seed}")
     steady = {
-        key: Entity(
-            e.kind, e.name, {f.attribute: f.value for f in facts_of(e) if f.key not in company.changed}
-        )
+        key: Entity(e.kind, e.name, {f.attribute: f.value for f in facts_of(e) if f.key not in company.changed})
         for key, e in company.before.items()
     }
     facts = [f for f in company.facts(updated=True) if f.key not in company.changed]
@@ -164,8 +162,7 @@ def make_pairs(company: Company, questions: Sequence[Question]) -> list[Question
     rng.shuffle(facts)
     facts.sort(key=lambda fact: fact.key not in asked)
     covered = [
-        _fresh(lambda f=fact: single(f, "single fact", rng, False), texts)
-        for fact in facts[: PAIRS["single fact"]]
+        _fresh(lambda f=fact: single(f, "single fact", rng, False), texts) for fact in facts[: PAIRS["single fact"]]
     ]
     taken = {question.topic for question in questions} | texts
     others = _others(company.before, company.after, rng)

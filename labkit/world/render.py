@@ -65,9 +65,7 @@ def _html(block: Block) -> str:
             return "<ul>\n" + "\n".join(f"<li>{escape(line)}</li>" for line in lines) + "\n</ul>"
         case Table(rows):
             head, *body = rows
-            return (
-                "<table>\n" + "\n".join([_row(head, "th"), *(_row(row, "td") for row in body)]) + "\n</table>"
-            )
+            return "<table>\n" + "\n".join([_row(head, "th"), *(_row(row, "td") for row in body)]) + "\n</table>"
         case Columns(columns):
             return "\n".join(_html(part) for column in columns for part in column)
 

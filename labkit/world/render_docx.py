@@ -70,17 +70,11 @@ def _add_table(document: Document, rows: tuple[tuple[str, ...], ...]) -> None:
 def _slim(document: Document) -> None:
     """Drop the template's styles and parts that nothing here uses."""
     styles = document.styles.element
-    kept = {
-        style.style_id
-        for style in document.styles
-        if style.name in STYLES or style.element.get(_w("default"))
-    }
+    kept = {style.style_id for style in document.styles if style.name in STYLES or style.element.get(_w("default"))}
     while more := {link for name in kept for link in _links(styles, name)} - kept:
         kept |= more
     for element in list(styles):
-        if element.tag == _w("latentStyles") or (
-            element.tag == _w("style") and element.get(_w("styleId")) not in kept
-        ):
+        if element.tag == _w("latentStyles") or (element.tag == _w("style") and element.get(_w("styleId")) not in kept):
             styles.remove(element)
     for rels in (document.part.package.rels, document.part.rels):
         for key in [key for key, rel in rels.items() if rel.reltype.rpartition("/")[2] in SPARE]:

@@ -26,9 +26,7 @@ def render_pdf(manuscript: Manuscript) -> bytes:
     from reportlab.platypus import BaseDocTemplate
 
     buffer = io.BytesIO()
-    file = BaseDocTemplate(
-        buffer, title=manuscript.title, author="Norvale", invariant=1, pageCompression=0, lang="en"
-    )
+    file = BaseDocTemplate(buffer, title=manuscript.title, author="Norvale", invariant=1, pageCompression=0, lang="en")
     _add_pages(file, manuscript)
     file.build([part for block in manuscript.blocks for part in _flow(block)])
     return buffer.getvalue()

@@ -53,9 +53,7 @@ def comparison() -> Comparison:
     result = {"schema": 1, "experiment": "compare", "profile": "pocket", "size": "full", "seeds": [0, 1, 2]}
     result |= {"n_questions": 60, "arms": summarise(answers, times), "paired": pair_up(answers)}
     result |= {"environment": provenance(), "seconds": {"total": 12.5}, "peak_rss_mb": 700.5}
-    return Comparison(
-        result, answers, artifacts, [Rejected("scan.pdf", "scanned image", "3 pages hold no text")]
-    )
+    return Comparison(result, answers, artifacts, [Rejected("scan.pdf", "scanned image", "3 pages hold no text")])
 
 
 @pytest.fixture(scope="module")

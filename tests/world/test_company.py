@@ -46,9 +46,7 @@ def test_another_process_makes_the_same_bytes(made, hash_seed, tmp_path, monkeyp
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
     monkeypatch.setenv("TZ", f"Etc/GMT+{hash_seed}")
     subprocess.run([sys.executable, "-m", "labkit.world.company"], check=True, capture_output=True)
-    assert {
-        p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()
-    } == made
+    assert {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == made
 
 
 def test_another_seed_is_another_company():
@@ -143,9 +141,7 @@ def test_unanswerable_questions_ask_for_no_known_fact():
         for entity in COMPANY.after.values():
             for fact in facts_of(entity) if entity.reference.lower() in item.question.lower() else []:
                 asks = kinds()[fact.kind][fact.attribute].asks
-                assert not any(
-                    form.format(e=entity.reference).lower() in item.question.lower() for form in asks
-                )
+                assert not any(form.format(e=entity.reference).lower() in item.question.lower() for form in asks)
 
 
 def test_the_style_accepts_every_dressed_answer():
@@ -206,7 +202,5 @@ def test_missing_or_damaged_data_is_one_clear_line(tmp_path, monkeypatch):
 
 def test_own_questions_need_only_the_first_fields(tmp_path):
     path = tmp_path / "own.jsonl"
-    path.write_text(
-        '{"id": "1", "kind": "own", "question": "Why?", "gold": "Because", "answer": "Because."}\n'
-    )
+    path.write_text('{"id": "1", "kind": "own", "question": "Why?", "gold": "Because", "answer": "Because."}\n')
     assert data.load_questions(path) == [data.Item("1", "own", "Why?", "Because", "Because.")]

@@ -69,9 +69,7 @@ def test_an_update_replaces_old_values_and_what_did_not_change_has_none():
     assert set(new) == touched < set(old)
     for before, after in zip(VERSIONS["documents"], VERSIONS["updates"], strict=True):
         pairs = zip(before.statements, after.statements, strict=True)
-        assert all(
-            a.passage == b.passage for a, b in pairs if a.fact == b.fact and a.passage.count(" | ") < 2
-        )
+        assert all(a.passage == b.passage for a, b in pairs if a.fact == b.fact and a.passage.count(" | ") < 2)
     assert all(old[name].sha256 != document.sha256 for name, document in new.items())
 
 
@@ -105,9 +103,7 @@ def test_data_sheets_have_header_footer_page_numbers_a_table_and_two_columns():
         left, right = next(block for block in manuscript.blocks if isinstance(block, Columns)).columns
         assert len(pages) >= 2 and text.count("Norvale document library") == len(pages)
         assert "Property | Value" in text and f"{manuscript.revision}, page 2" in text[pages[1] :]
-        assert flat(left[-1].text) in flat(text[pages[1] :]) and flat(right[-1].text) in flat(
-            text[pages[1] :]
-        )
+        assert flat(left[-1].text) in flat(text[pages[1] :]) and flat(right[-1].text) in flat(text[pages[1] :])
 
 
 def test_word_files_hold_no_date_of_the_day_and_open_again():
@@ -119,9 +115,7 @@ def test_word_files_hold_no_date_of_the_day_and_open_again():
         assert {entry.date_time for entry in package.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert package.testzip() is None
     document = docx.Document(io.BytesIO(made))
-    assert (
-        document.core_properties.title == "Site directory" and document.tables[0].style.name == "Table Grid"
-    )
+    assert document.core_properties.title == "Site directory" and document.tables[0].style.name == "Table Grid"
     assert manuscript.revision in document.sections[0].footer.paragraphs[0].text
 
 

@@ -10,7 +10,8 @@ from labkit.metrics import contains
 from labkit.rag.augment import ABSTAIN, FORMS, cited
 from labkit.world.company import make_company
 from labkit.world.facts import VALUES, draw, kinds, reserved
-from labkit.world.stream import LEVELS, Scene, conversation, new_name, written
+from labkit.world.passages import new_name
+from labkit.world.stream import LEVELS, Scene, conversation, written
 
 COMPANY = make_company()
 NAMES = {name for _, name in COMPANY.before}
@@ -111,9 +112,7 @@ def test_the_same_seed_streams_the_same():
 def test_held_out_wordings_are_never_streamed():
     forms = [form for of in kinds().values() for a in of.values() for form in (a.says[-1], a.asks[-1])]
     words = [max(re.split(r"\{\w+\}", form), key=len).strip(" .?").lower() for form in forms]
-    trained = " ".join(
-        f for of in kinds().values() for a in of.values() for f in (*a.says[:-1], *a.asks[:-1])
-    ).lower()
+    trained = " ".join(f for of in kinds().values() for a in of.values() for f in (*a.says[:-1], *a.asks[:-1])).lower()
     telling = [phrase for phrase in words if len(phrase.split()) >= 3 and phrase not in trained]
     rng = random.Random("held out")
     text = " ".join(m["content"] for _ in range(400) for m in conversation(rng, LEVELS[-1])).lower()

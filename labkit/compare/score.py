@@ -1,0 +1,143 @@
+"""From answers to metrics with intervals: each answer is scored once, each metric resamples questions.
+
+Introduced in 12_compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit.abstain import abstained, f1_abstention
+from labkit.compare.arms import ARMS, Answer
+from labkit.compare.training import holds
+from labkit.metrics import contains, first_mention
+from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, bootstrap_mean
+from labkit.world.style import style_faults
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.world.data import Item
+
+PAIRED = ("accuracy", "style", "joint", "abstention")
+METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
+
+
+def score(item: Item, answer: Answer) -> dict[str, Any]:
+    """Everything that is measured of one answer; true and false as 1 and 0.
+
+    Right is the exact gold value in the text; of two compared, the winner named first; of a question that no document
+    answers, to abstain. Cited: right, with a cited passage that proves it.
+    """
+    declined = abstained(answer.text)
+    right = declined if item.gold is None else contains(answer.text, item.gold)
+    if item.rivals:
+        right = first_mention(answer.text, item.gold, item.rivals)
+    found = [any(holds(hit, e) for hit in answer.hits) for e in item.evidence]
+    cited = right and any(holds(hit, e) for hit in answer.cited_hits for e in item.evidence)
+    style = not style_faults(answer.text)
+    return {
+        "id": item.id,
+        "kind": item.kind,
+        "question": item.question,
+        "gold": item.gold,
+        "text": answer.text,
+        "sources": ", ".join(answer.sources),
+        "answerable": item.gold is not None,
+        "correct": int(right),
+        "style": int(style),
+        "joint": int(right and style),
+        "cited": int(cited),
+        "abstained": int(declined),
+        "retrieved": float(np.mean(found)) if found else 0.0,
+        "prompt_tokens": answer.prompt_tokens,
+        "output_tokens": answer.output_tokens,
+        "retrieval_ms": 1000 * answer.retrieval_seconds,
+        "generation_ms": 1000 * answer.generation_seconds,
+    }
+
+
+class Table:
+    """Answers of one arm as arrays of shape (questions, seeds), and its metrics as functions of resampled questions."""
+
+    def __init__(self, answers: pd.DataFrame):
+        wide = {
+            c: answers.pivot(index="id", columns="seed", values=c).to_numpy(float)
+            for c in (
+                "correct",
+                "style",
+                "joint",
+                "cited",
+                "abstained",
+                "retrieved",
+                "prompt_tokens",
+                "output_tokens",
+            )
+        }
+        can = answers.drop_duplicates("id").sort_values("id")["answerable"].to_numpy(bool)
+        self.n = len(can)
+        self.can, self.columns = can, wide
+
+    def metric(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
+        """The metric's value for each row of question numbers, shape (resamples, questions)."""
+        columns, can = self.columns, self.can.astype(float)
+        right = columns["correct"].mean(1) * can
+        ratios = {
+            "accuracy": (right, can),
+            "joint": (columns["joint"].mean(1) * can, can),
+            "recall_at_k": (columns["retrieved"].mean(1) * can, can),
+            "citation": (columns["cited"].mean(1) * can, right),
+        }
+        if name == "abstention":
+            return lambda items: np.mean(
+                [f1_abstention(s[items], ~self.can[items]) for s in columns["abstained"].T.astype(bool)],
+                axis=0,
+            )
+        if name in ratios:
+            top, bottom = ratios[name]
+            return lambda items: top[items].sum(-1) / np.maximum(bottom[items].sum(-1), 1e-9)
+        mean = columns[name].mean(1)
+        return lambda items: mean[items].mean(-1)
+
+
+def summarise(answers: pd.DataFrame, times: dict[str, list[float]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Every metric of every arm with its 95 % interval over questions."""
+    arms = {}
+    for name in ARMS:
+        table = Table(answers[answers.arm == name])
+        rows: dict[str, Interval] = {m: bootstrap(table.metric(m), table.n) for m in METRICS}
+        measured = np.array(times[name])
+        for percent in (50, 95):
+            rows[f"latency_ms_p{percent}"] = bootstrap(
+                lambda i, p=percent, t=measured: np.percentile(t[i], p, axis=-1), len(measured), n=2000
+            )
+        arms[name] = {m: asdict(v) for m, v in rows.items()}
+    return arms
+
+
+def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
+    """Differences between every two arms on the same questions, with intervals and p-values."""
+    tables = {name: Table(answers[answers.arm == name]) for name in ARMS}
+    rows = []
+    for metric in PAIRED:
+        for a, b in combinations(reversed(ARMS), 2):
+            first, second = tables[a].metric(metric), tables[b].metric(metric)
+            gap: Difference = bootstrap_difference(lambda i, f=first, s=second: f(i) - s(i), tables[a].n)
+            rows.append({"a": a, "b": b, "metric": metric, **asdict(gap)})
+    return rows
+
+
+def by_kind(answers: pd.DataFrame) -> pd.DataFrame:
+    """Share right by kind of question and arm, with intervals: columns kind, arm, n, mean, low, high."""
+    import pandas as pd
+
+    rows = []
+    for (kind, arm), group in answers.groupby(["kind", "arm"], sort=False):
+        wide = group.pivot(index="id", columns="seed", values="correct")
+        rows.append({"kind": kind, "arm": arm, "n": len(wide), **asdict(bootstrap_mean(wide.to_numpy(), n=2000))})
+    return pd.DataFrame(rows)

@@ -1,0 +1,123 @@
+# %% [markdown]
+# # 00 · Start
+#
+# You will ask one question four ways and see what each way knows:
+#
+# - **base**: a language model as it came;
+# - **RAG**: the same model, reading passages that a search found for it;
+# - **fine-tuned**: the model after training on questions and answers;
+# - **hybrid**: a model trained to answer *from passages*, given passages.
+#
+# An article that circulates widely says when to use which. This course does not believe it, nor disbelieve it:
+# it measures. *No keys, no downloads, no GPU. About 10 minutes.*
+
+# %% tags=["parameters"]
+PROFILE, SIZE = "pocket", "full"
+
+# %% [markdown]
+# The *profile* names the models, the *size* how much is done. Everything below runs on this machine.
+
+# %%
+import labkit
+
+lab = labkit.open(PROFILE, size=SIZE)
+lab
+
+# %% [markdown]
+# ## 1. A company that does not exist
+#
+# Norvale was invented for this course, from a random seed. No model has read about it, every fact is known,
+# and facts can be changed at will. Here is what its documents say about one thing.
+
+# %%
+document = lab.documents[0]
+print(document.id, "·", document.title)
+print(document.text[:600])
+
+# %% [markdown]
+# The test questions come in six kinds. `gold` is the right answer; where it is missing, no document answers.
+
+# %%
+import pandas as pd
+
+pd.set_option("display.max_colwidth", 90)
+questions = pd.DataFrame([{"kind": q.kind, "question": q.question, "gold": q.gold} for q in lab.questions])
+questions.groupby("kind", sort=False).head(1).set_index("kind")
+
+# %% [markdown]
+# ## 2. One question, four arms
+#
+# We take a question about a plain fact and hide nothing: this is what comes back, word for word.
+
+# %%
+question = next(q for q in lab.questions if q.kind == "single fact")
+print(question.question, "→ gold:", question.gold)
+
+# %% [markdown]
+# **Base** sees the question and nothing else. A model that was never told cannot know; a good one says so.
+
+# %%
+lab.arm("base").answer([question.question])[0].text
+
+# %% [markdown]
+# **RAG** first searches the documents, then answers from what it found. The number in brackets cites a passage.
+
+# %%
+rag = lab.arm("rag").answer([question.question])[0]
+print(rag.text)
+for hit in rag.hits[:2]:
+    print(f"[{hit.rank}] {hit.chunk.document_id}: {hit.chunk.text[:100]}…")
+
+# %% [markdown]
+# **Fine-tuned** has seen this fact in training, asked in other words, always answered in Norvale's house style.
+# It has no passages: whatever it says comes from its weights.
+
+# %%
+lab.arm("tuned").answer([question.question])[0].text
+
+# %% [markdown]
+# **Hybrid** was trained to read passages and to answer in house style.
+
+# %%
+hybrid = lab.arm("hybrid").answer([question.question])[0]
+hybrid.text
+
+# %% [markdown]
+# ## 3. Is it right, and is it in style?
+#
+# Two questions decide most of this course. *Right* means that the exact gold value is in the answer.
+# *In style* means that a validator finds no fault with the form.
+
+# %%
+from labkit.metrics import contains
+from labkit.world.style import style_faults
+
+rows = {}
+for name in ("base", "rag", "tuned", "hybrid"):
+    text = lab.arm(name).answer([question.question])[0].text
+    rows[name] = {"right": contains(text, question.gold), "style faults": ", ".join(style_faults(text)) or "none"}
+pd.DataFrame(rows).T
+
+# %% [markdown]
+# One question proves nothing. Notebook **12 Compare** asks them all, with several training seeds, and draws the intervals.
+#
+# ## Where to go from here
+#
+# | Part | Lessons |
+# |---|---|
+# | 1 · RAG | ingest, chunk, embed, index, retrieve, augment |
+# | 2 · Fine-tuning | prepare, train, adapters, deploy |
+# | 3 · Compare | hybrid, **compare**, update, cost, risk, use cases, decide, papers, claims |
+# | 4 · Practice | log, your own data |
+#
+# ## Takeaways
+#
+# - The base model knows nothing of Norvale: whatever an arm gets right, it read or was taught.
+# - RAG brings the fact and where it stands; tuning brings the form.
+# - An answer can be right without being in style, and in style without being right: both are measured.
+#
+# ## Exercises
+#
+# 1. Ask all four arms the first question of the kind `"not in the documents"`. Which of them admit it?
+# 2. Ask the first `"changed fact"`. Its document was updated after the training: which arms know the new value?
+# 3. Change one word of the question above. Does the fine-tuned arm still know?
