@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+import labkit
 from labkit import LabError, __version__
 from labkit.profile import PROFILES, check_size, resolve, runs_folder
 
@@ -135,11 +136,9 @@ def ask(
         raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")
     if not question.strip():
         raise typer.BadParameter("the question is empty: write it in quotes")
-    settings = _checked(resolve, profile)
+    _checked(resolve, profile)
     with environment(profile):
-        from labkit.lab import open_lab
-
-        lab = open_lab(settings, progress=sys.stderr.isatty())
+        lab = labkit.open(profile, progress=sys.stderr.isatty())
         _print_answer(lab.arm(arm).answer([question])[0])
 
 
@@ -155,9 +154,7 @@ def _print_answer(answer: Answer) -> None:
         chunk = answer.hits[number - 1].chunk
         console.print(f"[{number}] {chunk.document_id}: {' '.join(chunk.text.split())}")
     seconds = f"{answer.retrieval_seconds:.2f} s searching, {answer.generation_seconds:.2f} s answering"
-    console.print(
-        f"{answer.prompt_tokens} tokens read, {answer.output_tokens} written; {seconds}", style="dim"
-    )
+    console.print(f"{answer.prompt_tokens} tokens read, {answer.output_tokens} written; {seconds}", style="dim")
 
 
 @app.command()
@@ -174,9 +171,7 @@ def doctor() -> None:
     table = Table("", "", "found", "what to do", box=box.SIMPLE_HEAD)
     checks = examine()
     for check in checks:
-        state = (
-            "[green]ok[/]" if check.good else ("[red]missing[/]" if check.required else "[yellow]without[/]")
-        )
+        state = "[green]ok[/]" if check.good else ("[red]missing[/]" if check.required else "[yellow]without[/]")
         table.add_row(check.name, state, check.seen, "" if check.good else check.remedy)
     Console(highlight=False).print(table)
     if any(check.required and not check.good for check in checks):
