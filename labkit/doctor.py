@@ -88,9 +88,7 @@ def _machine() -> Iterator[Check]:
     runs = next(folder for folder in (runs_folder(), *runs_folder().parents) if folder.exists())
     disk = shutil.disk_usage(runs).free / GIB
     yield Check("free disk", disk >= 1, f"{disk:.1f} GiB", "make room: runs take up to 1 GiB")
-    yield Check(
-        "writable", os.access(runs, os.W_OK), runs.name, "set LABKIT_RUNS to a folder you may write to"
-    )
+    yield Check("writable", os.access(runs, os.W_OK), runs.name, "set LABKIT_RUNS to a folder you may write to")
 
 
 def _accelerators() -> Iterator[Check]:

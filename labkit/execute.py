@@ -27,7 +27,7 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONWARNINGS": "ignore::DeprecationWarning,ignore::FutureWarning",
+    "PYTHONWARNINGS": "ignore::DeprecationWarning,ignore::FutureWarning,ignore:IProgress not found",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "MATPLOTLIBRC": str(ROOT / "matplotlibrc"),
@@ -156,9 +156,7 @@ def _papermill(
     from papermill import PapermillExecutionError, execute_notebook
     from traitlets.config import Config
 
-    logging.getLogger("papermill").setLevel(
-        logging.ERROR
-    )  # it warns of NAME, NAME = values, which `check` knows
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of NAME, NAME = values, which `check` knows
     secure = Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"})
     options = {"coalesce_streams": True, "record_timing": False, "config": secure, "cwd": ROOT}
     options["progress_bar"] = progress

@@ -66,9 +66,7 @@ def _new_folder(root: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise LabError(
-                f"cannot write to {shown(root)}: {error.strerror}; choose another folder"
-            ) from error
+            raise LabError(f"cannot write to {shown(root)}: {error.strerror}; choose another folder") from error
         return root / name
     raise LabError(f"{shown(root)} holds a hundred runs of this second: try again")
 
@@ -117,9 +115,7 @@ def update_readme(readme: Path, result: Path) -> None:
         raise LabError(f"no result at {shown(result)}: run make compare")
     found = json.loads(result.read_text("utf-8"))
     if found["size"] != "full":
-        raise LabError(
-            f"{shown(result)} is of {found['size']} size, which README does not show: run make compare"
-        )
+        raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make compare")
     text = readme.read_text("utf-8")
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)

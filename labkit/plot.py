@@ -86,9 +86,7 @@ def _panel(axes: Axes, arms: Mapping[str, Any], metric: str) -> None:
         axes.set_xlim(-0.03, 1.22)
         axes.set_xticks([0, 0.5, 1])
     else:
-        axes.set_xlim(
-            0, 1.3 * max(value[metric]["high"] for value in arms.values() if value.get(metric)) or 1
-        )
+        axes.set_xlim(0, 1.3 * max(value[metric]["high"] for value in arms.values() if value.get(metric)) or 1)
 
 
 def _in_words(arms: Mapping[str, Any], metric: str) -> str:

@@ -18,9 +18,7 @@ def interval(mean: float, spread: float = 0.1) -> dict[str, float]:
 @pytest.fixture
 def result():
     values = dict(zip(ARMS, (0.1, 0.7, 0.3, 0.8), strict=True))
-    arms = {
-        arm: {m: interval(v if METRICS[m].share else 500 * v) for m in METRICS} for arm, v in values.items()
-    }
+    arms = {arm: {m: interval(v if METRICS[m].share else 500 * v) for m in METRICS} for arm, v in values.items()}
     del arms["base"]["recall_at_k"]
     return {"arms": arms}
 
