@@ -21,6 +21,8 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prom
     >>> render(tokenizer, [{"role": "user", "content": "Why?"}], prompt=True)
     '<|im_start|>user\\nWhy?<|im_end|>\\n<|im_start|>assistant\\n'
     """
+    if not messages:
+        raise LabError("a conversation is empty: give it a message")
     if not tokenizer.chat_template:
         return _plain(tokenizer, messages)
     from jinja2 import TemplateError

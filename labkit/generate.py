@@ -76,9 +76,7 @@ def greedy(
     return outputs
 
 
-def _extend(
-    outputs: list[list[int]], rows: Sequence[int], tokens: Sequence[int], ends: Collection[int]
-) -> list[int]:
+def _extend(outputs: list[list[int]], rows: Sequence[int], tokens: Sequence[int], ends: Collection[int]) -> list[int]:
     """Give each unfinished row its token; the places in the batch of the rows that go on."""
     going = []
     for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):

@@ -105,8 +105,6 @@ class Model:
         if room < 1:
             raise LabError(f"max_new_tokens is {room}: ask for at least 1")
         for i, prompt in enumerate(prompts):
-            if not prompt:
-                raise LabError(f"conversation {i} is empty: give it a message")
             if len(prompt) + room > self.context:
                 raise LabError(
                     f"conversation {i} has {len(prompt)} tokens, and {self.context - room} fit beside {room} "

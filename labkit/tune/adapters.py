@@ -77,7 +77,8 @@ def add_lora(network: PreTrainedModel, settings: LoraSettings) -> PeftModel:
     )
     torch.manual_seed(settings.seed)
     try:
-        return get_peft_model(network, config)
+        with quiet():
+            return get_peft_model(network, config)
     except ValueError as error:
         raise LabError(f"no adapter on {names} of rank {settings.rank} ({error}): try all-linear") from error
 
@@ -102,8 +103,7 @@ def train_adapter(
 
     folder = Path(folder)
     model = load_model(model_path, dtype="float32")
-    with quiet():
-        network = add_lora(model.network, settings)
+    network = add_lora(model.network, settings)
     counts = parameters(network)
     report = train(network, model.tokenizer, rows, settings, checkpoints or folder / "checkpoints", progress)
     save_adapter(network, folder, str(model_path))

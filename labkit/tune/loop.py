@@ -111,9 +111,7 @@ def run(
     )
     trainer.losses = list(marker["losses"])
     trainer.remove_callback(PrinterCallback)
-    with tqdm(
-        total=len(steps), initial=marker["step"], desc="training", unit="step", disable=not progress
-    ) as bar:
+    with tqdm(total=len(steps), initial=marker["step"], desc="training", unit="step", disable=not progress) as bar:
         trainer.add_callback(Watch(trainer, home, bar, marker["seconds"], save_seconds))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.losses, marker["seconds"]

@@ -41,9 +41,7 @@ def read_examples(path: Path | str) -> tuple[list[Example], list[BadRow]]:
     try:
         lines = Path(path).read_bytes().decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabError(
-            f"cannot read {path} ({type(error).__name__}): give a UTF-8 JSON-lines file"
-        ) from error
+        raise LabError(f"cannot read {path} ({type(error).__name__}): give a UTF-8 JSON-lines file") from error
     good, bad = [], []
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -129,9 +129,7 @@ class Collator:
         width = -(-max(len(row["input_ids"]) for row in rows) // self.multiple) * self.multiple
         gaps = [width - len(row["input_ids"]) for row in rows]
         return {
-            "input_ids": torch.tensor(
-                [r["input_ids"] + [self.pad] * g for r, g in zip(rows, gaps, strict=True)]
-            ),
+            "input_ids": torch.tensor([r["input_ids"] + [self.pad] * g for r, g in zip(rows, gaps, strict=True)]),
             "attention_mask": torch.tensor([[1] * (width - gap) + [0] * gap for gap in gaps]),
             "labels": torch.tensor([r["labels"] + [IGNORED] * g for r, g in zip(rows, gaps, strict=True)]),
         }

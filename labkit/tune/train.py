@@ -123,9 +123,7 @@ def train(
         try:
             losses, before = run(network, rows, steps, settings, home, pad, progress, save_seconds)
         except (OSError, SafetensorError) as error:
-            raise LabError(
-                f"cannot write checkpoints in {folder} ({error}): make room or choose another"
-            ) from error
+            raise LabError(f"cannot write checkpoints in {folder} ({error}): make room or choose another") from error
     shutil.rmtree(home, ignore_errors=True)
     network.eval()
     tokens = sum(lengths[i] for step in steps for i in step)
