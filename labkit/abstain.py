@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SOURCE = (
-    r"(?:documents?|context|passages?|texts?|sources?|excerpts?|(?:provided|given|available) information)"
-)
+_SOURCE = r"(?:documents?|context|passages?|texts?|sources?|excerpts?|(?:provided|given|available) information)"
 _SAY = r"(?:say|state|mention|specify|include|contain|provide|give|list|answer|tell|indicate|have)"
 _SAID = r"(?:said|stated|mentioned|specified|included|contained|provided|given|listed|found|available|known)"
 _DECLINES = re.compile(

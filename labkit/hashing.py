@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 from dataclasses import asdict, is_dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,7 +74,9 @@ def hash_tree(folder: Path | str) -> str:
 
 
 def hash_source(*modules: ModuleType | str) -> str:
-    """SHA-256 of modules' source text, found without importing those given by name. Introduced in 12_compare.
+    """SHA-256 of modules' source text, found without importing those given by name; a package counts all its modules.
+
+    Introduced in 12_compare.
 
     >>> hash_source("json") == hash_source(json)
     True
@@ -83,4 +86,10 @@ def hash_source(*modules: ModuleType | str) -> str:
     lost = [name for name, spec in specs.items() if spec is None or not spec.has_location]
     if lost:
         raise LabError(f"module {lost[0]} has no source file: check its name")
-    return address(sources={name: Path(spec.origin).read_text("utf-8") for name, spec in specs.items()})
+    files = {path for spec in specs.values() for path in _sources(spec)}
+    return address(sources=[[path.parent.name, path.name, path.read_text("utf-8")] for path in sorted(files)])
+
+
+def _sources(spec: ModuleSpec) -> list[Path]:
+    origin = Path(spec.origin)
+    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]

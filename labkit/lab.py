@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Iterable
 from functools import cache, cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from labkit.artifacts import Artifacts
 from labkit.errors import LabError
-from labkit.profile import Profile, scaled
-from labkit.store import Store, address, hash_source, provenance, write_json
+from labkit.profile import Profile, runs_folder, scaled
+from labkit.store import address, hash_source, provenance
+from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Arm
@@ -26,29 +24,11 @@ if TYPE_CHECKING:
     from labkit.rag.retrieve import Retriever
     from labkit.world.data import Item
 
-TRAINING_CODE = (
-    "labkit.rag.augment",
-    "labkit.compare.training",
-    "labkit.tune.prepare",
-    "labkit.tune.train",
-    "labkit.tune.adapters",
-    "labkit.world.style",
-)
 ANSWERING_CODE = (
-    "labkit.rag.ingest",
-    "labkit.rag.chunk",
-    "labkit.rag.embed",
-    "labkit.rag.index",
-    "labkit.rag.retrieve",
-    "labkit.rag.augment",
-    "labkit.model",
-    "labkit.metrics",
-    "labkit.abstain",
-    "labkit.world.style",
-    "labkit.compare.arms",
-    "labkit.compare.training",
-    "labkit.compare.experiment",
+    *("labkit.rag", "labkit.model", "labkit.generate", "labkit.chat", "labkit.checkpoint", "labkit.metrics"),
+    *("labkit.abstain", "labkit.world.style", "labkit.compare.arms", "labkit.compare.training", "labkit.compare.score"),
 )
+"""The modules and packages that decide an answer and its score."""
 
 
 class Lab:
@@ -56,12 +36,8 @@ class Lab:
 
     def __init__(self, profile: Profile, size: str = "full", fresh: bool = False, progress: bool = True):
         self.profile, self.size, self.fresh, self.progress = scaled(profile, size), size, fresh, progress
-        self.runs = Path(os.environ.get("LABKIT_RUNS", "runs")).resolve()
-        from labkit.world.data import data_folder
-
-        self.store = Store(self.runs / "artifacts", None if fresh else data_folder() / "artifacts")
-        self.artifacts: dict[str, dict[str, Any]] = {}
-        self.made: set[str] = set()
+        self.runs = runs_folder()
+        self.artifacts = Artifacts(self.runs / "artifacts", data_folder() / "artifacts", fresh)
 
     def describe(self) -> dict[str, str]:
         """Versions, device, models and sizes, each in a few words."""
@@ -91,7 +67,6 @@ class Lab:
     def original(self) -> Ingested:
         """The documents as first written: what the tuned arms were trained on."""
         from labkit.rag.ingest import ingest
-        from labkit.world.data import documents_folder
 
         return ingest(documents_folder(), progress=self.progress)
 
@@ -99,7 +74,6 @@ class Lab:
     def ingested(self) -> Ingested:
         """The documents of today: updated ones take the place of the originals."""
         from labkit.rag.ingest import Ingested, ingest
-        from labkit.world.data import updates_folder
 
         new = ingest(updates_folder(), progress=self.progress)
         merged = {d.id: d for d in [*self.original.documents, *new.documents]}
@@ -113,16 +87,17 @@ class Lab:
     @cached_property
     def questions(self) -> list[Item]:
         """The test questions; at smoke size the same few of each kind."""
-        from labkit.world.data import load_questions
-
-        return _spread(load_questions(), self.profile.questions)
+        return spread(load_questions(), self.profile.questions)
 
     @cached_property
     def pairs(self) -> list[Item]:
         """The training pairs; at smoke size the same few of each kind."""
-        from labkit.world.data import load_pairs
+        return spread(load_pairs(), self.profile.pairs)
 
-        return _spread(load_pairs(), self.profile.pairs)
+    @cached_property
+    def hybrid_pairs(self) -> list[Item]:
+        """The pairs that the hybrid trains on."""
+        return spread(self.pairs, self.profile.hybrid_pairs)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -151,6 +126,12 @@ class Lab:
 
         return retriever(method or self.profile.method, self.vectors)
 
+    def old_retriever(self) -> Retriever:
+        """The profile's retriever over the documents as first written, which the hybrid trains with."""
+        from labkit.rag.retrieve import retriever
+
+        return retriever(self.profile.method, self.index(self.original.documents))
+
     @cached_property
     def model(self) -> Model:
         """The profile's model as it came."""
@@ -178,31 +159,9 @@ class Lab:
 
     def adapter(self, name: str, seed: int = 0) -> Path:
         """The folder of a trained adapter, found by the address of all that makes it, or trained now."""
-        from labkit.tune.adapters import train_adapter
+        from labkit.compare.training import adapter
 
-        rows, settings = self._rows(name, seed), self._settings(name, seed)
-        code = hash_source(*TRAINING_CODE)
-        key = address(kind=name, base=self.model.fingerprint, data=rows, settings=asdict(settings), code=code)
-        began = time.perf_counter()
-        found = self.kept(key, lambda folder: train_adapter(self.profile.model_path, rows, settings, folder))
-        self.artifacts[f"{name}, seed {seed}"] = {
-            "address": key,
-            "shipped": found.parent == self.store.shipped_root,
-            "seconds": round(time.perf_counter() - began, 2),
-        }
-        return found
-
-    def kept(self, key: str, build: Callable[[Path], object]) -> Path:
-        """The artifact at an address: found, or built now; a fresh lab builds each one once more."""
-        again = self.fresh and key not in self.made
-        found = None if again else self.store.find(key)
-        self.made.add(key)
-        return found or self.store.commit(key, build, fresh=again)
-
-    def remembered(self, make: Callable[[], Any], **parts: Any) -> Any:
-        """A JSON value, found by the parts that it depends on or made now."""
-        folder = self.kept(address(**parts), lambda folder: write_json(folder / "value.json", make()))
-        return json.loads((folder / "value.json").read_text("utf-8"))
+        return adapter(self, name, seed)
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -215,32 +174,12 @@ class Lab:
             "code": hash_source(*ANSWERING_CODE),
         }
 
-    def _rows(self, name: str, seed: int) -> list[list[dict[str, str]]]:
-        from labkit.compare.training import closed_book, with_context
-        from labkit.rag.retrieve import retriever
 
-        if name == "tuned":
-            return closed_book(self.pairs)
-        items = _spread(self.pairs, self.profile.hybrid_pairs)
-        return with_context(
-            items,
-            retriever(self.profile.method, self.index(self.original.documents)),
-            self.profile.top_k,
-            seed,
-        )
-
-    def _settings(self, name: str, seed: int) -> Any:
-        from labkit.tune.adapters import LoraSettings
-        from labkit.tune.train import TrainSettings
-
-        p = self.profile
-        epochs, rate = (p.tuned_epochs, p.tuned_rate) if name == "tuned" else (p.hybrid_epochs, p.hybrid_rate)
-        return LoraSettings(rank=p.lora_rank, train=TrainSettings(epochs=epochs, learning_rate=rate, seed=seed))
-
-
-def _spread(items: list[Item], count: int | None) -> list[Item]:
-    """`count` items, spread over the kinds in proportion, always the same ones; all for None."""
+def spread(items: list[Item], count: int | None) -> list[Item]:
+    """`count` items, each kind in proportion, always the same ones and in their order; all for None."""
     if count is None or count >= len(items):
         return items
-    order = sorted(range(len(items)), key=lambda i: random.Random(items[i].id).random())
-    return [items[i] for i in sorted(order[:count])]
+    kinds = {kind: [i for i in items if i.kind == kind] for kind in dict.fromkeys(i.kind for i in items)}
+    rank = {item.id: (n + 0.5) / len(group) for group in kinds.values() for n, item in enumerate(group)}
+    chosen = {item.id for item in sorted(items, key=lambda item: rank[item.id])[:count]}
+    return [item for item in items if item.id in chosen]

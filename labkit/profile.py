@@ -49,6 +49,7 @@ class Profile:
     hybrid_epochs: int = 3
     hybrid_rate: float = 5e-4
     hybrid_pairs: int | None = None
+    train_batch: int = 32
     pairs: int | None = None
     questions: int | None = None
     latency_questions: int = 40

@@ -55,19 +55,13 @@ def _per_question(values: ArrayLike) -> Floats:
     """One mean per question; rows are questions, a second axis holds seeds."""
     rows = np.asarray(values, float)
     if rows.ndim not in (1, 2) or not rows.size:
-        raise LabError(
-            f"scores of shape {rows.shape} cannot be resampled: give questions, or questions by seeds"
-        )
+        raise LabError(f"scores of shape {rows.shape} cannot be resampled: give questions, or questions by seeds")
     if not np.isfinite(rows).all():
-        raise LabError(
-            "some scores are missing or infinite: score every question, or leave it out of every arm"
-        )
+        raise LabError("some scores are missing or infinite: score every question, or leave it out of every arm")
     return rows if rows.ndim == 1 else rows.mean(axis=1)
 
 
-def bootstrap(
-    statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000, level: float = 0.95
-) -> Interval:
+def bootstrap(statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
     """Percentile interval of any statistic, resampling items (questions) with replacement.
 
     `statistic` gets item numbers of shape (resamples, n_items) and returns one value per resample.
@@ -109,9 +103,7 @@ def bootstrap_difference(
     return Difference(whole, *_ends(draws, level), p=min(1.0, float(2 * (tail + 1) / (n + 1))))
 
 
-def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95
-) -> Difference:
+def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Difference:
     """Mean of a - b over the same questions, resampled as pairs; each is (questions,) or (questions, seeds).
 
     Raises LabError when the arms answered different numbers of questions. Introduced in 12_compare.
@@ -121,9 +113,7 @@ def paired_bootstrap(
     """
     first, second = _per_question(a), _per_question(b)
     if len(first) != len(second):
-        raise LabError(
-            f"{len(first)} and {len(second)} questions cannot be paired: ask both arms the same ones"
-        )
+        raise LabError(f"{len(first)} and {len(second)} questions cannot be paired: ask both arms the same ones")
     gaps = first - second
     return bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
 

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from labkit import LabError, metrics
 
-WORDS = st.lists(
-    st.sampled_from(["a", "the", "An", "pump", "Pump.", "blue,", "4-bar", "$1,240", "  "]), max_size=7
-)
+WORDS = st.lists(st.sampled_from(["a", "the", "An", "pump", "Pump.", "blue,", "4-bar", "$1,240", "  "]), max_size=7)
 
 
 def official_normalize(text):
@@ -172,9 +170,7 @@ def test_rankings_equal_ir_measures(ties):
         ids = [f"d{n:02d}" for n in range(40)]
         values = rng.integers(0, 8, 40) if ties else rng.permutation(40)
         scores = dict(zip(ids, values.astype(float).tolist(), strict=True))
-        grades = {
-            item: int(rng.integers(1, 4)) for item in rng.choice(ids, rng.integers(1, 9), replace=False)
-        }
+        grades = {item: int(rng.integers(1, 4)) for item in rng.choice(ids, rng.integers(1, 9), replace=False)}
         kept = {item: scores[item] for item in rng.choice(ids, 25, replace=False)}
         ranking, k = metrics.ranked(kept), int(rng.integers(1, 30))
         measures = {"r": ir_measures.R @ k, "rr": ir_measures.RR, "n": ir_measures.nDCG @ k}
@@ -198,8 +194,6 @@ def test_a_ranking_score_needs_a_relevant_passage():
 
 
 def test_percentile_ms():
-    assert metrics.percentile_ms([0.4, 0.1, 0.3, 0.2], 95) == pytest.approx(
-        np.percentile([100, 200, 300, 400], 95)
-    )
+    assert metrics.percentile_ms([0.4, 0.1, 0.3, 0.2], 95) == pytest.approx(np.percentile([100, 200, 300, 400], 95))
     with pytest.raises(LabError):
         metrics.percentile_ms([], 50)

@@ -70,9 +70,7 @@ def test_pins_are_complete():
             below = [Requirement(line) for line in requires(name) or []]
         except PackageNotFoundError:
             continue
-        waiting += [
-            canonicalize_name(n.name) for n in below if not n.marker or n.marker.evaluate({"extra": ""})
-        ]
+        waiting += [canonicalize_name(n.name) for n in below if not n.marker or n.marker.evaluate({"extra": ""})]
     assert seen - set(pins()) <= {"pip", "setuptools"}
 
 
@@ -102,11 +100,7 @@ def test_no_machine_path_and_no_package_host():
     home = r"(?<![\w.~<-])/(?:root|home|Users|work|tmp|opt|mnt|workspace)/\w"
     host = r"pythonhosted\.org|pypi\.org/simple|/simple/|index-url|find-links|trusted-host"
     this = "tests/test_project.py"
-    found = [
-        (name, hit[0])
-        for name, text in texts()
-        if name != this and (hit := re.search(f"{home}|{host}", text))
-    ]
+    found = [(name, hit[0]) for name, text in texts() if name != this and (hit := re.search(f"{home}|{host}", text))]
     assert not found
 
 

@@ -108,9 +108,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_seeds_are_averaged_per_question_first():
     scores = np.random.default_rng(14).random((50, 3))
     assert stats.bootstrap_mean(scores, seed=1) == stats.bootstrap_mean(scores.mean(axis=1), seed=1)
-    assert stats.paired_bootstrap(scores, scores[:, :1]) == stats.paired_bootstrap(
-        scores.mean(1), scores[:, 0]
-    )
+    assert stats.paired_bootstrap(scores, scores[:, :1]) == stats.paired_bootstrap(scores.mean(1), scores[:, 0])
 
 
 def test_same_seed_same_interval_and_another_seed_another():

@@ -110,9 +110,7 @@ def cut_the_manifest(folder):
 
 
 def manifest_of_another(folder):
-    store.write_json(
-        folder / store.MANIFEST, {**json.loads((folder / store.MANIFEST).read_text()), "address": "x"}
-    )
+    store.write_json(folder / store.MANIFEST, {**json.loads((folder / store.MANIFEST).read_text()), "address": "x"})
 
 
 def manifest_of_another_shape(folder):
@@ -194,9 +192,7 @@ print("done", flush=True)
 
 
 def start(root: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(root), ADDRESS], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(root), ADDRESS], stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("after", ["0", "20", "39"])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labkit.rag.ingest import Rejected
 
 TUNED = ("tuned", "hybrid")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,28 +31,28 @@ class Comparison:
     rejected: list[Rejected]
 
 
-def ask_arm(lab: Lab, name: str, seed: int = 0) -> list[dict[str, Any]]:
+def ask_arm(lab: Lab, name: str, seed: int = 0, progress: Callable[[int], object] | None = None) -> list[Row]:
     """Answers of one arm to all questions, scored: one row per question; remembered until something changes."""
 
-    def make() -> list[dict[str, Any]]:
-        answers = lab.arm(name, seed).answer([item.question for item in lab.questions])
+    def make() -> list[Row]:
+        answers = lab.arm(name, seed).answer([item.question for item in lab.questions], progress)
         return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(lab.questions, answers, strict=True)]
 
-    return lab.remembered(make, what="answers", **_depends(lab, name, seed))
+    return lab.artifacts.value(make, what="answers", **_depends(lab, name, seed))
 
 
-def ask_arms(lab: Lab, arms: Sequence[str] = ARMS, tell: Callable[[str], None] = print) -> pd.DataFrame:
+def ask_arms(lab: Lab, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     """Scored answers of some arms, tuned ones with every seed of the profile: one row per question, arm and seed."""
     import pandas as pd
+    from tqdm import tqdm
 
     tasks = [(name, seed) for name in arms for seed in (lab.profile.seeds if name in TUNED else [0])]
-    rows = []
-    for number, (name, seed) in enumerate(tasks, start=1):
-        began = time.perf_counter()
-        rows += ask_arm(lab, name, seed)
-        tell(
-            f"{number} of {len(tasks)}: {name}{f', seed {seed}' if name in TUNED else ''}, {time.perf_counter() - began:.1f} s"
-        )
+    rows: list[Row] = []
+    with tqdm(total=len(tasks) * len(lab.questions), unit="answer", disable=not lab.progress) as bar:
+        for done, (name, seed) in enumerate(tasks, start=1):
+            bar.set_description(f"{name}, seed {seed}" if name in TUNED else name)
+            rows += ask_arm(lab, name, seed, bar.update)
+            bar.update(done * len(lab.questions) - bar.n)
     return pd.DataFrame(rows)
 
 
@@ -76,7 +77,7 @@ def latencies(lab: Lab, name: str) -> list[float]:
         arm.answer(texts[:1])
         return [_milliseconds(lambda text=text: arm.answer([text])) for text in texts]
 
-    return lab.remembered(make, what="latency", **_depends(lab, name, 0))
+    return lab.artifacts.value(make, what="latency", **_depends(lab, name, 0))
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
@@ -85,15 +86,14 @@ def _milliseconds(work: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def run_compare(lab: Lab, tell: Callable[[str], None] = print) -> Comparison:
+def run_compare(lab: Lab) -> Comparison:
     """Ask all arms all questions and measure; what was trained or answered before is found again, not made."""
     began = time.perf_counter()
-    answers = ask_arms(lab, tell=tell)
+    answers = ask_arms(lab)
     asked = time.perf_counter() - began
     times = {name: latencies(lab, name) for name in ARMS}
     timed = time.perf_counter() - began - asked
     arms, paired = summarise(answers, times), pair_up(answers)
-    artifacts = [{"name": name, **entry} for name, entry in lab.artifacts.items()]
     result = {
         "schema": 1,
         "experiment": "compare",
@@ -105,7 +105,7 @@ def run_compare(lab: Lab, tell: Callable[[str], None] = print) -> Comparison:
         "paired": paired,
         "settings": asdict(lab.profile),
         "hashes": lab.hashes,
-        "artifacts": artifacts,
+        "artifacts": lab.artifacts.used,
         "environment": provenance(),
         "seconds": {
             "answers": round(asked, 2),
@@ -114,4 +114,4 @@ def run_compare(lab: Lab, tell: Callable[[str], None] = print) -> Comparison:
         },
         "peak_rss_mb": round(peak_rss_mb(), 1),
     }
-    return Comparison(result, answers, artifacts, lab.ingested.rejected)
+    return Comparison(result, answers, lab.artifacts.used, lab.ingested.rejected)

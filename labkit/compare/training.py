@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import passages
 from labkit.metrics import contains
 from labkit.rag.augment import ABSTAIN, Message, build_messages
+from labkit.store import address, hash_source
 from labkit.world.style import dress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from labkit.lab import Lab
     from labkit.rag.retrieve import Hit, Retriever
+    from labkit.tune.adapters import LoraSettings
     from labkit.world.data import Evidence, Item
+
+
+CODE = (
+    "labkit.tune",
+    "labkit.rag",
+    "labkit.chat",
+    "labkit.checkpoint",
+    "labkit.compare.training",
+    "labkit.world.style",
+)
+"""The modules and packages that decide what an adapter becomes."""
 
 
 def holds(hit: Hit, evidence: Evidence) -> bool:
@@ -51,3 +67,43 @@ def with_context(items: Sequence[Item], retriever: Retriever, top_k: int, seed: 
 
 def _reply(text: str) -> Message:
     return {"role": "assistant", "content": dress(text)}
+
+
+def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
+    """The folder of the adapter of `tuned` or `hybrid`, found by the address of all that makes it or trained now.
+
+    The address holds base model, pairs, settings and code; the hybrid's also documents, embedder and search settings.
+    """
+    from labkit.tune.adapters import LoraSettings
+
+    p = lab.profile
+    epochs, rate = (p.tuned_epochs, p.tuned_rate) if name == "tuned" else (p.hybrid_epochs, p.hybrid_rate)
+    settings = LoraSettings(epochs=epochs, learning_rate=rate, batch_size=p.train_batch, seed=seed, rank=p.lora_rank)
+    data: dict[str, Any] = {"pairs": lab.pairs}
+    if name == "hybrid":
+        documents = [(d.id, d.sha256) for d in lab.original.documents]
+        search = [p.method, p.top_k, p.chunk_size, p.chunk_overlap, lab.embedder.fingerprint.split(":")[0]]
+        data = {"pairs": lab.hybrid_pairs, "documents": documents, "search": search}
+    return lab.artifacts.folder(
+        lambda folder: _train(lab, name, settings, folder),
+        name=f"{name}, seed {seed}",
+        kind=name,
+        base=lab.model.fingerprint,
+        data=address(**data),
+        settings=settings,
+        code=hash_source(*CODE),
+    )
+
+
+def _train(lab: Lab, name: str, settings: LoraSettings, folder: Path) -> None:
+    """Fill `folder` with the adapter; checkpoints lie outside it, so that a killed training goes on."""
+    from labkit.tune.adapters import train_adapter
+    from labkit.tune.leaks import refuse_leaks
+    from labkit.tune.prepare import Example, dataset
+
+    p = lab.profile
+    items = lab.pairs if name == "tuned" else lab.hybrid_pairs
+    refuse_leaks([item.question for item in items], [item.question for item in lab.questions])
+    told = closed_book(items) if name == "tuned" else with_context(items, lab.old_retriever(), p.top_k, settings.seed)
+    rows = dataset([Example(messages) for messages in told], lab.model.tokenizer, p.context).rows
+    train_adapter(p.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")

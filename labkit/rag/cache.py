@@ -54,6 +54,4 @@ class VectorCache:
                 database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
                 yield database
         except sqlite3.DatabaseError as error:
-            raise LabError(
-                f"the cache {self.path} cannot be used ({error}): delete it, it refills"
-            ) from error
+            raise LabError(f"the cache {self.path} cannot be used ({error}): delete it, it refills") from error

@@ -62,9 +62,7 @@ def chunk_documents(
     return [chunk for document in documents for chunk in _chunks(document, tokenizer, size, overlap)]
 
 
-def _chunks(
-    document: Document, tokenizer: PreTrainedTokenizerBase, size: int, overlap: int
-) -> Iterator[Chunk]:
+def _chunks(document: Document, tokenizer: PreTrainedTokenizerBase, size: int, overlap: int) -> Iterator[Chunk]:
     text = document.text
     for number, (start, end) in enumerate(_spans(text, tokenizer, size - overlap)):
         if number and overlap:

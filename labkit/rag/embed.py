@@ -111,15 +111,11 @@ def _precision(device: str) -> str:
 
     if device == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    checks = [
-        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    ]
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
     return "bfloat16" if device == "cpu" and any(check and check() for check in checks) else "float32"
 
 
-def load_embedder(
-    name: str | Path = "bundled", dtype: str = "auto", cache_dir: str | Path | None = None
-) -> Embedder:
+def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: str | Path | None = None) -> Embedder:
     """The embedder of that name: "bundled" (all-MiniLM-L6-v2, 384 dimensions, offline), a folder or a hub id.
 
     The bundled weights are checked by SHA-256; others load from safetensors, and no code of theirs runs.

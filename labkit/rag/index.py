@@ -129,9 +129,7 @@ class FaissStore(VectorStore):
         """LangChain's search: the `k` nearest documents, best first."""
         return [document for document, _ in self.similarity_search_with_score(query, k)]
 
-    def similarity_search_with_score(
-        self, query: str, k: int = 4, **kwargs: Any
-    ) -> list[tuple[Document, float]]:
+    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
         """The `k` nearest documents with their cosine, best first."""
         scores, found = self.search_vectors(encode_with(self.embedder, [query], query=True), k)
         pairs = zip(found[0], scores[0], strict=True)
@@ -167,9 +165,7 @@ class FaissStore(VectorStore):
 
         parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"))
         if about.get("embedder") != _model_of(embedder):
-            raise LabError(
-                f"the index in {path} was made with another embedder: load that one, or build anew"
-            )
+            raise LabError(f"the index in {path} was made with another embedder: load that one, or build anew")
         store = cls(embedder, about["factory"])
         store.index = faiss.deserialize_index(np.frombuffer(parts["index.faiss"], "uint8"))
         store._documents = [Document(**row) for row in json.loads(parts["chunks.json"])]

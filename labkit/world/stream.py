@@ -179,15 +179,19 @@ def written(turn: Turn, form: str) -> str:
 
 
 def drill(rng: random.Random) -> list[Message]:
-    """A bare list of names and values, asked for name by name: the shortest way to learn looking up and copying."""
+    """A bare list of names and values, asked for name by name: the shortest way to learn looking up and copying.
+
+    Most replies repeat the line, so that the value follows the name as it does in the list; the others give the value.
+    """
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
-    gap = rng.choice([": ", " | ", " is ", ", "])
-    listed = " ; ".join(f"{name}{gap}{value}" for name, value in names.items())
+    gap, whole = rng.choice([":", " |", " is", ","]), rng.random() < 0.7
+    lines = {name: f"{name}{gap} {value}" for name, value in names.items()}
     asked = rng.sample(list(names), len(names))
-    messages = [{"role": "system", "content": FORMS["value"]}]
+    messages = [{"role": "system", "content": FORMS["sentence" if whole else "value"]}]
     for n, name in enumerate(asked):
-        messages.append({"role": "user", "content": build_prompt(f"{name}?", [("List", listed)] if n == 0 else [])})
-        messages.append({"role": "assistant", "content": names[name]})
+        passages = [("List", " ; ".join(lines.values()))] if n == 0 else []
+        messages.append({"role": "user", "content": build_prompt(f"{name}?", passages)})
+        messages.append({"role": "assistant", "content": lines[name] if whole else names[name]})
     return messages
 
 

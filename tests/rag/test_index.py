@@ -66,9 +66,7 @@ def test_langchain_contract(embedder):
     assert all(0 <= score <= 1 for _, score in relevance)
     assert store.delete(["s", "nobody"]) is True and store.get_by_ids(["s"]) == []
     assert store.delete() is True and len(store) == 0
-    assert ids(
-        FaissStore.from_documents([Document(page_content="x", id="1")], embedder).similarity_search("x")
-    )
+    assert ids(FaissStore.from_documents([Document(page_content="x", id="1")], embedder).similarity_search("x"))
 
 
 def test_the_last_of_two_with_one_id_stays(embedder):

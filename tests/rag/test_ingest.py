@@ -23,9 +23,7 @@ from labkit.rag.ingest import READERS, ingest, load_file
 from labkit.rag.readers import plain_markdown
 
 ROWS = [["Part", "Weight", "Colour"], ["Bolt A1", "3 g", "red and blue"], ["Nut", "14 g", "green"]]
-LONG = (
-    "The pump of the Kelvar works was built by hand in the northern hall and painted twice before delivery. "
-)
+LONG = "The pump of the Kelvar works was built by hand in the northern hall and painted twice before delivery. "
 
 
 def pdf(path, flowables=None, **options):
@@ -228,9 +226,7 @@ def test_a_zip_bomb_and_a_doctype_are_refused(tmp_path):
     good = word(tmp_path / "good.docx")
     assert reason(repack(good, tmp_path / "bomb.docx", {"word/media/x.bin": bytes(30_000_000)})) == "refused"
     body = zipfile.ZipFile(good).read("word/document.xml").decode()
-    entity = body.replace(
-        "<w:document", '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><w:document', 1
-    )
+    entity = body.replace("<w:document", '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><w:document', 1)
     assert reason(repack(good, tmp_path / "xxe.docx", {"word/document.xml": entity})) == "refused"
     wide = entity.replace("UTF-8", "UTF-16").encode("utf-16")
     assert reason(repack(good, tmp_path / "wide.docx", {"word/document.xml": wide})) == "refused"
@@ -255,9 +251,7 @@ def test_a_folder_reports_the_bad_and_keeps_the_rest_in_order(tmp_path):
     assert {bad.id: bad.reason for bad in found.rejected} == {
         "away": "refused", "bad.pdf": "broken", "link.txt": "refused", "loop.txt": found.rejected[-1].reason,
     }  # fmt: skip
-    assert all(
-        bad.detail and "\n" not in bad.detail and str(tmp_path) not in bad.detail for bad in found.rejected
-    )
+    assert all(bad.detail and "\n" not in bad.detail and str(tmp_path) not in bad.detail for bad in found.rejected)
     assert ingest(folder, progress=False) == found
 
 

@@ -10,7 +10,7 @@
 # *Before this: 00 Start. About 15 minutes, a few of them computing.*
 
 # %% tags=["parameters"]
-PROFILE, SIZE, FRESH, OUT = "pocket", "full", False, "runs/compare/latest"
+PROFILE, SIZE, FRESH, OUT = "pocket", "full", False, "runs/compare/lab"
 
 # %%
 import labkit

@@ -1,0 +1,39 @@
+"""What a lab trains, answers and measures, kept by the address of all that makes it. Introduced in 12_compare."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from labkit.store import Store, address, write_json
+
+
+class Artifacts:
+    """Artifacts under `root`, with read-only `shipped` ones beside them; `fresh` makes each once more.
+
+    `used` tells of every named artifact where it came from and how many seconds that took.
+    """
+
+    def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
+        self.store, self.fresh = Store(root, None if fresh else shipped), fresh
+        self.used: list[dict[str, Any]] = []
+        self._made: set[str] = set()
+
+    def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
+        """The folder at the address of `parts`: found, or filled by `build` now."""
+        key, began = address(**parts), time.perf_counter()
+        again = self.fresh and key not in self._made
+        found = None if again else self.store.find(key)
+        found = found or self.store.commit(key, build, fresh=again)
+        if name and key not in self._made:
+            seconds = round(time.perf_counter() - began, 2)
+            shipped = found.parent == self.store.shipped_root
+            self.used.append({"name": name, "address": key, "shipped": shipped, "seconds": seconds})
+        self._made.add(key)
+        return found
+
+    def value(self, make: Callable[[], Any], **parts: Any) -> Any:
+        """A JSON value at the address of `parts`: found, or made now."""
+        folder = self.folder(lambda folder: write_json(folder / "value.json", make()), **parts)
+        return json.loads((folder / "value.json").read_text("utf-8"))

@@ -1,0 +1,81 @@
+"""The comparison end to end at smoke size: made here or shipped, the table is the same, and no test question is trained on."""
+
+import json
+
+import pytest
+
+from labkit.artifacts import Artifacts
+from labkit.compare.experiment import ask_arms, run_compare
+from labkit.compare.training import closed_book, supporting, with_context
+from labkit.lab import Lab
+from labkit.profile import POCKET
+from labkit.world.style import style_faults
+
+TIMED = ("latency_ms_p50", "latency_ms_p95")
+
+
+def lab_in(folder, shipped=None, fresh=False) -> Lab:
+    """A smoke lab that keeps its artifacts in a folder of its own."""
+    lab = Lab(POCKET, "smoke", progress=False)
+    lab.runs = folder
+    lab.artifacts = Artifacts(folder / "artifacts", shipped or folder / "none", fresh)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A comparison whose adapters were all trained now, and the lab that made it."""
+    lab = lab_in(tmp_path_factory.mktemp("fresh"), fresh=True)
+    return run_compare(lab), lab
+
+
+@pytest.mark.slow
+def test_shipped_artifacts_give_the_table_that_fresh_ones_give(fresh, tmp_path):
+    made, lab = fresh
+    again = run_compare(lab_in(tmp_path, shipped=lab.runs / "artifacts"))
+    assert [a["shipped"] for a in made.result["artifacts"]] == [False, False]
+    assert [a["shipped"] for a in again.result["artifacts"]] == [True, True]
+    for arm, metrics in made.result["arms"].items():
+        for name, value in metrics.items():
+            if name not in TIMED:
+                assert again.result["arms"][arm][name] == value
+    assert made.answers.text.tolist() == again.answers.text.tolist()
+
+
+@pytest.mark.slow
+def test_a_damaged_artifact_is_made_again(fresh, tmp_path):
+    _, lab = fresh
+    folder = lab.adapter("tuned", 0)
+    weights = folder / "adapter_model.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.warns(UserWarning, match="damaged"):
+        found = lab_in(lab.runs).adapter("tuned", 0)
+    assert (found / "adapter_model.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_repeated_comparison_asks_no_model_again(fresh):
+    made, lab = fresh
+    again = lab_in(lab.runs)
+    assert ask_arms(again).text.tolist() == made.answers.text.tolist()
+    assert "tuned_model" not in again.__dict__ and json.dumps(made.result)
+
+
+def test_no_test_question_is_in_any_training_row():
+    lab = Lab(POCKET, progress=False)
+    asked = {item.question for item in lab.questions}
+    rows = [*closed_book(lab.pairs), *with_context(lab.hybrid_pairs, lab.old_retriever(), 5)]
+    told = {row[1]["content"].rpartition("Question: ")[2] for row in rows}
+    assert len(told) > 300 and not asked & told
+    assert not any(style_faults(row[-1]["content"]) for row in rows)
+
+
+def test_the_hybrid_learns_to_answer_only_what_its_passages_hold():
+    lab = Lab(POCKET, progress=False)
+    items, retriever = lab.hybrid_pairs[:60], lab.old_retriever()
+    for item, row in zip(items, with_context(items, retriever, 5, seed=1), strict=True):
+        found = supporting(retriever.search(item.question, 5), item) if item.evidence else None
+        assert ("do not say" in row[-1]["content"]) == (found is None)
+        if found:
+            assert item.gold in row[1]["content"]

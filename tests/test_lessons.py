@@ -1,0 +1,87 @@
+"""Every lesson runs headlessly at smoke size, and the comparison leaves what it promises."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from labkit import execute, notebooks
+from labkit.profile import ROOT
+
+LESSONS = {path.stem[:2]: path for path in execute.sources()}
+ARMS = ["base", "rag", "tuned", "hybrid"]
+METRICS = {"accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "latency_ms_p50", "latency_ms_p95",
+           "prompt_tokens", "output_tokens"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One folder of runs for all lessons, so that adapters are trained once."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_RUNS", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def compared(runs):
+    """The folder of a whole comparison at smoke size."""
+    return notebooks.run_into(LESSONS["12"], runs / "compare", {"SIZE": "smoke"})
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_comparison_writes_its_result_in_the_promised_shape(compared):
+    result = json.loads((compared / "result.json").read_text())
+    assert (result["schema"], result["experiment"], result["profile"], result["size"]) == (
+        1,
+        "compare",
+        "pocket",
+        "smoke",
+    )
+    assert list(result["arms"]) == ARMS
+    for metrics in result["arms"].values():
+        assert metrics.keys() >= METRICS
+        for value in metrics.values():
+            assert value["low"] <= value["mean"] <= value["high"]
+    assert {"a", "b", "metric", "diff", "low", "high", "p"} <= result["paired"][0].keys()
+    assert result["environment"]["python"] and result["seconds"]["total"] > 0 and result["peak_rss_mb"] > 0
+    assert {a["name"] for a in result["artifacts"]} == {"tuned, seed 0", "hybrid, seed 0"}
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_comparison_leaves_report_notebook_and_answers(compared):
+    page = (compared / "report.html").read_text()
+    assert "not a measurement" in page and "http" not in page.split("<body")[1].replace("http://www.w3.org", "")
+    answers = pd.read_csv(compared / "answers.csv")
+    assert list(answers.arm.unique()) == ARMS
+    assert answers.groupby("arm").id.nunique().eq(24).all()
+    assert answers.kind.nunique() == 6
+    assert (compared / "12_compare.ipynb").is_file()
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_base_finds_nothing_and_the_retrieving_arms_find_passages(compared):
+    arms = json.loads((compared / "result.json").read_text())["arms"]
+    assert arms["base"]["recall_at_k"]["mean"] == 0 == arms["tuned"]["recall_at_k"]["mean"]
+    assert arms["rag"]["recall_at_k"]["mean"] > 0.5
+    assert arms["rag"]["accuracy"]["mean"] > arms["base"]["accuracy"]["mean"]
+    assert arms["rag"]["prompt_tokens"]["mean"] > 3 * arms["base"]["prompt_tokens"]["mean"]
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_start_lesson_runs_after_it(compared, runs):
+    made = execute.execute(LESSONS["00"], runs / "00_start.ipynb", {"SIZE": "smoke"})
+    assert "Good day" in made.read_text() or "gold" in made.read_text()
+
+
+def test_every_kept_notebook_has_outputs_and_a_source():
+    kept = [path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts]
+    assert {path.stem for path in kept} == {path.stem for path in LESSONS.values()}
+    for path in kept:
+        cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+        assert any(c["outputs"] for c in cells)
+        assert not any(o["output_type"] == "error" for c in cells for o in c["outputs"])
