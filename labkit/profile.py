@@ -34,7 +34,6 @@ class Profile:
     model: str
     embedder: str
     dtype: str = "auto"
-    four_bit: bool = False
     context: int = 2048
     chunk_size: int = 96
     chunk_overlap: int = 14
@@ -84,7 +83,6 @@ GPU = replace(
     name="gpu",
     model="Qwen/Qwen3-4B-Instruct-2507",
     embedder="BAAI/bge-base-en-v1.5",
-    four_bit=True,
     batch_tokens=65_536,
     seeds=(0, 1, 2),
     latency_questions=40,

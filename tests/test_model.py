@@ -13,7 +13,7 @@ from labkit.model import fingerprint, load_model
 from labkit.tune.prepare import Example, dataset
 from labkit.tune.train import TrainSettings, train
 from labkit.world import stream
-from labkit.world.pretrain import make_tokenizer
+from labkit.world.pocket import make_tokenizer
 
 
 def talks(count, seed):

@@ -28,16 +28,22 @@ PAIRED = ("accuracy", "style", "joint", "abstention")
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
 
 
+def is_right(item: Item, text: str) -> bool:
+    """Whether an answer holds the exact gold value.
+
+    Of two things compared the winner must be named first; a question that no document answers must be declined.
+    """
+    if item.gold is None:
+        return abstained(text)
+    return first_mention(text, item.gold, item.rivals) if item.rivals else contains(text, item.gold)
+
+
 def score(item: Item, answer: Answer) -> dict[str, Any]:
     """Everything that is measured of one answer; true and false as 1 and 0.
 
-    Right is the exact gold value in the text; of two compared, the winner named first; of a question that no document
-    answers, to abstain. Cited: right, with a cited passage that proves it.
+    `cited`: right, with a cited passage that proves it.
     """
-    declined = abstained(answer.text)
-    right = declined if item.gold is None else contains(answer.text, item.gold)
-    if item.rivals:
-        right = first_mention(answer.text, item.gold, item.rivals)
+    declined, right = abstained(answer.text), is_right(item, answer.text)
     found = [any(holds(hit, e) for hit in answer.hits) for e in item.evidence]
     cited = right and any(holds(hit, e) for hit in answer.cited_hits for e in item.evidence)
     style = not style_faults(answer.text)

@@ -33,8 +33,10 @@ CODE = (
 
 
 def holds(hit: Hit, evidence: Evidence) -> bool:
-    """Whether a passage comes from a document that states a fact, and holds its value."""
-    return hit.chunk.document_id in (evidence.document, *evidence.also) and contains(hit.chunk.text, evidence.value)
+    """Whether a passage states a fact: the value in the fact's own document, or entity and value in one that restates it."""
+    chunk, there = hit.chunk, contains(hit.chunk.text, evidence.value)
+    restated = chunk.document_id in evidence.also and evidence.entity in chunk.text
+    return there and (chunk.document_id == evidence.document or restated)
 
 
 def supporting(hits: Sequence[Hit], item: Item) -> list[int] | None:

@@ -113,14 +113,18 @@ def train_adapter(
 
 
 def save_adapter(network: PeftModel, folder: Path | str, base: str) -> None:
-    """Write adapter_model.safetensors and adapter_config.json, the same bytes for the same adapter.
+    """Write adapter_model.safetensors in bfloat16 and adapter_config.json, the same bytes for the same adapter.
 
     Of a base in a folder only the folder's name is kept.
     """
+    from safetensors.torch import load_file, save_file
+
     folder = Path(folder)
     network.peft_config["default"].base_model_name_or_path = Path(base).name if Path(base).is_dir() else base
     with quiet():
         network.save_pretrained(str(folder))
+    weights = folder / "adapter_model.safetensors"
+    save_file({name: weight.bfloat16() for name, weight in load_file(weights).items()}, weights, {"format": "pt"})
     (folder / "README.md").unlink(missing_ok=True)  # an empty form that names the base's path
     config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     if isinstance(config["target_modules"], list):

@@ -7,7 +7,6 @@ The next level of the curriculum begins when the model answers enough of the pre
 
 import json
 import os
-import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,131 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labkit.world import stream
+from labkit.world.batches import BATCH_TOKENS, batches, tensors
+from labkit.world.pocket import make_model, make_tokenizer
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-# A space, not a line break, follows the role: so a word is the same token at the start of an answer as within a text.
-PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"
-TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + ' ' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"
-)
-SHAPE = {
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "head_dim": 64,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
-    "rope_theta": 10000.0,
-}
-VOCABULARY = 2048
-ADVANCE = (0.60, 0.80, 0.80, 0.75)  # exact answers that end each level but the last
-BATCH_TOKENS = (2048, 2048, 3072, 4096, 4096)  # by level
+ADVANCE = (0.60, 0.80, 0.80, 0.60)  # exact answers that end each level but the last
 SHORT = 384  # tokens up to which plain attention is faster on a CPU than the fused one
-POOL = 16  # batches that are drawn together and sorted by length
-
-
-def make_tokenizer(seed: int = 0, samples: int = 12000) -> "PreTrainedTokenizerFast":
-    """Byte-level BPE over the stream, every digit a token of its own, with a ChatML template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    rng = random.Random(f"tokenizer:{seed}")
-    texts = (" " + m["content"] for _ in range(samples) for m in stream.conversation(rng, rng.choice(stream.LEVELS)))
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=VOCABULARY,
-            special_tokens=[PAD, START, END],
-            initial_alphabet=alphabet,
-            show_progress=False,
-        ),
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        pad_token=PAD,
-        eos_token=END,
-        additional_special_tokens=[START],
-        padding_side="left",
-        model_max_length=SHAPE["max_position_embeddings"],
-    )
-    tokenizer.chat_template = TEMPLATE
-    return tokenizer
-
-
-def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0) -> "Qwen3ForCausalLM":
-    """The untrained pocket model: a Qwen3 architecture of plain linear layers."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        **SHAPE,
-    )
-    return Qwen3ForCausalLM(config)
-
-
-def encode(tokenizer: "PreTrainedTokenizerFast", messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
-    """Token ids of a conversation and, for each, the number of the answer it belongs to (0: no answer)."""
-    ids: list[int] = []
-    answers: list[int] = []
-    turn = 0
-    for message in messages:
-        head = tokenizer.encode(f"{START}{message['role']}")
-        body = tokenizer.encode(f" {message['content']}{END}")
-        turn += message["role"] == "assistant"
-        ids += head + body + tokenizer.encode("\n")
-        answers += [0] * len(head) + [turn if message["role"] == "assistant" else 0] * len(body) + [0]
-    return ids[:-1], answers[:-1]
-
-
-def batches(
-    tokenizer: "PreTrainedTokenizerFast", level: int, pool: int, seed: int
-) -> list[list[tuple[list[int], list[int]]]]:
-    """The batches of one pool: conversations of this level and, for a quarter, of lower ones, sorted by length."""
-    rng = random.Random(f"stream:{seed}:{level}:{pool}")
-    rows, total = [], 0
-    while total < POOL * BATCH_TOKENS[level]:
-        lower = level > 0 and rng.random() < 0.25
-        rows.append(
-            encode(tokenizer, stream.conversation(rng, stream.LEVELS[rng.randrange(level) if lower else level]))
-        )
-        total += len(rows[-1][0])
-    rows.sort(key=lambda row: len(row[0]))
-    made: list[list[tuple[list[int], list[int]]]] = [[] for _ in range(POOL)]
-    before = 0
-    for row in rows:
-        made[before * POOL // total].append(row)
-        before += len(row[0])
-    rng.shuffle(made)
-    return made
-
-
-def tensors(batch: list[tuple[list[int], list[int]]]) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Ids and answer numbers, padded on the right to (rows, longest)."""
-    import torch
-
-    width = -(-max(len(ids) for ids, _ in batch) // 32) * 32
-    x, a = torch.zeros(len(batch), width, dtype=torch.long), torch.full((len(batch), width), -1)
-    for i, (ids, answers) in enumerate(batch):
-        x[i, : len(ids)], a[i, : len(ids)] = torch.tensor(ids), torch.tensor(answers)
-    return x, a
 
 
 def losses(
@@ -165,8 +48,8 @@ def losses(
 
 
 def rate(step: int, steps: int, peak: float) -> float:
-    """Warm up over 100 steps, hold, and fall to 2 % over the last 30 % of the steps."""
-    return peak * min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (0.3 * steps)))
+    """Warm up over 100 steps, hold, and fall to 2 % over the last 40 % of the steps."""
+    return peak * min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (0.4 * steps)))
 
 
 def save_state(folder: Path, **state: object) -> None:
@@ -229,6 +112,7 @@ def train(folder: Path, steps: int, peak: float, seed: int, every: int) -> Itera
     while step < steps:
         for batch in batches(tokenizer, level, pool, seed):
             x, a = (t.to(device) for t in tensors(batch))
+            torch.manual_seed(seed + step)
             weights.model.set_attn_implementation("eager" if device == "cpu" and x.shape[1] <= SHORT else "sdpa")
             loss, answer_loss, right = losses(weights.model, x, a, 0.2 if level < 3 else 0.05)
             loss.backward()
@@ -274,16 +158,26 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")] = Path(
         "runs/pretrain"
     ),
-    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 6000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 7600,
     peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
-    seed: int = 0,
-    every: Annotated[int, typer.Option(help="Steps between log lines.")] = 25,
+    seed: Annotated[int, typer.Option(help="Seed of weights and stream.")] = 0,
+    every: Annotated[int, typer.Option(help="Steps between log lines.")] = 20,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Measure the shipped model again; do not train.")
+    ] = False,
 ) -> None:
-    """Train the pocket model. Example: python -m labkit.world.pretrain --steps 6000"""
+    """Train the pocket model, or measure the shipped one.
+
+    Example: python -m labkit.world.pretrain --steps 7600, then copy runs/pretrain/model to data/models/pocket
+    """
+    if evaluate:
+        from labkit.world.card import agree
+
+        raise typer.Exit(0 if agree() else 1)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "log.jsonl", "a", encoding="utf-8") as log:
         for entry in train(out, steps, peak, seed, every):
-            print(json.dumps(entry), flush=True)
+            typer.echo(json.dumps(entry))
             log.write(json.dumps(entry) + "\n")
             log.flush()
 

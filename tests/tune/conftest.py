@@ -6,7 +6,7 @@ import pytest
 
 from labkit.tune.prepare import Example, dataset
 from labkit.world import stream
-from labkit.world.pretrain import make_tokenizer
+from labkit.world.pocket import make_tokenizer
 
 
 @pytest.fixture(scope="session")

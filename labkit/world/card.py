@@ -1,0 +1,95 @@
+"""The pocket model's card: what it is, how it was trained, what it can do. Introduced in 00_start.
+
+`python -m labkit.world.card` measures the model in `data/models/pocket` and writes `evaluation.json`, the training curve
+and the card beside it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import labkit
+from labkit.store import write_bytes, write_json
+from labkit.world.data import data_folder
+from labkit.world.evaluate import Scores, evaluate
+from labkit.world.pocket import SHAPE, VOCABULARY
+
+SKILLS = {
+    "gold_passage": "reads a value from the one passage that states it",
+    "retrieved_chunks": "reads it from five retrieved chunks, where these hold it",
+    "abstain_f1": "declines exactly where the documents do not say (F1)",
+    "two_hop": "joins two facts, both passages among five",
+    "comparison": "names the larger of two, both passages among five",
+    "citation": "right answers that cite a passage which proves them",
+    "prompted_form": "keeps the form that the prompt asks for (value, sentence, bullet, JSON)",
+    "no_context": "knows the company without being shown anything (should be none)",
+}
+
+
+def folder() -> Path:
+    """Where the pocket model lies."""
+    return data_folder() / "models" / "pocket"
+
+
+def agree(tolerance: float = 0.02) -> bool:
+    """Measure again, print old beside new, and say whether every skill is within `tolerance` of what is written."""
+    written = json.loads((folder() / "evaluation.json").read_text("utf-8"))
+    again = evaluate(labkit.open("pocket", progress=False))
+    for skill, entry in again.items():
+        print(f"{skill:17} written {written[skill]['score']:.3f}  measured {entry['score']:.3f}  n {entry['n']}")
+    good = all(abs(again[skill]["score"] - written[skill]["score"]) <= tolerance for skill in again)
+    print("agrees" if good and again.keys() == written.keys() else "does not agree with evaluation.json")
+    return good and again.keys() == written.keys()
+
+
+def log() -> list[dict[str, Any]]:
+    """The training log, one entry per step (a resumed run repeats some: the last counts)."""
+    lines = (folder() / "training.jsonl").read_text("utf-8").splitlines()
+    return sorted({(e := json.loads(line))["step"]: e for line in lines}.values(), key=lambda e: e["step"])
+
+
+def draw_curve(entries: list[dict[str, Any]]) -> bytes:
+    """Exact answers on fresh stream text over tokens, the levels of the curriculum marked, as PNG."""
+    import io
+
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.2))
+    axes.plot([e["tokens"] / 1e6 for e in entries], [e["exact"] for e in entries], color="#0072B2")
+    for before, after in zip(entries, entries[1:], strict=False):
+        if after["level"] > before["level"]:
+            axes.axvline(after["tokens"] / 1e6, color="#999999", linewidth=0.8, linestyle="--")
+            axes.annotate(f" level {after['level']}", (after["tokens"] / 1e6, 0.02), fontsize=8)
+    axes.set(xlabel="tokens read, millions", ylabel="answers exactly right", ylim=(0, 1))
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return data.getvalue()
+
+
+def card(scores: Scores, entries: list[dict[str, Any]]) -> str:
+    """The model card, every number from the measurement or the log."""
+    rows = "\n".join(
+        f"| {skill} | {SKILLS[skill]} | {e['score']:.3f} [{e['low']:.3f}, {e['high']:.3f}] | {e['n']} |"
+        for skill, e in scores.items()
+    )
+    shape = ", ".join(f"{key} {value}" for key, value in SHAPE.items())
+    template = Path(__file__).with_name("templates") / "card.md"
+    return template.read_text("utf-8").format(rows=rows, shape=shape, vocabulary=VOCABULARY, last=entries[-1]["step"],
+        tokens=f"{entries[-1]['tokens'] / 1e6:.1f}", level=entries[-1]["level"], exact=entries[-1]["exact"])  # fmt: skip
+
+
+def main() -> None:
+    """Measure the pocket model and write its card."""
+    scores, entries = evaluate(labkit.open("pocket")), log()
+    write_json(folder() / "evaluation.json", scores)
+    write_bytes(folder() / "training.png", draw_curve(entries))
+    write_bytes(folder() / "README.md", card(scores, entries).encode())
+    print(json.dumps(scores, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The pocket model before training: its tokenizer, chat template and shape. Introduced in 00_start."""
+
+import random
+from typing import TYPE_CHECKING
+
+from labkit.world import stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+# A space, not a line break, follows the role: so a word is the same token at the start of an answer as within a text.
+PAD, START, END = "<pad>", "<|im_start|>", "<|im_end|>"
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + ' ' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"
+)
+SHAPE = {
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+    "rope_theta": 10000.0,
+}
+VOCABULARY = 2048
+
+
+def make_tokenizer(seed: int = 0, samples: int = 12000) -> "PreTrainedTokenizerFast":
+    """Byte-level BPE over the stream, every digit a token of its own, with a ChatML template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    rng = random.Random(f"tokenizer:{seed}")
+    texts = (" " + m["content"] for _ in range(samples) for m in stream.conversation(rng, rng.choice(stream.LEVELS)))
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=VOCABULARY,
+            special_tokens=[PAD, START, END],
+            initial_alphabet=alphabet,
+            show_progress=False,
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[START],
+        padding_side="left",
+        model_max_length=SHAPE["max_position_embeddings"],
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0) -> "Qwen3ForCausalLM":
+    """The untrained pocket model: a Qwen3 architecture of plain linear layers."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        **SHAPE,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def encode(tokenizer: "PreTrainedTokenizerFast", messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+    """Token ids of a conversation and, for each, the number of the answer it belongs to (0: no answer)."""
+    ids: list[int] = []
+    answers: list[int] = []
+    turn = 0
+    for message in messages:
+        head = tokenizer.encode(f"{START}{message['role']}")
+        body = tokenizer.encode(f" {message['content']}{END}")
+        turn += message["role"] == "assistant"
+        ids += head + body + tokenizer.encode("\n")
+        answers += [0] * len(head) + [turn if message["role"] == "assistant" else 0] * len(body) + [0]
+    return ids[:-1], answers[:-1]
