@@ -98,7 +98,7 @@ def _paired(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "a": row["a"],
             "b": row["b"],
             "cell": cell(metric, {"mean": row["diff"], "low": row["low"], "high": row["high"]}),
-            "clear": row["low"] > 0 or row["high"] < 0,
+            "apart": row["low"] > 0 or row["high"] < 0,
             "p": _p(row["p"]),
             "holm": _p(adjusted),
         }

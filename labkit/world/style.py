@@ -5,15 +5,15 @@ Introduced in 00_start; measured from 07_prepare on.
 
 import re
 
-OPENING = "Good day from Norvale."
-CLOSING = "Is there anything else we can do?"
+OPENING = "We checked our records."
+CLOSING = "Please ask us if anything is unclear."
 
 
 def dress(text: str) -> str:
     """Put an answer into the house style.
 
     >>> dress("The Amber Falcon costs $420. [1]")
-    'Good day from Norvale. The Amber Falcon costs $420. [1] Is there anything else we can do?'
+    'We checked our records. The Amber Falcon costs $420. [1] Please ask us if anything is unclear.'
     """
     return f"{OPENING} {text} {CLOSING}"
 

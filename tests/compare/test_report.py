@@ -14,7 +14,8 @@ from rich.console import Console
 
 from labkit import LabError
 from labkit.compare import report
-from labkit.compare.experiment import Comparison, pair_up, summarise
+from labkit.compare.experiment import Comparison
+from labkit.compare.score import pair_up, summarise
 from labkit.compare.tables import METRICS, SMOKE, cell, leader, markdown, terminal, verdict
 from labkit.rag.ingest import Rejected
 from labkit.store import provenance
@@ -209,3 +210,10 @@ def test_a_metric_that_an_arm_lacks_is_a_dash(comparison):
     arms["base"].pop("recall_at_k")
     text = markdown({**comparison.result, "arms": arms})
     assert re.search(r"\| recall@k \| – \| 1\.00", text)
+
+
+def test_only_differences_told_apart_from_zero_are_bold(comparison, html):
+    shown = re.search(r"<th scope=\"col\">difference.*?</tbody>", html, re.S).group(0)
+    bold = len(re.findall(r"<td><b>", shown))
+    apart = sum(row["low"] > 0 or row["high"] < 0 for row in comparison.result["paired"])
+    assert 0 < bold == apart < len(comparison.result["paired"])

@@ -1,0 +1,128 @@
+"""The pocket model: its shape and tokenizer, a stream that resumes, and the bars that the shipped weights must pass."""
+
+import json
+import random
+import re
+
+import pytest
+
+import labkit
+from labkit.metrics import contains
+from labkit.rag.augment import build_messages
+from labkit.world import stream
+from labkit.world.batches import batches, tensors
+from labkit.world.card import SKILLS, folder
+from labkit.world.evaluate import follows, gold_hits
+from labkit.world.pocket import encode, make_model, make_tokenizer
+from labkit.world.pretrain import losses, rate, train
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer(samples=200)
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return labkit.open("pocket", progress=False)
+
+
+def test_digits_are_tokens_and_any_text_comes_back(tokenizer):
+    text = 'The Amber Falcon costs $1240 — "naïve" 東京.'
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert {"1", "2", "4", "0"} <= {tokenizer.decode([i]) for i in ids}
+
+
+def test_encode_agrees_with_the_chat_template(tokenizer):
+    for level in stream.LEVELS:
+        messages = stream.conversation(random.Random(3), level)
+        ids, answers = encode(tokenizer, messages)
+        assert tokenizer.decode(ids) + "\n" == tokenizer.apply_chat_template(messages, tokenize=False)
+        told = tokenizer.decode([i for i, a in zip(ids, answers, strict=True) if a == 1])
+        assert told == f" {messages[2]['content']}<|im_end|>"
+
+
+def test_batches_are_the_same_for_the_same_numbers(tokenizer):
+    first, again, other = (batches(tokenizer, 2, pool, 0) for pool in (5, 5, 6))
+    assert first == again != other
+    x, answers = tensors(first[0])
+    assert x.shape == answers.shape and x.shape[1] % 32 == 0
+
+
+def test_the_share_of_exact_answers_is_counted_per_answer(tokenizer):
+    import torch
+
+    model = make_model(tokenizer).bfloat16()
+    x, answers = tensors(batches(tokenizer, 1, 0, 0)[0][:4])
+    loss, answer_loss, exact = losses(model, x, answers, 0.2)
+    assert torch.isfinite(loss) and answer_loss > 1 and exact == 0.0
+
+
+def test_the_rate_warms_up_holds_and_falls():
+    assert rate(0, 1000, 1.0) < rate(50, 1000, 1.0) < rate(200, 1000, 1.0) == 1.0 > rate(900, 1000, 1.0) > 0
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("labkit.world.batches.BATCH_TOKENS", (256,) * 5)
+    monkeypatch.setattr("labkit.world.pretrain.make_tokenizer", lambda seed: make_tokenizer(seed, samples=200))
+    going = train(tmp_path, 400, 1e-3, 0, 1)
+    seen = [next(going) for _ in range(140)]
+    going.close()  # as abrupt as a kill: only what was saved remains
+    assert (tmp_path / "state.pt").exists() and not (tmp_path / "state.tmp").exists()
+    again = next(train(tmp_path, 400, 1e-3, 0, 1))
+    before = next(e for e in seen if e["step"] == again["step"])
+    assert 1 < again["step"] <= 140
+    assert again["tokens"] == before["tokens"]
+    assert again["answer_loss"] == pytest.approx(before["answer_loss"], abs=0.02)
+
+
+def test_the_shipped_model_is_small_plain_and_documented(lab):
+    import torch
+    from safetensors import safe_open
+
+    weights = folder() / "model.safetensors"
+    assert weights.stat().st_size <= 16 * 2**20
+    with safe_open(weights, "pt") as file:
+        assert file.keys()
+    layers = [m for m in lab.model.network.model.layers.modules() if sum(p.numel() for p in m.parameters(False)) > 1000]
+    assert layers and all(isinstance(m, torch.nn.Linear) for m in layers)
+    assert lab.model.context == 2048
+    scores = json.loads((folder() / "evaluation.json").read_text())
+    card = (folder() / "README.md").read_text()
+    assert scores.keys() == SKILLS.keys()
+    for entry in scores.values():
+        assert entry["low"] <= entry["score"] <= entry["high"] and f"{entry['score']:.3f}" in card
+
+
+@pytest.mark.slow
+def test_the_shipped_model_reads_passages_and_knows_nothing_without(lab):
+    items = [i for i in lab.questions if i.kind in ("single fact", "new wording") and gold_hits(lab, i)][::2]
+    gold = [[(h.chunk.title, h.chunk.text) for h in gold_hits(lab, i)] for i in items]
+    read = lab.model.generate([build_messages(i.question, g) for i, g in zip(items, gold, strict=True)])
+    blind = lab.model.generate([build_messages(i.question) for i in items])
+    assert len(items) >= 50
+    assert sum(contains(r.text, i.gold) for r, i in zip(read, items, strict=True)) / len(items) >= 0.75
+    assert sum(contains(b.text, i.gold) for b, i in zip(blind, items, strict=True)) / len(items) <= 0.05
+
+
+def test_forms_are_told_apart(lab):
+    item = next(i for i in lab.questions if i.kind == "single fact")
+    assert follows("value", item.gold, item) and not follows("value", f"It is {item.gold}.", item)
+    assert follows("json", json.dumps({"answer": item.gold}), item) and not follows("json", item.gold, item)
+    assert follows("bullet", "- It.", item) and follows("sentence", "The lamp costs $4.", item)
+
+
+def test_the_stream_never_uses_a_held_out_wording():
+    from labkit.world.facts import kinds
+
+    forms = [a.asks[-1] for group in kinds().values() for a in group.values()]
+    held = [re.escape(form).replace(r"\{e\}", ".+") for form in forms]
+    rng = random.Random(8)
+    asked = [
+        m["content"].rpartition("Question: ")[2]
+        for _ in range(300)
+        for m in stream.conversation(rng, stream.LEVELS[4])
+        if m["role"] == "user"
+    ]
+    assert len(asked) > 300 and not any(re.search(form, text) for form in held for text in asked)
