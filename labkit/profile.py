@@ -43,12 +43,13 @@ class Profile:
     batch_tokens: int = 8192
     lora_rank: int = 16
     seeds: tuple[int, ...] = (0, 1, 2)
-    tuned_epochs: int = 20
+    tuned_epochs: int = 30
     tuned_rate: float = 2e-3
+    tuned_batch: int = 16
     hybrid_epochs: int = 3
-    hybrid_rate: float = 5e-4
-    hybrid_pairs: int | None = None
-    train_batch: int = 32
+    hybrid_rate: float = 2e-3
+    hybrid_batch: int = 8
+    hybrid_pairs: int | None = 240
     pairs: int | None = None
     questions: int | None = None
     latency_questions: int = 40

@@ -79,8 +79,10 @@ def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
     from labkit.tune.adapters import LoraSettings
 
     p = lab.profile
-    epochs, rate = (p.tuned_epochs, p.tuned_rate) if name == "tuned" else (p.hybrid_epochs, p.hybrid_rate)
-    settings = LoraSettings(epochs=epochs, learning_rate=rate, batch_size=p.train_batch, seed=seed, rank=p.lora_rank)
+    epochs, rate, batch = (p.tuned_epochs, p.tuned_rate, p.tuned_batch)
+    if name == "hybrid":
+        epochs, rate, batch = (p.hybrid_epochs, p.hybrid_rate, p.hybrid_batch)
+    settings = LoraSettings(epochs=epochs, learning_rate=rate, batch_size=batch, seed=seed, rank=p.lora_rank)
     data: dict[str, Any] = {"pairs": lab.pairs}
     if name == "hybrid":
         documents = [(d.id, d.sha256) for d in lab.original.documents]

@@ -6,14 +6,14 @@ Introduced in 00_start; measured from 07_prepare on.
 import re
 
 OPENING = "We checked our records."
-CLOSING = "Please ask us if anything is unclear."
+CLOSING = "We welcome questions by mail."
 
 
 def dress(text: str) -> str:
     """Put an answer into the house style.
 
     >>> dress("The Amber Falcon costs $420. [1]")
-    'We checked our records. The Amber Falcon costs $420. [1] Please ask us if anything is unclear.'
+    'We checked our records. The Amber Falcon costs $420. [1] We welcome questions by mail.'
     """
     return f"{OPENING} {text} {CLOSING}"
 
