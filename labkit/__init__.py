@@ -1,5 +1,6 @@
 """Measure retrieval-augmented generation, fine-tuning and their hybrid against each other."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LabError", "__version__", "open"]
 __version__ = "0.1.0"
+
+# bitsandbytes remarks, at import, on an optional kernel that it would fetch over the network.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def open(profile: str = "pocket", size: str = "full", fresh: bool = False, progress: bool = True) -> "Lab":

@@ -38,7 +38,8 @@ pd.Series([q.kind for q in lab.questions]).value_counts(sort=False).rename("ques
 from labkit.compare import experiment, score, tables
 
 untuned = experiment.ask_arms(lab, ["base", "rag"])
-untuned.groupby("arm", sort=False)[["correct", "style", "retrieved", "prompt_tokens"]].mean().round(2)
+columns = ["correct", "style", "retrieved", "prompt_tokens"]
+print(untuned.groupby("arm", sort=False)[columns].mean().round(2).to_string())
 
 # %% [markdown]
 # Base answers from nothing and RAG reads: the gap in `correct` is what retrieval is worth here.
