@@ -29,6 +29,8 @@ lab
 import pandas as pd
 
 print(len(lab.documents), "documents read,", len(lab.ingested.rejected), "refused")
+for refused in lab.ingested.rejected:
+    print(f"{refused.id}: {refused.reason} ({refused.detail})")
 pd.Series([q.kind for q in lab.questions]).value_counts(sort=False).rename("questions").to_frame()
 
 # %% [markdown]
