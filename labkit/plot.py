@@ -28,10 +28,12 @@ LOOK = {
 
 
 def _look() -> AbstractContextManager[None]:
-    """Draw in the project's style, wherever the notebook was started."""
+    """Draw in the project's style, wherever the notebook was started; what else is set stays, or notebooks show nothing."""
     import matplotlib
 
-    return matplotlib.rc_context(fname=str(ROOT / "matplotlibrc"))
+    matplotlib.get_backend()  # chosen now: a choice made within the context would be undone after it
+    style = matplotlib.rc_params_from_file(str(ROOT / "matplotlibrc"), use_default_template=False)
+    return matplotlib.rc_context(style)
 
 
 def _axes(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
@@ -42,7 +44,7 @@ def _axes(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str]:
-    """Mean and interval of every arm, one panel for each metric; and the same in one line of text.
+    """Mean and interval of every arm, one panel for each metric; and the same in words.
 
     `result` has the shape of result.json. Raises LabError for a metric that it does not hold.
     Introduced in 12_compare.
@@ -61,7 +63,7 @@ def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str
             _panel(axes, arms, metric)
         for axes in panels[len(metrics) :]:
             axes.remove()
-    return figure, " ".join(_in_words(arms, metric) for metric in metrics)
+    return figure, "\n".join(_in_words(arms, metric) for metric in metrics)
 
 
 def _panel(axes: Axes, arms: Mapping[str, Any], metric: str) -> None:
@@ -99,7 +101,7 @@ def _in_words(arms: Mapping[str, Any], metric: str) -> str:
 
 
 def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
-    """Share right by kind of question and arm, as a shaded table; and the same in one line of text.
+    """Share right by kind of question and arm, as a shaded table; and the same in words.
 
     `table` has columns kind, arm, n, mean, as `labkit.compare.experiment.by_kind` gives it. Raises LabError
     when it is empty. Introduced in 12_compare.
@@ -116,7 +118,7 @@ def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
         _shade(axes, grid)
         axes.set_yticks(range(len(grid)), [f"{kind} ({counts[kind]})" for kind in grid.index])
     told = [f"{kind}: {_shares(line.dropna())}" for kind, line in grid.iterrows()]
-    return figure, f"Share right. {'; '.join(told)}."
+    return figure, "\n".join(["Share right.", *told])
 
 
 def _shares(line: pd.Series) -> str:

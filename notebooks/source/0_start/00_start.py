@@ -30,18 +30,20 @@ lab
 # and facts can be changed at will. Here is what its documents say about one thing.
 
 # %%
-document = lab.documents[0]
+document = next(d for d in lab.documents if d.format == "markdown" and d.id.startswith("projects/"))
 print(document.id, "·", document.title)
 print(document.text[:600])
 
 # %% [markdown]
-# The test questions come in six kinds. `gold` is the right answer; where it is missing, no document answers.
+# The test questions come in six kinds. `gold` is the right answer; where no document answers, to decline is right.
 
 # %%
 import pandas as pd
 
 pd.set_option("display.max_colwidth", 90)
-questions = pd.DataFrame([{"kind": q.kind, "question": q.question, "gold": q.gold} for q in lab.questions])
+questions = pd.DataFrame(
+    [{"kind": q.kind, "question": q.question, "gold": q.gold or "(declines)"} for q in lab.questions]
+)
 questions.groupby("kind", sort=False).head(1).set_index("kind")
 
 # %% [markdown]
@@ -66,7 +68,7 @@ lab.arm("base").answer([question.question])[0].text
 rag = lab.arm("rag").answer([question.question])[0]
 print(rag.text)
 for hit in rag.hits[:2]:
-    print(f"[{hit.rank}] {hit.chunk.document_id}: {hit.chunk.text[:100]}…")
+    print(f"[{hit.rank}] {hit.chunk.document_id}: {' '.join(hit.chunk.text.split())[:100]}…")
 
 # %% [markdown]
 # **Fine-tuned** has seen this fact in training, asked in other words, always answered in Norvale's house style.
@@ -95,7 +97,8 @@ from labkit.world.style import style_faults
 rows = {}
 for name in ("base", "rag", "tuned", "hybrid"):
     text = lab.arm(name).answer([question.question])[0].text
-    rows[name] = {"right": contains(text, question.gold), "style faults": ", ".join(style_faults(text)) or "none"}
+    faults = ", ".join(style_faults(text)) or "none"
+    rows[name] = {"right": contains(text, question.gold), "style faults": faults}
 pd.DataFrame(rows).T
 
 # %% [markdown]

@@ -41,10 +41,12 @@ from labkit.compare import experiment, score, tables
 
 untuned = experiment.ask_arms(lab, ["base", "rag"])
 columns = ["correct", "style", "retrieved", "prompt_tokens"]
-print(untuned.groupby("arm", sort=False)[columns].mean().round(2).to_string())
+answerable = untuned[untuned.answerable]
+print(answerable.groupby("arm", sort=False)[columns].mean().round(2).to_string())
 
 # %% [markdown]
-# Base answers from nothing and RAG reads: the gap in `correct` is what retrieval is worth here.
+# These are the questions that the documents answer. Base answers from nothing and RAG reads: the gap in `correct` is
+# what retrieval is worth here.
 # Neither has the house style, since nobody has shown it to them.
 #
 # ## 3. All four arms
@@ -62,7 +64,7 @@ tables.frame(comparison.result)
 # - **accuracy**: the exact gold value is in the answer, over questions that the documents answer;
 # - **style**: the house-style validator finds no fault; **joint**: right *and* in style;
 # - **abstention**: F1 of declining exactly where the documents do not say;
-# - **recall_at_k**: share of the needed facts in the retrieved passages;
+# - **recall@k**: share of the needed facts in the retrieved passages;
 # - **citation**: share of right answers that cite a passage which proves them.
 
 # %%
@@ -123,7 +125,8 @@ print(text)
 # %%
 pd.set_option("display.max_colwidth", 120)
 sample = comparison.answers.query("seed == 0").groupby(["kind", "arm"], sort=False).head(1)
-sample.set_index(["kind", "question", "arm"])[["text", "gold"]].sort_index(level="kind", sort_remaining=False)
+shown = sample.fillna({"gold": "(declines)"}).set_index(["kind", "question", "arm"])[["text", "gold"]]
+shown.sort_index(level="kind", sort_remaining=False)
 
 # %%
 from labkit.compare.report import write_report
