@@ -5,8 +5,8 @@ Introduced in 12_compare.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.tables import METRICS, number
@@ -27,13 +27,14 @@ LOOK = {
 """Colour (Okabe & Ito, 2008) and marker of each arm."""
 
 
-def _look() -> AbstractContextManager[None]:
-    """Draw in the project's style, wherever the notebook was started; what else is set stays, or notebooks show nothing."""
-    import matplotlib
+@contextmanager
+def _look() -> Iterator[None]:
+    """Draw in the project's style, wherever the notebook was started; a cell shows the figure it ends with, once."""
+    import matplotlib.pyplot as plt
 
-    matplotlib.get_backend()  # chosen now: a choice made within the context would be undone after it
-    style = matplotlib.rc_params_from_file(str(ROOT / "matplotlibrc"), use_default_template=False)
-    return matplotlib.rc_context(style)
+    with plt.rc_context(fname=str(ROOT / "matplotlibrc")):
+        yield
+    plt.close()
 
 
 def _axes(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
@@ -46,7 +47,7 @@ def _axes(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
 def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str]:
     """Mean and interval of every arm, one panel for each metric; and the same in words.
 
-    `result` has the shape of result.json. Raises LabError for a metric that it does not hold.
+    A cell that ends with the figure shows it. `result` has the shape of result.json. Raises LabError for a metric that it does not hold.
     Introduced in 12_compare.
 
     >>> figure, text = dots(result, ["accuracy", "joint"])
@@ -117,7 +118,7 @@ def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
         figure, (axes,) = _axes(1, 1, 0.7 + 0.36 * len(grid))
         _shade(axes, grid)
         axes.set_yticks(range(len(grid)), [f"{kind} ({counts[kind]})" for kind in grid.index])
-    told = [f"{kind}: {_shares(line.dropna())}" for kind, line in grid.iterrows()]
+    told = [f"{kind}: {_shares(line.dropna())}." for kind, line in grid.iterrows()]
     return figure, "\n".join(["Share right.", *told])
 
 

@@ -53,10 +53,10 @@ def test_arms_differ_in_marker_and_in_lightness(result):
     assert all(to_rgb(point.get_color()) for point in points)
 
 
-def test_the_text_line_holds_every_number(result):
+def test_the_text_holds_every_number_a_line_for_each_metric(result):
     _, text = plot.dots(result, ["accuracy", "prompt_tokens"])
     assert "accuracy: base 0.10 (0.00 to 0.20), rag 0.70 (0.60 to 0.80)" in text
-    assert "prompt tokens: base 50 (50 to 50)" in text and "\n" not in text
+    assert "prompt tokens: base 50 (50 to 50)" in text and len(text.splitlines()) == 2
 
 
 def test_an_arm_without_a_metric_has_no_dot(result):
@@ -94,7 +94,7 @@ def test_kinds_show_each_share_in_its_cell():
     shown = {t.get_position(): t.get_text() for t in axes.texts}
     assert shown == {(0, 0): "0.00", (1, 0): "0.50", (0, 1): "0.25", (1, 1): "–"}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["two-hop (9)", "single fact (12)"]
-    assert text == "Share right. two-hop: base 0.00, rag 0.50; single fact: base 0.25."
+    assert text.splitlines() == ["Share right.", "two-hop: base 0.00, rag 0.50.", "single fact: base 0.25."]
 
 
 def test_kinds_without_answers_are_refused():

@@ -68,18 +68,14 @@ def page(comparison: Comparison) -> str:
 
 
 def _figures(result: Mapping[str, Any], kinds: pd.DataFrame) -> Iterator[dict[str, str]]:
-    import matplotlib.pyplot as plt
-
     from labkit import plot
 
     for metrics in (QUALITY, COST):
         held = [metric for metric in metrics if any(values.get(metric) for values in result["arms"].values())]
         figure, text = plot.dots(result, held)
         yield {"source": _embedded(figure), "text": text}
-        plt.close(figure)
     figure, text = plot.kinds(kinds)
     yield {"source": _embedded(figure), "text": text}
-    plt.close(figure)
 
 
 def _embedded(figure: Figure) -> str:

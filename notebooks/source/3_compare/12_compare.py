@@ -72,6 +72,7 @@ from labkit import plot
 
 figure, text = plot.dots(comparison.result, ["accuracy", "style", "joint", "abstention"])
 print(text)
+figure
 
 # %% [markdown]
 # ## 4. Which differences are real?
@@ -95,6 +96,7 @@ paired[paired.metric == "accuracy"]
 kinds = score.by_kind(comparison.answers)
 figure, text = plot.kinds(kinds)
 print(text)
+figure
 
 # %% [markdown]
 # ## 6. Who is to blame: the search or the reader?
@@ -116,6 +118,7 @@ pd.crosstab(
 # %%
 figure, text = plot.dots(comparison.result, ["latency_ms_p50", "prompt_tokens", "output_tokens"])
 print(text)
+figure
 
 # %% [markdown]
 # ## 8. Read some answers
