@@ -32,6 +32,7 @@ def batches(
     for row in rows:
         made[before * POOL // total].append(row)
         before += len(row[0])
+    made = [batch for batch in made if batch]
     rng.shuffle(made)
     return made
 
