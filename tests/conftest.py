@@ -4,6 +4,7 @@ pytest-socket guards this process (addopts in pyproject.toml); tests/offline eve
 """
 
 import os
+import signal
 from pathlib import Path
 
 from hypothesis import settings
@@ -20,3 +21,6 @@ os.environ.update(
 )
 settings.register_profile("labkit", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("labkit")
+
+# A suite started in the background inherits an ignored SIGINT, which the processes that tests interrupt would inherit too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
