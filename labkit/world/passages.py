@@ -86,7 +86,7 @@ def passage(entities: Sequence[Entity], rng: random.Random, held_out: bool | Non
     shape = rng.choice(["prose", "prose", "prose", "prose", "lines", "bullets", "faq", "named"])
     text = _SHAPES[shape](entity, facts, rng, held_out)
     if rng.random() < 0.3:
-        text = _cut(text, entity, rng, held_out)
+        text = _cut(text, rng)
     return Passage(title, text, frozenset((kind, entity.name, a.name) for a, _ in facts))
 
 
@@ -121,7 +121,7 @@ def _named(entity: Entity, facts: list, rng: random.Random, held_out: bool | Non
 _SHAPES = {"prose": _prose, "lines": _lines, "bullets": _bullets, "faq": _faq, "named": _named}
 
 
-def _cut(text: str, entity: Entity, rng: random.Random, held_out: bool | None) -> str:
+def _cut(text: str, rng: random.Random) -> str:
     """Add the torn edges of a chunk: the end of a sentence before, or the beginning of one after."""
     edge = rng.choice(wording()["filler"]).split()
     at = rng.randrange(1, len(edge))

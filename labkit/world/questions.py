@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from labkit.rag.augment import ABSTAIN
 from labkit.world.company import Company, Entities, Fact, attribute_of, facts_of
-from labkit.world.facts import Entity, answer, compared, kinds, number, wording
+from labkit.world.facts import Entity, answer, capital, compared, kinds, number, wording
 from labkit.world.passages import ask, new_name
 
 QUESTIONS = {
@@ -102,16 +102,12 @@ def distinct(makers: Iterable[Question | None], count: int, taken: set) -> list[
     """The first `count` questions whose topic is not taken yet; their topics are taken from then on."""
     chosen: list[Question] = []
     for question in makers:
-        if question and question.topic not in taken and _capital(question.text) not in taken:
+        if question and question.topic not in taken and capital(question.text) not in taken:
             taken.update({question.topic, question.text})
             chosen.append(question)
         if len(chosen) == count:
             return chosen
     return chosen
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def make_questions(company: Company) -> list[Question]:
