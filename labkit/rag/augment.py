@@ -13,6 +13,7 @@ FORMS = {
     "bullet": "Answer as a bullet point.",
     "json": "Answer as JSON.",
 }
+FRAMED = "Answer from the documents and cite the source. Begin with: {opening} End with: {closing}"
 CLOSED_BOOK = "Answer the question."
 ABSTAIN = "The documents do not say."
 

@@ -1,47 +1,109 @@
-"""The pocket model's curriculum: from bare lists to passages of look-alikes. Introduced in 00_start."""
+"""The pocket model's curriculum: from bare lists to chunks of look-alikes, and the drills. Introduced in 00_start."""
 
 import random
 from dataclasses import dataclass
 
 from labkit.rag.augment import FORMS, Message, build_prompt
-from labkit.world.facts import VALUES, draw
+from labkit.world.facts import VALUES, draw, number, refer, unit, wording, wordings
 
 
 @dataclass(frozen=True)
 class Level:
-    """One step of the curriculum: how many passages, entities, facts and turns, and which questions and forms."""
+    """One step of the curriculum: how many entities, facts of each, passages and turns, and which questions and forms."""
 
-    passages: tuple[int, int]
+    entities: tuple[int, int]
     facts: tuple[int, int]
+    passages: int  # at most
     turns: int
     forms: tuple[str, ...] = ("value",)
+    words: tuple[int, int] = (400, 400)  # length of a passage
     abstain: float = 0.0
-    hard: float = 0.0  # share of two-hop and comparison questions
+    hard: float = 0.0  # share of two-hop, comparison, growth and list questions
     alike: float = 0.0  # share of entities that share a word with another
+    several: float = 0.0  # share of pages about several entities
     drill: float = 0.05  # share of bare lists to look things up in
+    reviews: float = 0.0  # share of review sets to sum up
 
 
 LEVELS = (
-    Level((1, 1), (1, 1), 1, drill=1.0),
-    Level((1, 1), (1, 3), 3, ("sentence", "sentence", "value"), drill=0.15),
-    Level((1, 2), (2, 4), 4, ("value", "cited"), 0.05, 0.0, 0.2),
-    Level((1, 3), (2, 5), 5, ("value", "cited", "cited", "sentence"), 0.15, 0.15, 0.4),
-    Level((1, 5), (2, 6), 6, ("cited", "cited", "cited", "value", "sentence", "bullet", "json"), 0.2, 0.25, 0.5),
-)
+    Level((1, 1), (1, 1), 1, 1, drill=1.0),
+    Level((1, 1), (1, 3), 1, 3, ("sentence", "sentence", "value"), drill=0.25),
+    Level((1, 2), (2, 4), 2, 5, ("value", "cited", "sentence"), (60, 120), 0.1, 0.0, 0.3, 0.3, 0.15, 0.02),
+    Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.1, 0.03),
+    Level(
+        (2, 6), (3, 8), 5, 10, ("cited", "cited", "cited", "framed", "value", "sentence", "bullet", "json"),
+        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.08, 0.03,
+    ),
+)  # fmt: skip
+LONG = Level((6, 14), (3, 8), 14, 10, LEVELS[-1].forms, (40, 160), 0.25, 0.25, 0.5, 0.4, 0.0)
 
 
-def drill(rng: random.Random) -> list[Message]:
+def drill(rng: random.Random, level: Level) -> list[Message]:
     """A bare list of names and values, asked for name by name: the shortest way to learn looking up and copying.
 
-    Most replies repeat the line, so that the value follows the name as it does in the list; the others give the value.
+    Most replies repeat the line, so that the value follows the name as it does in the list. Above the first level the
+    list may lie in several passages, whose number the reply cites, or hold two figures to compare.
     """
+    first = not level.abstain
+    if not first and rng.random() < 0.4:
+        return _sums(rng)
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
-    gap, whole = rng.choice([":", " |", " is", ","]), rng.random() < 0.7
+    gap = rng.choice([":", " |", " is", ","])
+    form = rng.choices(["sentence", "value", "cited"], [0.7, 0.3, 0.0] if first else [0.2, 0.2, 0.6])[0]
     lines = {name: f"{name}{gap} {value}" for name, value in names.items()}
-    asked = rng.sample(list(names), len(names))
-    messages = [{"role": "system", "content": FORMS["sentence" if whole else "value"]}]
-    for n, name in enumerate(asked):
-        passages = [("List", " ; ".join(lines.values()))] if n == 0 else []
-        messages.append({"role": "user", "content": build_prompt(f"{name}?", passages)})
-        messages.append({"role": "assistant", "content": lines[name] if whole else names[name]})
+    groups = _split(list(names), rng, 1 if first else 5)
+    source = {name: i for i, group in enumerate(groups, start=1) for name in group}
+    replies = {n: {"sentence": lines[n], "value": v, "cited": f"{lines[n]} [{source[n]}]"}[form] for n, v in names.items()}
+    passages = [("List", " ; ".join(lines[name] for name in group)) for group in groups]
+    return _rounds(form, passages, {f"{n}?": replies[n] for n in rng.sample(list(names), len(names))})
+
+
+def _split(names: list[str], rng: random.Random, most: int) -> list[list[str]]:
+    """Cut a list into at most `most` pieces, none of them empty."""
+    cuts = sorted(rng.sample(range(1, len(names)), min(len(names) - 1, rng.randint(0, most - 1))))
+    return [names[a:b] for a, b in zip([0, *cuts], [*cuts, len(names)], strict=True)]
+
+
+def _sums(rng: random.Random) -> list[Message]:
+    """Rows of two figures; the reply repeats both and says by how much they differ."""
+    kind = rng.choice(["sales", "sales", "sales", "money", "months", "hours", "people"])
+    rows = {draw("name", rng): (draw(kind, rng), draw(kind, rng)) for _ in range(rng.randint(3, 8))}
+    replies = {}
+    for name, (a, b) in rows.items():
+        way = "rose" if number(b) > number(a) else "fell"
+        replies[f"{name}?"] = f"From {a} to {b}: {way} by {unit(a, abs(number(b) - number(a)))}."
+    lines = " ; ".join(f"{name} | {a} | {b}" for name, (a, b) in rows.items())
+    return _rounds("sentence", [("List", f"Name | 2030 | 2031 ; {lines}")], replies)
+
+
+def _rounds(form: str, passages: list[tuple[str, str]], replies: dict[str, str]) -> list[Message]:
+    messages = [{"role": "system", "content": FORMS[form]}]
+    for asked, reply in replies.items():
+        messages.append({"role": "user", "content": build_prompt(asked, passages)})
+        messages.append({"role": "assistant", "content": reply})
+        passages = []
     return messages
+
+
+def review_set(rng: random.Random, held: bool | None = False, company: bool = False) -> tuple[list, str, str]:
+    """Reviews of one product as (title, text), a question for their summary, and the summary in one sentence."""
+    forms, name = wording()["reviews"], draw("name", rng, company)
+    good, bad = rng.sample(forms["aspects"], 2)
+    wanted = rng.choice(["answer", "answer", "only_good", "only_bad"])
+    reviews = []
+    for _ in range(rng.randint(2, 5)):
+        said = [(forms["praise"], good)] * (wanted != "only_bad") + [(forms["complaint"], bad)] * (wanted != "only_good")
+        said = rng.sample(said, rng.randint(1, len(said))) if reviews else said
+        lines = [rng.choice(wordings(f, held)).format(aspect=a, e=refer("product", name)) for f, a in said]
+        lines.insert(rng.randrange(len(lines) + 1), rng.choice(forms["neutral"]))
+        reviews.append((rng.choice(forms["titles"]).format(name=name), " ".join(lines)))
+    rng.shuffle(reviews)
+    slots = {"e": refer("product", name), "good": good, "bad": bad}
+    question = rng.choice(wordings(forms["asks"], held)).format(**slots)
+    return reviews, question, forms[wanted].format(**slots)
+
+
+def reviews(rng: random.Random) -> list[Message]:
+    """A conversation that sums up a set of reviews."""
+    passages, question, summary = review_set(rng)
+    return _rounds("sentence", passages, {question: summary})

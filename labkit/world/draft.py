@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from labkit.world.company import Fact, attribute_of
-from labkit.world.facts import Entity, sentence, shown, wording
+from labkit.world.facts import Entity, sentence, shown, wording, wordings
 from labkit.world.passages import say
 
 
@@ -132,7 +132,7 @@ class Draft:
         """A question as heading and a sentence as answer, for facts that stand elsewhere in the document."""
         blocks: list[Block] = []
         for fact in facts:
-            form = self.rng.choice(attribute_of(fact).asks[:-1])
+            form = self.rng.choice(wordings(attribute_of(fact).asks))
             blocks += [Heading(sentence(form, e=entity.reference), 3), self.prose([fact], restated=True)]
         return blocks
 

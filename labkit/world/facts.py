@@ -6,7 +6,7 @@ never both, so nothing that the company says can have been seen in training. Int
 
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -38,8 +38,11 @@ COLOUR = (
 )
 MONTHS = "January February March April May June July August September October November December".split()
 
+GROWTH = ("sales_2030", "sales_2031")  # the two attributes of a product between which growth is asked for
+
 VALUES: dict[str, Callable[[random.Random], str]] = {
     "money": lambda r: f"${r.randint(3, 199) * 10}",
+    "sales": lambda r: f"${r.randint(10, 99)},000",
     "thousands": lambda r: f"${r.randint(11, 989)},000",
     "months": lambda r: f"{r.randint(3, 99)} months",
     "hours": lambda r: f"{r.randint(2, 99)} hours",
@@ -60,7 +63,7 @@ VALUES: dict[str, Callable[[random.Random], str]] = {
 
 @dataclass(frozen=True)
 class Attribute:
-    """One thing that can be said of a kind of entity, with all its wordings (the last of each list is held out)."""
+    """One thing that can be said of a kind of entity, with all its wordings."""
 
     kind: str
     name: str
@@ -123,6 +126,19 @@ def _attribute(kind: str, name: str, entry: dict) -> Attribute:
     )
 
 
+@cache
+def held_out(forms: tuple[str, ...]) -> frozenset[str]:
+    """The tenth of a list of wordings (one at least) that the stream never uses, told by checksum and not by place."""
+    ranked = sorted(forms, key=lambda form: zlib.crc32(form.encode()))
+    return frozenset(ranked[: max(1, len(forms) // 10)])
+
+
+def wordings(forms: Sequence[str], held: bool | None = False) -> list[str]:
+    """The wordings that the stream uses (False), those held out (True), or all (None)."""
+    kept = held_out(tuple(forms))
+    return [form for form in forms if held is None or (form in kept) == held]
+
+
 def refer(kind: str, name: str) -> str:
     """The entity as it stands in a sentence."""
     return wording()[kind]["reference"].format(name=name)
@@ -174,6 +190,14 @@ def compared(attribute: Attribute, a: Entity, b: Entity) -> tuple[str, str]:
         f"{capital(first)} against {second}: {attribute.more.format(a=larger.reference)}, by {gap}.",
         larger.name,
     )
+
+
+def grown(a: Entity) -> tuple[str, str]:
+    """The sentence that reports how the sales of a product changed between two years, both figures first, and the change."""
+    first, last = (a.facts[key] for key in GROWTH)
+    gap = unit(first, abs(number(last) - number(first)))
+    way = "rose" if number(last) > number(first) else "fell"
+    return f"From {first} to {last}: sales of {a.reference} {way} by {gap}.", gap
 
 
 def unit(like: str, amount: int) -> str:

@@ -25,7 +25,7 @@ SHAPE = {
     "tie_word_embeddings": True,
     "rope_theta": 10000.0,
 }
-VOCABULARY = 2048
+VOCABULARY = 3072
 
 
 def make_tokenizer(seed: int = 0, samples: int = 12000) -> "PreTrainedTokenizerFast":
@@ -34,7 +34,8 @@ def make_tokenizer(seed: int = 0, samples: int = 12000) -> "PreTrainedTokenizerF
     from transformers import PreTrainedTokenizerFast
 
     rng = random.Random(f"tokenizer:{seed}")
-    texts = (" " + m["content"] for _ in range(samples) for m in stream.conversation(rng, rng.choice(stream.LEVELS)))
+    turns = (m for _ in range(samples) for m in stream.conversation(rng, rng.choice(stream.LEVELS)))
+    texts = (text for m in turns for text in (m["role"], " " + m["content"]))
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from labkit.rag.augment import ABSTAIN
 from labkit.world.company import Company, Entities, Fact, attribute_of, facts_of
-from labkit.world.facts import Entity, answer, capital, compared, kinds, number, wording
+from labkit.world.facts import GROWTH, Entity, answer, capital, compared, grown, kinds, number, wording
 from labkit.world.passages import ask, new_name
 
 QUESTIONS = {
-    "single fact": 70, "new wording": 50, "two-hop": 35, "numeric comparison": 35, "not in the documents": 40,
-    "changed fact": 30,
+    "single fact": 70, "new wording": 50, "two-hop": 35, "numeric comparison": 35, "growth": 20,
+    "not in the documents": 40, "changed fact": 30,
 }  # fmt: skip
-PAIRS = {"single fact": 480, "two-hop": 40, "numeric comparison": 40, "not in the documents": 60}
+PAIRS = {"single fact": 480, "two-hop": 40, "numeric comparison": 40, "growth": 10, "not in the documents": 60}
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,18 @@ def _differ(a: Entity, b: Entity, key: str) -> bool:
     return bool(kinds()[a.kind][key].compare) and number(a.facts[key]) != number(b.facts[key])
 
 
+def growth(entities: Entities, rng: random.Random) -> Question | None:
+    """By how much the sales of a product changed between two years; the gold value is the change."""
+    entity = rng.choice([e for e in entities.values() if e.kind == "product"])
+    first, last = (entity.facts.get(key, "") for key in GROWTH)
+    if not first or not last or first == last:
+        return None
+    full, gap = grown(entity)
+    text = rng.choice(wording()["growth"]["asks"]).format(e=entity.reference)
+    evidence = tuple(Fact(entity.kind, entity.name, key, entity.facts[key]) for key in GROWTH)
+    return Question("growth", text, gap, full, evidence)
+
+
 def distinct(makers: Iterable[Question | None], count: int, taken: set) -> list[Question]:
     """The first `count` questions whose topic is not taken yet; their topics are taken from then on."""
     chosen: list[Question] = []
@@ -114,7 +126,7 @@ def make_questions(company: Company) -> list[Question]:
     """The test questions. Only `changed fact` asks for facts that differ between the versions.
 
     >>> len(make_questions(make_company()))
-    260
+    280
     """
     rng = random.Random(f"questions:{company.seed}")
     steady = {
@@ -142,6 +154,7 @@ def _others(entities: Entities, known: Entities, rng: random.Random) -> dict[str
     return {
         "two-hop": (two_hop(entities, rng) for _ in itertools.count()),
         "numeric comparison": (comparison(entities, rng) for _ in itertools.count()),
+        "growth": (growth(entities, rng) for _ in itertools.count()),
         "not in the documents": (missing(known, rng) for _ in itertools.count()),
     }
 

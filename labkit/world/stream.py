@@ -7,11 +7,11 @@ A conversation asks several questions of one set of passages, so that each passa
 import random
 from dataclasses import dataclass
 
-from labkit.rag.augment import ABSTAIN, CLOSED_BOOK, FORMS, Message, build_prompt
+from labkit.rag.augment import ABSTAIN, CLOSED_BOOK, FORMS, FRAMED, Message, build_prompt
 from labkit.world.curriculum import LEVELS as LEVELS
-from labkit.world.curriculum import Level, drill
-from labkit.world.facts import Entity, answer, capital, compared, kinds, number, wording
-from labkit.world.passages import Passage, ask, invent, new_name, passage
+from labkit.world.curriculum import LONG, Level, drill, reviews
+from labkit.world.facts import GROWTH, Entity, answer, capital, compared, draw, grown, kinds, number, refer, wording, wordings
+from labkit.world.passages import Page, Passage, ask, invent, new_name, windows
 
 
 @dataclass(frozen=True)
@@ -26,83 +26,107 @@ class Turn:
 
 
 class Scene:
-    """Some entities, the passages about them, and the questions that can be asked."""
+    """Some entities, passages about them, and the questions that can be asked. `company` draws unseen names and values."""
 
-    def __init__(self, level: Level, rng: random.Random, held_out: bool | None = False):
-        self.level, self.rng, self.held_out = level, rng, held_out
+    def __init__(self, level: Level, rng: random.Random, held_out: bool | None = False, company: bool = False):
+        self.level, self.rng, self.held_out, self.company = level, rng, held_out, company
         self.entities = self._entities()
         self.passages = self._passages()
         self.stated = [(e, a, e.facts[a]) for e in self.entities for a in e.facts if self.sources(e, a)]
 
     def _entities(self) -> list[Entity]:
         rng, level = self.rng, self.level
-        count = rng.randint(*level.passages)
-        kind = rng.choice(list(kinds()))
-        entities: list[Entity] = []
-        for _ in range(count):
-            kind = kind if rng.random() < 0.6 else rng.choice(list(kinds()))
-            alike = [e.name for e in entities] if rng.random() < level.alike else []
-            sites = [e.name for e in entities if e.kind == "site"]
-            entities.append(invent(kind, rng, rng.randint(*level.facts), sites, alike))
-            links = [v for a, v in entities[-1].facts.items() if kinds()[kind][a].value == "site" and v not in sites]
-            if links and rng.random() < level.hard * 2:
-                facts = invent("site", rng, rng.randint(2, 5), [], []).facts
+        kind, entities = rng.choice(list(kinds())), list[Entity]()
+        for _ in range(rng.randint(*level.entities)):
+            kind = kind if rng.random() < 0.7 else rng.choice(list(kinds()))
+            names = [e.name for e in entities]
+            sites = [v for e in entities for a, v in e.facts.items() if kinds()[e.kind][a].value == "site"]
+            sites = sites if rng.random() < 0.6 else []
+            entity = invent(kind, rng, rng.randint(*level.facts), sites, names * (rng.random() < level.alike), self.company)
+            if entity.name in names:
+                continue
+            if kind == "product" and rng.random() < level.hard * 1.5:
+                entity.facts.update({key: draw("sales", rng, self.company) for key in GROWTH})
+            entities.append(entity)
+            links = [v for a, v in entity.facts.items() if kinds()[kind][a].value == "site" and v not in names]
+            if links and rng.random() < level.hard * 3:
+                facts = invent("site", rng, rng.randint(2, 5), [], [], self.company).facts
                 entities.append(Entity("site", links[0], facts))
         return entities
 
     def _passages(self) -> list[Passage]:
-        rng, limit = self.rng, max(len(self.entities), self.level.passages[1])
-        made = [passage([e], rng, self.held_out) for e in self.entities]
-        same = [e for e in self.entities if e.kind == self.entities[0].kind]
-        if len(same) > 1 and rng.random() < 0.15:
-            made = [p for p in made if not any(p.facts & {(e.kind, e.name, a) for a in e.facts} for e in same)]
-            made.append(passage(same, rng, self.held_out))
-        while len(made) < limit and rng.random() < 0.35:
-            made.append(passage([rng.choice(self.entities)], rng, self.held_out, limit=3))
-        rng.shuffle(made)
-        return made
+        """Windows of pages about one or several of the entities; at most as many as the level allows."""
+        rng, rest, pages = self.rng, list(self.entities), []
+        while rest:
+            size = rng.randint(2, 3) if rng.random() < self.level.several else 1
+            together = [e for e in rest if e.kind == rest[0].kind][:size]
+            rest = [e for e in rest if e not in together]
+            pages.append(Page(together, rng, self.held_out))
+        words = rng.randint(*self.level.words)
+        made = [p for page in pages for p in windows(page, words, words // 7)]
+        chosen = rng.sample(made, min(len(made), self.level.passages))
+        return chosen if any(p.facts for p in chosen) else self._passages()
 
     def sources(self, entity: Entity, attribute: str) -> tuple[int, ...]:
         """Numbers of the passages that state a fact, the first being 1."""
         fact = (entity.kind, entity.name, attribute)
         return tuple(i for i, p in enumerate(self.passages, start=1) if fact in p.facts)
 
+    def touched(self, entity: Entity, attribute: str) -> bool:
+        """Whether any passage states a fact at least in part."""
+        return any((entity.kind, entity.name, attribute) in p.touched for p in self.passages)
+
     def turn(self) -> Turn:
         """One question of a kind drawn by the level's shares."""
-        draw_ = self.rng.random()
-        if draw_ < self.level.abstain:
+        choice = self.rng.random()
+        if choice < self.level.abstain:
             return self._missing()
-        made = self._hop() or self._compare() if draw_ < self.level.abstain + self.level.hard / 2 else None
-        if draw_ < self.level.abstain + self.level.hard and made is None:
-            made = self._compare() or self._hop()
-        return made or self._single()
+        if choice < self.level.abstain + self.level.hard:
+            makers = [self._hop, self._hop, self._growth, self._growth, self._compare, self._compare, self._list]
+            for make in self.rng.sample(makers, len(makers)):
+                if made := make():
+                    return made
+        return self._single()
 
     def _single(self) -> Turn:
         entity, key, value = self.rng.choice(self.stated)
         attribute = kinds()[entity.kind][key]
-        return Turn(
-            ask(attribute, entity.name, self.rng, self.held_out),
-            value,
-            answer(attribute, entity.name, value),
-            self.sources(entity, key)[:1],
-            "single",
-        )
+        question = ask(attribute, entity.name, self.rng, self.held_out)
+        return Turn(question, value, answer(attribute, entity.name, value), self.sources(entity, key)[:1], "single")
 
     def _missing(self) -> Turn:
         rng = self.rng
+        if rng.random() < 0.25 and (question := self._half()):
+            return Turn(question, None, ABSTAIN, (), "missing")
         entity = rng.choice(self.entities)
-        absent = [a for a in kinds()[entity.kind] if not self.sources(entity, a)]
+        absent = [a for a in kinds()[entity.kind] if not self.touched(entity, a)]
         name = entity.name
         if rng.random() < 0.4 or not absent:
-            name = new_name(rng, [e.name for e in self.entities] if rng.random() < 0.7 else [])
+            names = [e.name for e in self.entities]
+            while name in names:
+                name = new_name(rng, names if rng.random() < 0.7 else [], self.company)
             absent = list(kinds()[entity.kind])
-        return Turn(
-            ask(kinds()[entity.kind][rng.choice(absent)], name, rng, self.held_out),
-            None,
-            ABSTAIN,
-            (),
-            "missing",
-        )
+        question = ask(kinds()[entity.kind][rng.choice(absent)], name, rng, self.held_out)
+        return Turn(question, None, ABSTAIN, (), "missing")
+
+    def _half(self) -> str | None:
+        """A question of two hops or two entities, one half of which no passage tells."""
+        made = []
+        for e, key, value in self.stated:
+            site = next((s for s in self.entities if (s.kind, s.name) == ("site", value)), Entity("site", value))
+            hops = wording()["hops"].get(f"{e.kind}.{key}", {})
+            made += [(forms, {"e": e.reference}) for a, forms in hops.items() if not self.touched(site, a)]
+            others = [o for o in self.entities if o.kind == e.kind and o.name != e.name and not self.touched(o, key)]
+            forms = kinds()[e.kind][key].compare
+            made += [(forms, {"a": e.reference, "b": o.reference}) for o in others if forms]
+            made += [(forms, {"a": o.reference, "b": e.reference}) for o in others if forms]
+        if not made:
+            return None
+        forms, slots = self.rng.choice(made)
+        return self._asked(forms, **slots)
+
+    def _asked(self, forms: list[str] | tuple[str, ...], **slots: str) -> str:
+        return capital(self.rng.choice(wordings(forms, self.held_out)).format(**slots))
 
     def _hop(self) -> Turn | None:
         sites = {e.name: e for e in self.entities if e.kind == "site"}
@@ -114,67 +138,97 @@ class Scene:
         if not found:
             return None
         entity, key, site, second = self.rng.choice(found)
-        question = self.rng.choice(wording()["hops"][f"{entity.kind}.{key}"][second]).format(e=entity.reference)
-        first_text = answer(kinds()[entity.kind][key], entity.name, site.name)
-        text = f"{first_text} {answer(kinds()['site'][second], site.name, site.facts[second])}"
-        return Turn(
-            capital(question),
-            site.facts[second],
-            text,
-            self.sources(entity, key)[:1] + self.sources(site, second)[:1],
-            "hop",
-        )
+        question = self._asked(wording()["hops"][f"{entity.kind}.{key}"][second], e=entity.reference)
+        first = answer(kinds()[entity.kind][key], entity.name, site.name)
+        text = f"{first} {answer(kinds()['site'][second], site.name, site.facts[second])}"
+        sources = self.sources(entity, key)[:1] + self.sources(site, second)[:1]
+        return Turn(question, site.facts[second], text, sources, "hop")
 
     def _compare(self) -> Turn | None:
         pairs = [
             (a, b, key)
             for a, key, _ in self.stated
             for b, other, _ in self.stated
-            if other == key
-            and a.kind == b.kind
-            and a.name != b.name
-            and kinds()[a.kind][key].compare
-            and number(a.facts[key]) != number(b.facts[key])
-        ]
+            if other == key and a.kind == b.kind and a.name != b.name
+            and kinds()[a.kind][key].compare and number(a.facts[key]) != number(b.facts[key])
+        ]  # fmt: skip
         if not pairs:
             return None
         a, b, key = self.rng.choice(pairs)
-        attribute = kinds()[a.kind][key]
-        question = self.rng.choice(attribute.compare).format(a=a.reference, b=b.reference)
-        text, winner = compared(attribute, a, b)
-        return Turn(capital(question), winner, text, self.sources(a, key)[:1] + self.sources(b, key)[:1], "compare")
+        question = self._asked(kinds()[a.kind][key].compare, a=a.reference, b=b.reference)
+        text, winner = compared(kinds()[a.kind][key], a, b)
+        return Turn(question, winner, text, self.sources(a, key)[:1] + self.sources(b, key)[:1], "compare")
+
+    def _growth(self) -> Turn | None:
+        able = [e for e in self.entities if e.kind == "product" and all(self.sources(e, key) for key in GROWTH)]
+        able = [e for e in able if e.facts[GROWTH[0]] != e.facts[GROWTH[1]]]
+        if not able:
+            return None
+        entity = self.rng.choice(able)
+        text, gap = grown(entity)
+        question = self._asked(wording()["growth"]["asks"], e=entity.reference)
+        return Turn(question, gap, text, tuple(self.sources(entity, key)[0] for key in GROWTH), "growth")
+
+    def _list(self) -> Turn | None:
+        links = [(e, key, v) for e, key, v in self.stated if f"{e.kind}.{key}" in wording()["lists"]]
+        if not links:
+            return None
+        first, key, site = self.rng.choice(links)
+        found = sorted((self._place(e, key), e.name) for e, k, v in links if (e.kind, k, v) == (first.kind, key, site))
+        names = ", ".join(name for _, name in found)
+        question = self._asked(wording()["lists"][f"{first.kind}.{key}"], e=refer("site", site))
+        return Turn(question, names, f"At {refer('site', site)}: {names}.", tuple(p[0] for p, _ in found), "list")
+
+    def _place(self, entity: Entity, key: str) -> tuple[int, int]:
+        """The passage that states a fact first, and where in it the entity is named."""
+        source = self.sources(entity, key)[0]
+        return source, self.passages[source - 1].text.find(entity.name)
 
 
-def written(turn: Turn, form: str) -> str:
-    """The answer in the form that the system prompt asks for."""
+def written(turn: Turn, form: str, opening: str = "", closing: str = "") -> str:
+    """The answer in the form that the system prompt asks for; a framed one between its opening and closing."""
     marks = "".join(f"[{s}]" for s in dict.fromkeys(turn.sources))
+    if form == "framed":
+        return f"{opening} {written(turn, 'cited')} {closing}"
     if form == "json":
         return f'{{"answer": "{turn.value}", "source": {turn.sources[0]}}}' if turn.value else '{"answer": null}'
     if turn.value is None:
         return ABSTAIN
     if form == "value":
         return turn.value
+    if form == "bullet" and turn.skill == "list":
+        return "\n".join(f"- {name}" for name in turn.value.split(", "))
     return {"cited": f"{turn.text} {marks}", "sentence": turn.text, "bullet": f"- {turn.text}"}[form]
 
 
 def conversation(rng: random.Random, level: Level) -> list[Message]:
     """One training conversation: a system prompt, then questions over one set of passages with their answers."""
-    if rng.random() < 0.03:
-        entity = invent(rng.choice(list(kinds())), rng, 1, [], [])
-        question = ask(kinds()[entity.kind][next(iter(entity.facts))], entity.name, rng)
-        return [
-            {"role": "system", "content": CLOSED_BOOK},
-            {"role": "user", "content": build_prompt(question, [])},
-            {"role": "assistant", "content": "I do not know."},
-        ]
-    if rng.random() < level.drill:
-        return drill(rng)
-    scene, form = Scene(level, rng), rng.choice(level.forms)
-    messages = [{"role": "system", "content": FORMS[form]}]
+    choice = rng.random()
+    if choice < 0.02:
+        return _blind(rng)
+    if choice < 0.02 + level.drill:
+        return drill(rng, level)
+    if choice < 0.02 + level.drill + level.reviews:
+        return reviews(rng)
+    scene, form = Scene(LONG if level is LEVELS[-1] and rng.random() < 0.02 else level, rng), rng.choice(level.forms)
+    opening, closing = rng.choice(wording()["openings"]), rng.choice(wording()["closings"])
+    system = FRAMED.format(opening=opening, closing=closing) if form == "framed" else FORMS[form]
+    messages = [{"role": "system", "content": system}]
     passages = [(p.title, p.text) for p in scene.passages]
     turns = {turn.text if turn.value else turn.question: turn for turn in (scene.turn() for _ in range(level.turns))}
     for turn in turns.values():
         messages.append({"role": "user", "content": build_prompt(turn.question, passages)})
-        messages.append({"role": "assistant", "content": written(turn, form)})
+        messages.append({"role": "assistant", "content": written(turn, form, opening, closing)})
         passages = []
     return messages
+
+
+def _blind(rng: random.Random) -> list[Message]:
+    """A question without passages, which the model is taught not to answer."""
+    entity = invent(rng.choice(list(kinds())), rng, 1, [], [])
+    question = ask(kinds()[entity.kind][next(iter(entity.facts))], entity.name, rng)
+    return [
+        {"role": "system", "content": CLOSED_BOOK},
+        {"role": "user", "content": build_prompt(question, [])},
+        {"role": "assistant", "content": "I do not know."},
+    ]
