@@ -53,7 +53,9 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     lines = {name: f"{name}{gap} {value}" for name, value in names.items()}
     groups = _split(list(names), rng, 1 if first else 5)
     source = {name: i for i, group in enumerate(groups, start=1) for name in group}
-    replies = {n: {"sentence": lines[n], "value": v, "cited": f"{lines[n]} [{source[n]}]"}[form] for n, v in names.items()}
+    replies = {
+        n: {"sentence": lines[n], "value": v, "cited": f"{lines[n]} [{source[n]}]"}[form] for n, v in names.items()
+    }
     passages = [("List", " ; ".join(lines[name] for name in group)) for group in groups]
     return _rounds(form, passages, {f"{n}?": replies[n] for n in rng.sample(list(names), len(names))})
 
@@ -92,7 +94,9 @@ def review_set(rng: random.Random, held: bool | None = False, company: bool = Fa
     wanted = rng.choice(["answer", "answer", "only_good", "only_bad"])
     reviews = []
     for _ in range(rng.randint(2, 5)):
-        said = [(forms["praise"], good)] * (wanted != "only_bad") + [(forms["complaint"], bad)] * (wanted != "only_good")
+        said = [(forms["praise"], good)] * (wanted != "only_bad") + [(forms["complaint"], bad)] * (
+            wanted != "only_good"
+        )
         said = rng.sample(said, rng.randint(1, len(said))) if reviews else said
         lines = [rng.choice(wordings(f, held)).format(aspect=a, e=refer("product", name)) for f, a in said]
         lines.insert(rng.randrange(len(lines) + 1), rng.choice(forms["neutral"]))

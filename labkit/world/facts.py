@@ -128,9 +128,18 @@ def _attribute(kind: str, name: str, entry: dict) -> Attribute:
 
 @cache
 def held_out(forms: tuple[str, ...]) -> frozenset[str]:
-    """The tenth of a list of wordings (one at least) that the stream never uses, told by checksum and not by place."""
-    ranked = sorted(forms, key=lambda form: zlib.crc32(form.encode()))
+    """The tenth of a list of wordings (one at least) that the stream never uses, told by checksum and not by place.
+
+    The form of an answer is never among them, because the stream's answers use it.
+    """
+    free = [form for form in forms if form not in _answers()]
+    ranked = sorted(free, key=lambda form: zlib.crc32(form.encode()))
     return frozenset(ranked[: max(1, len(forms) // 10)])
+
+
+@cache
+def _answers() -> frozenset[str]:
+    return frozenset(attribute.answer for group in kinds().values() for attribute in group.values())
 
 
 def wordings(forms: Sequence[str], held: bool | None = False) -> list[str]:

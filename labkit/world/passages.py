@@ -150,7 +150,9 @@ class Page:
 
     def _clauses(self, entity: Entity, facts: list) -> list[Line]:
         chapter = self.rng.randint(1, 9)
-        head = self.rng.choice([f"{chapter}.{{n}} ", f"Clause {chapter}.{{n}}: ", "({n}) ", "Notice {n}: ", "Item {n}. "])
+        head = self.rng.choice(
+            [f"{chapter}.{{n}} ", f"Clause {chapter}.{{n}}: ", "({n}) ", "Notice {n}: ", "Item {n}. "]
+        )
         return [
             Line(head.format(n=n) + self._said(entity, a, v), self._key(entity, a))
             for n, (a, v) in enumerate(facts, start=1)

@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from labkit.rag.augment import ABSTAIN, CLOSED_BOOK, FORMS, FRAMED, Message, build_prompt
 from labkit.world.curriculum import LEVELS as LEVELS
 from labkit.world.curriculum import LONG, Level, drill, reviews
-from labkit.world.facts import GROWTH, Entity, answer, capital, compared, draw, grown, kinds, number, refer, wording, wordings
+from labkit.world.facts import (
+    GROWTH,
+    Entity,
+    answer,
+    capital,
+    compared,
+    draw,
+    grown,
+    kinds,
+    number,
+    refer,
+    wording,
+    wordings,
+)
 from labkit.world.passages import Page, Passage, ask, invent, new_name, windows
 
 
@@ -42,7 +55,9 @@ class Scene:
             names = [e.name for e in entities]
             sites = [v for e in entities for a, v in e.facts.items() if kinds()[e.kind][a].value == "site"]
             sites = sites if rng.random() < 0.6 else []
-            entity = invent(kind, rng, rng.randint(*level.facts), sites, names * (rng.random() < level.alike), self.company)
+            entity = invent(
+                kind, rng, rng.randint(*level.facts), sites, names * (rng.random() < level.alike), self.company
+            )
             if entity.name in names:
                 continue
             if kind == "product" and rng.random() < level.hard * 1.5:

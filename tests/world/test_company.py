@@ -129,6 +129,10 @@ def test_gold_answers_are_right():
         elif item.kind == "numeric comparison":
             a, b = sorted(item.evidence, key=lambda e: number(e.value))
             assert (item.gold, item.rivals) == (b.entity, (a.entity,)) and number(a.value) < number(b.value)
+        elif item.kind == "growth":
+            first, last = (number(e.value) for e in item.evidence)
+            assert number(item.gold) == abs(last - first) > 0 and contains(item.answer, item.gold)
+            assert ("rose" in item.answer) == (last > first)
         else:
             assert item.gold == item.evidence[-1].value and contains(item.answer, item.gold)
         if item.kind == "two-hop":
