@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from labkit.stats import Interval
+
 LOOK = {
     "base": ("#000000", "o"),
     "rag": ("#0072B2", "s"),
@@ -139,3 +141,51 @@ def _shade(axes: Axes, grid: pd.DataFrame) -> None:
             ink = "white" if value < 0.55 else "black"
             said = f"{value:.2f}" if value == value else "–"  # NaN: this arm was not asked
             axes.text(column, row, said, color=ink, ha="center", va="center")
+
+
+def curve(lines: Mapping[str, Mapping[float, Interval]], x: str, y: str) -> tuple[Figure, str]:
+    """Means with their intervals over some settings, a line for each name; and the same in words.
+
+    Raises LabError without a point. Introduced in 06_augment.
+
+    >>> figure, text = curve({"": {100: bootstrap_mean([0, 1]), 200: bootstrap_mean([1, 1])}}, "tokens", "share right")
+    """
+    if not any(lines.values()):
+        raise LabError("no points to plot: measure at least one setting")
+    with _look():
+        figure, (axes,) = _axes(1, 1, 2.6)
+        for (name, points), marker in zip(lines.items(), "os^Dv" * len(lines), strict=False):
+            means = [v.mean for v in points.values()]
+            around = [[v.mean - v.low for v in points.values()], [v.high - v.mean for v in points.values()]]
+            axes.errorbar(list(points), means, yerr=around, marker=marker, label=name)
+        axes.set(xlabel=x, ylabel=y)
+        axes.grid(axis="both")
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+    told = [f"{name}: {_along(points)}" if name else _along(points) for name, points in lines.items()]
+    return figure, "\n".join([f"{y[0].upper()}{y[1:]}, by {x}.", *told])
+
+
+def _along(points: Mapping[float, Interval]) -> str:
+    return ", ".join(f"{at:g} → {v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for at, v in points.items()) + "."
+
+
+def shares(table: pd.DataFrame) -> tuple[Figure, str]:
+    """A bar for each row, parted by the columns, which add up to 1; and the same in words.
+
+    Raises LabError when it is empty. Introduced in 06_augment.
+
+    >>> figure, text = shares(causes(comparison.answers))
+    """
+    if table.empty:
+        raise LabError("no shares to plot: ask at least one question")
+    with _look():
+        figure, (axes,) = _axes(1, 1, 1.1 + 0.32 * len(table))
+        left = 0.0 * table.iloc[:, 0]
+        for part, hatch in zip(table, ["", "////", "....", "xxxx"] * len(table.columns), strict=False):
+            axes.barh(range(len(table)), table[part], left=left, label=part, hatch=hatch, edgecolor="white")
+            left = left + table[part]
+        axes.set_yticks(range(len(table)), table.index)
+        axes.set_ylim(len(table) - 0.4, -0.6)
+        axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    return figure, "\n".join(f"{name}: {_shares(line)}." for name, line in table.iterrows())

@@ -1,9 +1,15 @@
 """Put what was retrieved into the prompt, and read the citations out of the answer. Introduced in 06_augment."""
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from labkit.errors import LabError
 
 Message = dict[str, str]
+Passage = tuple[str, str]
+"""Title and text, as a prompt shows them."""
 
 # How an answer should look, asked for in the system prompt.
 FORMS = {
@@ -52,3 +58,52 @@ def cited(text: str) -> list[int]:
     [2, 1]
     """
     return list(dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,2})\]", text)))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The passages that fit, best first; the number of the one that was cut, if any; how many were dropped."""
+
+    passages: tuple[Passage, ...]
+    tokens: int
+    dropped: int = 0
+    cut: int | None = None
+
+    def __str__(self) -> str:
+        lost = [f"the end of passage {self.cut} cut"] * (self.cut is not None)
+        lost += [f"{self.dropped} of lower rank dropped"] * bool(self.dropped)
+        return f"{self.tokens} tokens, {len(self.passages)} passages: {', '.join(lost) or 'nothing left out'}"
+
+
+def fit(
+    question: str,
+    passages: Sequence[Passage],
+    budget: int,
+    count: Callable[[list[Message]], int],
+    form: str = "cited",
+    cut: bool = False,
+) -> Fitted:
+    """As many passages, best first, as a prompt of at most `budget` tokens holds; never less than the question.
+
+    `count` gives a conversation's tokens, as `Model.count` does. Whole passages are dropped from the end; with `cut`
+    the first that is too long stays up to the last word that fits. Raises LabError where the question alone is too
+    long. Introduced in 06_augment.
+
+    >>> fit("Why?", [("Notes", "Because.")], budget=100, count=lambda messages: 10 * len(messages)).dropped
+    0
+    """
+
+    def tokens(chosen: Sequence[Passage]) -> int:
+        return count(build_messages(question, chosen, form))
+
+    if tokens(()) > budget:
+        raise LabError(f"the question alone has {tokens(())} tokens, the budget is {budget}: raise it or ask less")
+    kept = bisect_right(range(1, len(passages) + 1), budget, key=lambda n: tokens(passages[:n]))
+    chosen = list(passages[:kept])
+    if cut and kept < len(passages):
+        title, text = passages[kept]
+        ends = [match.end() for match in re.finditer(r"\S+", text)]
+        words = bisect_right(ends, budget, key=lambda end: tokens([*chosen, (title, text[:end])]))
+        chosen += [(title, text[: ends[words - 1]])] * bool(words)
+    shortened = kept + 1 if len(chosen) > kept else None
+    return Fitted(tuple(chosen), tokens(chosen), len(passages) - len(chosen), shortened)

@@ -1,0 +1,93 @@
+"""Choose what the model reads, and ask it over exactly that: what an experiment on prompts needs.
+
+Introduced in 06_augment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from labkit.rag.augment import Message, Passage, build_messages
+from labkit.store import hash_source
+
+if TYPE_CHECKING:
+    from labkit.compare.arms import Answer
+    from labkit.lab import Lab
+    from labkit.model import Model
+    from labkit.rag.retrieve import Hit
+    from labkit.world.data import Item
+
+Compose = Callable[[str, list[Passage]], list[Message]]
+CODE = ("labkit.model", "labkit.generate", "labkit.chat", "labkit.checkpoint")
+
+
+def read(
+    lab: Lab,
+    questions: Sequence[str],
+    found: Sequence[Sequence[Hit]],
+    compose: Compose = build_messages,
+    model: Model | None = None,
+) -> list[Answer]:
+    """Answers of a model, the lab's if none is given, to questions over given passages, in their order.
+
+    `compose` makes the messages from question and passages. Equal prompts are answered once, and all of them are
+    remembered by model and prompt. Introduced in 06_augment.
+
+    >>> read(lab, ["Why?"], [lab.retriever().search("Why?")])[0].text
+    """
+    from labkit.compare.arms import Answer, passages
+
+    prompts = [compose(q, passages(hits)) for q, hits in zip(questions, found, strict=True)]
+    made = _answered(lab, model or lab.model, prompts)
+    return [
+        Answer(q, g["text"], tuple(hits), g["prompt"], g["output"], 0.0, g["seconds"])
+        for q, hits, g in zip(questions, found, made, strict=True)
+    ]
+
+
+def _answered(lab: Lab, model: Model, prompts: Sequence[list[Message]]) -> list[dict[str, Any]]:
+    """Text, tokens and seconds for each prompt."""
+    from tqdm import tqdm
+
+    keys = [tuple(message["content"] for message in prompt) for prompt in prompts]
+    unique, room = dict(zip(keys, prompts, strict=True)), lab.profile.max_new_tokens
+
+    def make() -> list[dict[str, Any]]:
+        with tqdm(total=len(unique), unit="answer", disable=not lab.progress) as bar:
+            done = model.generate(list(unique.values()), room, progress=bar.update)
+        return [
+            {"text": g.text, "prompt": g.prompt_tokens, "output": g.output_tokens, "seconds": g.seconds} for g in done
+        ]
+
+    parts = {"model": model.fingerprint, "dtype": model.dtype, "room": room, "code": hash_source(*CODE)}
+    rows = lab.artifacts.value(make, what="texts", prompts=list(unique.values()), **parts)
+    found = dict(zip(unique, rows, strict=True))
+    return [found[key] for key in keys]
+
+
+def at_position(gold: Hit, others: Sequence[Hit], position: int, size: int = 5) -> list[Hit]:
+    """`size` passages with the one that proves the answer at `position`, counted from 1.
+
+    Introduced in 06_augment.
+
+    >>> at_position(gold, others, position=3)[2] is gold
+    True
+    """
+    rest = list(others[: size - 1])
+    return [*rest[: position - 1], gold, *rest[position - 1 :]]
+
+
+def degrade(hits: Sequence[Hit], item: Item, lost: Sequence[bool], spare: Sequence[Hit]) -> list[Hit]:
+    """The hits, less those that state a fact marked in `lost` (one for each piece of evidence); `spare` fills in.
+
+    A spare passage must state nothing that is needed. Introduced in 06_augment.
+
+    >>> degrade(hits, item, [True], spare) != hits
+    True
+    """
+    from labkit.compare.training import holds
+
+    gone = [fact for fact, is_lost in zip(item.evidence, lost, strict=True) if is_lost]
+    fresh = iter(spare)
+    return [next(fresh) if any(holds(hit, fact) for fact in gone) else hit for hit in hits]
