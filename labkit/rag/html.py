@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from labkit.errors import Unreadable
-from labkit.rag.readers import Read, plain_markdown
+from labkit.rag.readers import Read, encoding_of, plain_markdown
 
+_HEAD = 2048  # bytes in which a page declares its encoding
 _DROPPED = {"script", "style", "noscript", "template", "nav", "button", "iframe", "svg"}
 _RENAMED = {"article": "div", "main": "div", "figure": "div", "figcaption": "p", "summary": "p"}
 _INLINE = {
@@ -29,7 +31,7 @@ def read_html(data: bytes) -> Read:
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     tree = _parse(data)
     if (body := tree.find("body")) is None:
-        raise Unreadable("empty", "there is no HTML body in it")
+        raise Unreadable("empty", "there is no HTML body in it; leave it out, or put the text in")
     titles = [node.text_content() for node in [*body.iter("h1"), *tree.iter("title")]]
     _prepare(body)
     settings = trafilatura.settings.use_config()
@@ -40,18 +42,16 @@ def read_html(data: bytes) -> Read:
 
 
 def _parse(data: bytes) -> Any:
-    """The tree, decoded as UTF-16 by its mark, as UTF-8 if it is, else as the page declares."""
+    """The tree, decoded as UTF-16 by its mark, as UTF-8 if it is, as the page declares, else by a guess."""
     from lxml import etree, html
 
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    found = encoding_of(data)
+    declared = not found.startswith("utf") and re.search(rb"(?:charset|encoding)\s*=", data[:_HEAD])
+    known = data if declared else data.decode(found, "replace").encode()
     try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        encoding = None
-    try:
-        return html.document_fromstring(data, parser=html.HTMLParser(encoding=encoding))
+        return html.document_fromstring(known, parser=html.HTMLParser(encoding=None if declared else "utf-8"))
     except etree.ParserError as error:
-        raise Unreadable("empty", "there is no HTML in it") from error
+        raise Unreadable("empty", "there is no HTML in it; leave it out, or put the text in") from error
 
 
 def _prepare(body: Any) -> None:

@@ -9,15 +9,16 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.errors import LabError, Unreadable
 from labkit.rag.html import read_html
+from labkit.rag.ingest_workers import Answer, Limits, read_all
 from labkit.rag.pdf import read_pdf
 from labkit.rag.readers import Read, read_docx, read_markdown, read_text
 
-MAX_BYTES = 20_000_000
+MAX_BYTES, MAX_CHARACTERS = 20_000_000, 20_000_000
 READERS: dict[str, Callable[[bytes], Read]] = {
     "pdf": read_pdf, "docx": read_docx, "html": read_html, "markdown": read_markdown, "text": read_text,
 }  # fmt: skip
@@ -42,7 +43,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Rejected:
-    """One file left out: empty, scanned image, encrypted, broken, too large, refused or unsupported."""
+    """One file left out: empty, scanned image, encrypted, broken, too large, refused, unsupported or timed out.
+
+    `detail` says what is wrong and, after a semicolon, what to do.
+    """
 
     id: str
     reason: str
@@ -57,9 +61,16 @@ class Ingested:
     rejected: list[Rejected]
 
 
-def ingest(folder: str | Path, progress: bool = True, max_bytes: int = MAX_BYTES) -> Ingested:
+def ingest(
+    folder: str | Path,
+    progress: bool = True,
+    max_bytes: int = MAX_BYTES,
+    seconds: float = 60,
+    megabytes: int = 1000,
+) -> Ingested:
     """Read every file below `folder`, in the order of their paths; hidden files are passed over.
 
+    Child processes read them, each file within `seconds` and `megabytes` of memory; links are never followed.
     Raises `LabError` if the folder is missing or holds no file at all; a bad file never raises.
     Introduced in 01_ingest.
 
@@ -74,29 +85,35 @@ def ingest(folder: str | Path, progress: bool = True, max_bytes: int = MAX_BYTES
     paths = sorted(_walk(root), key=lambda path: path.relative_to(root).as_posix())
     if not paths:
         raise LabError(f"the folder {folder} holds no files: put PDF, DOCX, HTML, Markdown or text in it")
+    answers = read_all(paths, Limits(max_bytes, seconds, megabytes))
+    hidden = not progress or len(paths) <= 20
+    read = dict(tqdm(answers, desc="ingest", unit="file", total=len(paths), disable=hidden))
     found = Ingested([], [])
-    for path in tqdm(paths, desc="ingest", unit="file", disable=not progress or len(paths) <= 20):
+    for number, path in enumerate(paths):
         name = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
-        try:
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise Unreadable("refused", "a link that leads out of the folder; copy the file in instead")
-            found.documents.append(replace(load_file(path, max_bytes), id=name))
-        except Unreadable as problem:
-            found.rejected.append(Rejected(name, problem.reason, problem.detail))
-        except (OSError, RuntimeError) as problem:  # a link that leads to itself
-            found.rejected.append(Rejected(name, "broken", f"{type(problem).__name__} on opening"))
+        _enter(found, read.pop(number) | {"id": name})
     return found
 
 
+def _enter(found: Ingested, answer: Answer) -> None:
+    if "reason" in answer:
+        found.rejected.append(Rejected(**answer))
+    else:
+        found.documents.append(Document(**answer | {"pages": tuple(answer["pages"])}))
+
+
 def _walk(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
+    """Every file, link and folder that cannot be listed; hidden ones and Word's lock files are passed over."""
+    closed: list[Path] = []
+    for folder, folders, files in os.walk(root, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if Path(folder, name).is_symlink()]
         yield from (Path(folder, name) for name in files + links if not name.startswith((".", "~$")))
+    yield from closed
 
 
 def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
-    """Read one file; its `id` is the file's name. This is the single entry to every parser.
+    """Read one file, here and without limits of time; its `id` is the file's name. Every parser is called by it.
 
     Raises `Unreadable` (a `LabError` with `reason` and `detail`) for any file that yields no text.
     Introduced in 01_ingest.
@@ -110,27 +127,39 @@ def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
         title, parts = READERS[kind](data)
     except Unreadable:
         raise
+    except MemoryError as error:
+        raise Unreadable("too large", "reading it takes more memory than is allowed; split it") from error
     except OSError as error:
-        raise Unreadable("broken", f"cannot be opened: {error.strerror or type(error).__name__}") from error
+        said = error.strerror or type(error).__name__
+        raise Unreadable("broken", f"cannot be opened: {said}; check its permissions") from error
     except Exception as error:  # parsers meet arbitrary bytes, and one bad file must not end the run
-        raise Unreadable("broken", f"{type(error).__name__}: {error}") from error
+        said = f"{type(error).__name__}: {error}".replace(";", ",")[:80]
+        raise Unreadable("broken", f"{said}; open it and save it again") from error
     text, starts = _join(parts)
     if not text.strip():
-        raise Unreadable("empty", "there is no text in it")
+        raise Unreadable("empty", "there is no text in it; leave it out, or put the text in")
+    if len(text) > MAX_CHARACTERS:
+        raise Unreadable("too large", f"it holds {len(text) / 1e6:.0f} million characters; split it")
     digest = hashlib.sha256(data).hexdigest()
     pages = starts if kind == "pdf" else ()
     return Document(path.name, _own_title(title) or _clean(path.stem), text, kind, digest, pages)
 
 
 def _checked_bytes(path: Path, max_bytes: int) -> tuple[bytes, str]:
+    if path.is_symlink():
+        raise Unreadable("refused", "a link, and links are not followed; copy the real file or folder in")
+    if path.is_dir():
+        raise Unreadable("broken", "a folder that cannot be listed; check its permissions")
     kind = FORMATS.get(path.suffix.lower())
-    if not path.is_file():
-        raise Unreadable("refused", "a linked folder or a special file; copy real files in instead")
+    if path.exists() and not path.is_file():
+        raise Unreadable("refused", "not a file but a device, pipe or socket; leave it out")
     if kind is None:
         raise Unreadable("unsupported", f"no reader for '{path.suffix}'; save it as {', '.join(FORMATS)}")
-    if (size := path.stat().st_size) > max_bytes:
-        raise Unreadable("too large", f"{size / 1e6:.1f} MB; split it below {max_bytes / 1e6:.1f} MB")
-    return path.read_bytes(), kind
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # should a link have come in its place
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise Unreadable("too large", f"{size / 1e6:.1f} MB; split it below {max_bytes / 1e6:.1f} MB")
+        return file.read(max_bytes), kind
 
 
 def _join(parts: list[str]) -> tuple[str, tuple[int, ...]]:

@@ -36,7 +36,7 @@ def read_pdf(data: bytes) -> tuple[str | None, list[str]]:
     except pypdf.errors.DependencyError as error:
         raise Unreadable("encrypted", "AES encryption; save a copy without it") from error
     except pypdf.errors.LimitReachedError as error:
-        raise Unreadable("refused", f"it unpacks beyond a limit: {error}") from error
+        raise Unreadable("refused", f"it unpacks beyond a limit ({error}); leave it out, or split it") from error
 
 
 def _page_text(page: Any) -> str:

@@ -15,6 +15,7 @@ from labkit.errors import Unreadable
 
 Read = tuple[str | None, list[str]]  # title, pages
 _UNPACKED_BYTES, _UNPACKED_RATIO = 100_000_000, 100
+_UTF16, _SAMPLE = (b"\xff\xfe", b"\xfe\xff"), 100_000
 _ESCAPED = 0xE000  # private-use characters stand for escaped ones while the marks are stripped
 _NO_TEXT = re.compile(r"\s*(?:\|?[\s:|-]*-{2,}[\s:|-]*|[-*_=]{3,}|(?:`{3}|~{3}).*)\s*")
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -46,18 +47,18 @@ def _check_package(data: bytes) -> None:
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         raise Unreadable("encrypted", "a password-protected or old binary Word file; save it as plain DOCX")
     if not data:
-        raise Unreadable("empty", "there are no bytes in it")
+        raise Unreadable("empty", "there are no bytes in it; leave it out, or save it again")
     with zipfile.ZipFile(io.BytesIO(data)) as package:
         parts = package.infolist()
         big = [part for part in parts if part.file_size > max(1e6, _UNPACKED_RATIO * part.compress_size)]
         if big or sum(part.file_size for part in parts) > _UNPACKED_BYTES:
-            raise Unreadable("refused", "it unpacks to far more than its size (zip bomb)")
+            raise Unreadable("refused", "it unpacks to far more than its size, a zip bomb; leave it out")
         for part in parts:
             if part.filename.endswith((".xml", ".rels")):
                 # Without the zero bytes, UTF-16 reads like ASCII here.
                 markup = package.read(part).replace(b"\0", b"")
                 if b"<!DOCTYPE" in markup or b"<!ENTITY" in markup:
-                    raise Unreadable("refused", f"{part.filename} declares a DOCTYPE or ENTITY")
+                    raise Unreadable("refused", f"{part.filename} declares a DOCTYPE or ENTITY; leave it out")
 
 
 def _docx_blocks(parent: Any) -> Iterator[Any]:
@@ -120,17 +121,36 @@ def _plain_line(line: str) -> str:
 
 
 def read_text(data: bytes) -> Read:
-    """Plain text in UTF-8, UTF-16 with its mark, or Windows-1252; the title is the file's name."""
+    """Plain text, its encoding found by `decode`; the title is the file's name."""
     return None, [decode(data)]
 
 
 def decode(data: bytes) -> str:
-    """Bytes to text; raises `Unreadable` for binary data."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    if b"\0" in data:
-        raise Unreadable("broken", "binary data under the name of a text file")
+    """Bytes to text in the encoding that `encoding_of` finds; raises `Unreadable` for binary data."""
+    if b"\0" in data and not data.startswith(_UTF16):
+        raise Unreadable("broken", "binary data under the name of a text file; leave it out")
+    return data.decode(encoding_of(data), "replace").removeprefix("\ufeff")
+
+
+def encoding_of(data: bytes) -> str:
+    """UTF-16 by its mark, UTF-8 if it is; else Windows-1252 for mostly plain letters, or a guess for other scripts.
+
+    The guess is charset-normalizer's, which knows Cyrillic, Greek and East Asian encodings better than Western ones.
+
+    >>> encoding_of("Größe".encode("cp1252"))
+    'cp1252'
+    """
+    if data.startswith(_UTF16):
+        return "utf-16"
     try:
-        return data.decode("utf-8-sig")
+        data.decode("utf-8")
+        return "utf-8"
     except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+        pass
+    sample = data[:_SAMPLE]
+    if sum(byte > 127 for byte in sample) < 0.4 * len(sample):
+        return "cp1252"
+    from charset_normalizer import from_bytes
+
+    guess = from_bytes(sample).best()
+    return guess.encoding if guess else "cp1252"

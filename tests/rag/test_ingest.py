@@ -60,8 +60,10 @@ def word(path, title=""):
 
 
 def reason(path, **options):
+    """Why the file is not read; what is wrong and what to do are two parts of the detail."""
     with pytest.raises(Unreadable) as caught:
         load_file(path, **options)
+    assert all(caught.value.detail.partition("; "))
     return caught.value.reason
 
 
@@ -173,6 +175,24 @@ def test_text_encodings(tmp_path, encoding):
     assert (found.text, found.title, found.pages) == ("Größe\n5 €", "note", ())
 
 
+RUSSIAN = "Насос весит двенадцать килограммов и был построен вручную в северном зале. Цена пять рублей. " * 3
+JAPANESE = "ポンプの重さは十二キログラムで、北のホールで手作業で作られました。価格は五ユーロです。"
+
+
+@pytest.mark.parametrize("text, encoding", [(RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (JAPANESE, "shift_jis")])
+def test_encodings_of_other_scripts_are_detected(tmp_path, text, encoding):
+    (tmp_path / "note.txt").write_bytes(text.encode(encoding))
+    (tmp_path / "page.html").write_bytes(f"<title>x</title><p>{text}</p>".encode(encoding))
+    assert load_file(tmp_path / "note.txt").text == load_file(tmp_path / "page.html").text == text.strip()
+
+
+def test_entities_that_a_page_declares_are_never_expanded(tmp_path):
+    levels = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(9))
+    page = f'<!DOCTYPE html [<!ENTITY e0 "lol"><!ENTITY file SYSTEM "file:///etc/hostname">{levels}]>'
+    (tmp_path / "a.html").write_text(f"{page}<p>&e9; and &file; stay.</p>")
+    assert load_file(tmp_path / "a.html").text.splitlines()[-1].endswith("&e9; and &file; stay.")
+
+
 def test_lone_surrogates_and_zero_bytes_never_reach_a_document(tmp_path):
     (tmp_path / "a.html").write_bytes(b"<p>a&#xD800;b&#0;c</p>")
     load_file(tmp_path / "a.html").text.encode("utf-8")
@@ -218,6 +238,9 @@ def test_too_large_unsupported_and_not_a_file(tmp_path):
     assert reason(tmp_path / "a.txt", max_bytes=1000) == "too large"
     (tmp_path / "a.xyz").write_text("x")
     assert reason(tmp_path / "a.xyz") == "unsupported"
+    (tmp_path / "a.md").symlink_to(tmp_path / "a.txt")
+    assert reason(tmp_path / "a.md") == "refused"
+    assert reason(tmp_path) == "broken"
     os.mkfifo(tmp_path / "pipe.txt")
     assert reason(tmp_path / "pipe.txt") == "refused"
 
@@ -245,13 +268,15 @@ def test_a_folder_reports_the_bad_and_keeps_the_rest_in_order(tmp_path):
     (folder / "bad.pdf").write_bytes(b"%PDF-1.4 nothing")
     (folder / "link.txt").symlink_to(outside)
     (folder / "away").symlink_to(tmp_path)
+    (folder / "inside.txt").symlink_to(folder / "a.txt")
     (folder / "loop.txt").symlink_to(folder / "loop.txt")
     found = ingest(folder, progress=False)
     assert [document.id for document in found.documents] == ["a.txt", "b/parts.docx", "z.md"]
     assert {bad.id: bad.reason for bad in found.rejected} == {
-        "away": "refused", "bad.pdf": "broken", "link.txt": "refused", "loop.txt": found.rejected[-1].reason,
+        "away": "refused", "bad.pdf": "broken", "inside.txt": "refused", "link.txt": "refused", "loop.txt": "refused",
     }  # fmt: skip
-    assert all(bad.detail and "\n" not in bad.detail and str(tmp_path) not in bad.detail for bad in found.rejected)
+    assert all("; " in bad.detail and "\n" not in bad.detail for bad in found.rejected)
+    assert not any(str(tmp_path) in bad.detail for bad in found.rejected)
     assert ingest(folder, progress=False) == found
 
 
@@ -284,6 +309,7 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path, kind, cut, noise):
         assert load_file(path).text
     except Unreadable as problem:
         assert problem.reason in {"empty", "broken", "encrypted", "refused", "scanned image"}
+        assert all(problem.detail.partition("; "))
 
 
 def test_a_hundred_small_files_take_seconds(tmp_path):
