@@ -1,0 +1,158 @@
+"""A file that hangs, dies or eats memory costs itself alone, and no process outlives the reading."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from labkit import LabError
+from labkit.rag.ingest import ingest
+from labkit.world.data import documents_folder
+
+HANGING = "<!--" * 250_000  # a search for the end of a comment from each beginning: minutes
+SCRIPT = """
+import json, resource, sys
+from labkit.rag.ingest import ingest
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = ingest(sys.argv[1], progress=False, seconds=float(sys.argv[2]))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps({"documents": len(found.documents), "grown": after - before, "child": child}))
+"""
+
+
+def folder_with(tmp_path, **bad):
+    """Two good files with the bad ones between them."""
+    for name, text in {"a.txt": "first", **{k.replace("_", "."): v for k, v in bad.items()}, "z.md": "# Last"}.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def said(found):
+    return [d.id for d in found.documents], {r.id: (r.reason, r.detail) for r in found.rejected}
+
+
+def script(folder, seconds=60.0):
+    words = [sys.executable, "-c", SCRIPT, str(folder), str(seconds)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def child_of(process, cpu_seconds):
+    """The reading child, once it has worked for so long."""
+    patience = time.monotonic() + 60
+    while time.monotonic() < patience:
+        for child in process.children():
+            if "ingest_workers" in " ".join(child.cmdline()) and child.cpu_times().user > cpu_seconds:
+                return child
+        time.sleep(0.05)
+    raise AssertionError("no child process is reading")
+
+
+def gone(child, seconds):
+    patience = time.monotonic() + seconds
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < patience:
+        time.sleep(0.05)
+    return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_file_that_hangs_its_parser_is_given_up_and_the_rest_is_read(tmp_path):
+    start = time.monotonic()
+    found = ingest(folder_with(tmp_path, hang_md=HANGING), progress=False, seconds=3)
+    assert said(found) == (
+        ["a.txt", "z.md"],
+        {"hang.md": ("timed out", "reading it takes over 3 seconds; split it, or allow more")},
+    )
+    assert 3 < time.monotonic() - start < 30
+
+
+def test_a_reader_that_crashes_costs_only_its_file(tmp_path):
+    folder = folder_with(tmp_path, crash_md=HANGING)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ingest(folder, progress=False)))
+    thread.start()
+    child_of(psutil.Process(), 1.0).send_signal(signal.SIGSEGV)
+    thread.join(30)
+    documents, rejected = said(found[0])
+    assert documents == ["a.txt", "z.md"]
+    assert rejected["crash.md"] == ("broken", "its reader died (SIGSEGV); open it and save it again")
+
+
+def test_a_file_that_needs_too_much_memory_is_named(tmp_path):
+    wide = "\U0001f600" + "x" * 15_000_000  # one such sign makes every character four bytes
+    found = ingest(folder_with(tmp_path, wide_txt=wide), progress=False, megabytes=150)
+    documents, rejected = said(found)
+    assert documents == ["a.txt", "z.md"] and rejected["wide.txt"][0] == "too large"
+    assert "memory" in rejected["wide.txt"][1]
+    assert len(ingest(tmp_path, progress=False).documents) == 3
+
+
+def test_an_interrupt_ends_the_children_at_once(tmp_path):
+    reading = script(folder_with(tmp_path, hang_md=HANGING))
+    child = child_of(psutil.Process(reading.pid), 1.0)
+    reading.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in reading.communicate(timeout=30)[1]
+    assert gone(child, 5)
+
+
+@pytest.mark.slow
+def test_a_child_whose_parent_was_killed_does_not_read_for_ever(tmp_path):
+    reading = script(folder_with(tmp_path, hang_md=HANGING), seconds=2)
+    child = child_of(psutil.Process(reading.pid), 0.5)
+    reading.kill()
+    reading.communicate()
+    assert gone(child, 60)
+
+
+def test_the_answers_are_the_same_with_one_child_and_with_several(tmp_path, monkeypatch):
+    for number in range(30):
+        (tmp_path / f"{number}.txt").write_text(f"note {number}" if number % 7 else "")
+    one = ingest(tmp_path, progress=False)
+    monkeypatch.setattr("labkit.rag.ingest_workers._FILES_PER_WORKER", 5)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert ingest(tmp_path, progress=False) == one
+    assert (len(one.documents), len(one.rejected)) == (25, 5)
+
+
+def test_names_in_any_bytes_reach_the_child(tmp_path):
+    path = os.fsencode(tmp_path) + b"/gr\xf6\xdfe \xe2\x82\xac.txt"
+    with open(path, "w") as file:
+        file.write("five")
+    assert [document.text for document in ingest(tmp_path, progress=False).documents] == ["five"]
+
+
+def test_a_child_that_cannot_start_is_an_error_not_a_broken_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(LabError, match="does not start"):
+        ingest(folder_with(tmp_path), progress=False)
+
+
+def copies(folder, documents, count):
+    """`count` files, a quarter of them of each format."""
+    folder.mkdir()
+    for number in range(count):
+        source = documents[number % len(documents)]
+        (folder / f"{number}{source.suffix}").write_bytes(source.read_bytes())
+    return folder
+
+
+def measured(folder):
+    done = script(folder)
+    out, _ = done.communicate()
+    return json.loads(out)
+
+
+@pytest.mark.slow
+def test_a_thousand_small_files_are_read_in_bounded_memory(tmp_path):
+    """Peak memory in kilobytes: how much this process grew, and the largest child."""
+    documents = [sorted(documents_folder().rglob(f"*.{suffix}"))[0] for suffix in ("pdf", "docx", "html", "md")]
+    few = measured(copies(tmp_path / "few", documents, 100))
+    many = measured(copies(tmp_path / "many", documents, 1000))
+    assert (few["documents"], many["documents"]) == (100, 1000)
+    assert many["child"] < min(1.5 * few["child"], 200_000)
+    assert many["grown"] < few["grown"] + 20_000
