@@ -1,15 +1,16 @@
-"""Documents become overlapping windows of tokens that know where they stand. Introduced in 02_chunk."""
+"""Documents become overlapping chunks that know where they stand. Introduced in 02_chunk."""
 
 from __future__ import annotations
 
 import re
 import warnings
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
+from labkit.rag.chunk_headings import Section, sections
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document as LangChainDocument
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
     from labkit.rag.ingest import Document
 
-SEPARATORS = ["\n\n", "\n", ". ", "! ", "? ", "; ", ", ", " ", ""]
+_WORD, _SENTENCE = r"\s+", r"(?<=[.!?])\s+|\n+"
+CUTS = {
+    "token": [_WORD, ""],
+    "sentence": [_SENTENCE, _WORD, ""],
+    "paragraph": [r"\n\n", r"\n", r"\. ", "! ", r"\? ", "; ", ", ", " ", ""],
+    "heading": [_SENTENCE, _WORD, ""],
+}
+"""Where a text may be cut, by kind of chunk: patterns, those tried first coming first."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,23 @@ class Chunk:
 
 
 def chunk_documents(
-    documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, size: int = 96, overlap: int = 14
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    size: int = 96,
+    overlap: int = 14,
+    by: str = "paragraph",
 ) -> list[Chunk]:
     """Split documents into chunks of at most `size` tokens, each repeating up to `overlap` before it.
 
-    Sizes are in tokens of the embedder's `tokenizer`. Cuts fall between paragraphs, lines, sentences, clauses
-    or words, the first that fits; no text but white space is lost. Raises `LabError` unless
-    0 <= overlap < size; warns if the embedder would cut off what is beyond its limit. Introduced in 02_chunk.
+    Sizes are in tokens of the embedder's `tokenizer`; no text but white space is lost. `by` says where cuts fall:
+
+    - "token": after the last word that fits;
+    - "sentence": after the last sentence or line that fits; what is repeated are whole sentences too;
+    - "paragraph": between paragraphs, lines, sentences, clauses or words, the first of these that fits;
+    - "heading": by sentence within a section, and never across its heading, which joins the chunk's title.
+
+    Raises `LabError` unless 0 <= overlap < size; warns of chunks that the embedder would cut off, because with
+    their title they exceed its limit. Introduced in 02_chunk.
 
     >>> chunks = chunk_documents(found.documents, embedder.tokenizer, size=96, overlap=14)
     >>> chunks[3].id
@@ -53,26 +71,49 @@ def chunk_documents(
     """
     if not 0 <= overlap < size:
         raise LabError(f"overlap {overlap} does not fit chunk size {size}: choose 0 <= overlap < size")
-    limit = tokenizer.model_max_length
-    if size > limit:
+    if by not in CUTS:
+        raise LabError(f"chunks cannot be cut by '{by}': choose {', '.join(CUTS)}")
+    chunks = [chunk for document in documents for chunk in _chunks(document, tokenizer, size, overlap, by)]
+    if beyond := truncated(chunks, tokenizer):
         warnings.warn(
-            f"chunks of {size} tokens, but the embedder reads {limit}: it silently ignores the rest",
+            f"{len(beyond)} of {len(chunks)} chunks of up to {size} tokens exceed, with their title, the "
+            f"{tokenizer.model_max_length} tokens that the embedder reads: it silently ignores the rest",
             stacklevel=2,
         )
-    return [chunk for document in documents for chunk in _chunks(document, tokenizer, size, overlap)]
+    return chunks
 
 
-def _chunks(document: Document, tokenizer: PreTrainedTokenizerBase, size: int, overlap: int) -> Iterator[Chunk]:
-    text = document.text
-    for number, (start, end) in enumerate(_spans(text, tokenizer, size - overlap)):
-        if number and overlap:
-            start = _reach_back(text, start, tokenizer, overlap)
-        page = bisect_right(document.pages, start) or None
-        name = f"{document.id}#{number}"
-        yield Chunk(name, document.id, document.title, text[start:end], start, end, page)
+def truncated(chunks: Sequence[Chunk], tokenizer: PreTrainedTokenizerBase) -> list[Chunk]:
+    """The chunks whose end the embedder does not see: title, text and its own marks exceed its limit.
+
+    Introduced in 02_chunk.
+
+    >>> truncated(chunk_documents(documents, embedder.tokenizer, size=96), embedder.tokenizer)
+    []
+    """
+    limit = tokenizer.model_max_length
+    texts = [chunk.embedding_text for chunk in chunks]
+    tokens = tokenizer(texts, verbose=False)["input_ids"] if texts else []
+    return [chunk for chunk, ids in zip(chunks, tokens, strict=True) if len(ids) > limit]
 
 
-def _spans(text: str, tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator[tuple[int, int]]:
+def _chunks(
+    document: Document, tokenizer: PreTrainedTokenizerBase, size: int, overlap: int, by: str
+) -> Iterator[Chunk]:
+    text, number = document.text, 0
+    for section in sections(text) if by == "heading" else [Section(0, len(text))]:
+        title = ", ".join(dict.fromkeys(filter(None, [document.title, *section.headings])))
+        first = True
+        for start, end in _spans(text[section.start : section.end], tokenizer, size - overlap, by):
+            start, end = section.start + start, section.start + end
+            if not first and overlap:
+                start = _reach_back(text, section.start, start, tokenizer, overlap, by)
+            page = bisect_right(document.pages, start) or None
+            yield Chunk(f"{document.id}#{number}", document.id, title, text[start:end], start, end, page)
+            first, number = False, number + 1
+
+
+def _spans(text: str, tokenizer: PreTrainedTokenizerBase, size: int, by: str) -> Iterator[tuple[int, int]]:
     """Spans that follow one another, without the white space around them.
 
     The splitter's own overlap and `add_start_index` are not used: it keeps only whole pieces as overlap, and
@@ -85,7 +126,8 @@ def _spans(text: str, tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator
         chunk_overlap=0,
         # A piece without a token counts as one: the splitter would repeat it.
         length_function=lambda piece: _count(tokenizer, piece) or bool(piece),
-        separators=SEPARATORS,
+        separators=CUTS[by],
+        is_separator_regex=True,
         keep_separator="end",
         strip_whitespace=False,
     )
@@ -100,13 +142,15 @@ def _count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return len(tokenizer.tokenize(text, verbose=False))  # verbose warns of long texts, which are cut here
 
 
-def _reach_back(text: str, start: int, tokenizer: PreTrainedTokenizerBase, overlap: int) -> int:
-    """The earliest start of a word from which at most `overlap` tokens lead up to `start`."""
-    near = max(0, start - 40 * overlap)
-    words = [near + match.start() for match in re.finditer(r"(?<!\S)\S+", text[near:start])][-overlap:]
-    words = [word for word in words if word == 0 or text[word - 1].isspace()]
-    first = bisect_left(words, -overlap, key=lambda word: -_count(tokenizer, text[word:start]))
-    return words[first] if first < len(words) else start
+def _reach_back(text: str, floor: int, start: int, tokenizer: PreTrainedTokenizerBase, overlap: int, by: str) -> int:
+    """The earliest start of a unit (a sentence, or else a word) from which at most `overlap` tokens lead up to `start`."""
+    near = max(floor, start - 40 * overlap)
+    unit = _SENTENCE if CUTS[by][0] == _SENTENCE else _WORD
+    starts = [near + match.end() for match in re.finditer(unit, text[near:start])]
+    starts = ([floor] if near == floor else []) + [place for place in starts if place < start]
+    starts = starts[-overlap:]  # each is a token at least
+    first = bisect_left(starts, -overlap, key=lambda place: -_count(tokenizer, text[place:start]))
+    return starts[first] if first < len(starts) else start
 
 
 def to_langchain(chunk: Chunk) -> LangChainDocument:

@@ -1,13 +1,14 @@
 """A chunk is an exact span of its document; nothing but white space falls between chunks."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit import LabError
-from labkit.rag.chunk import chunk_documents, from_langchain, to_langchain
+from labkit.rag.chunk import CUTS, chunk_documents, from_langchain, to_langchain, truncated
 from labkit.rag.ingest import Document
 
 SENTENCES = " ".join(f"Sentence {i} says that pump {i} weighs {i * 7} kilograms." for i in range(120))
@@ -32,22 +33,28 @@ def check_spans(text, chunks):
     assert not text[end:].strip(), "text was lost at the end"
 
 
-words = st.text(st.sampled_from("ab é世\u0301 \n\t.,;!?|-#😀\u200b\u00a0\x1c0"), max_size=300)
+words = st.text(st.sampled_from("abA é世\u0301 \n\t.,;!?|-#😀\u200b\u00a0\x1c0"), max_size=300)
 repeated = st.builds(lambda piece, times: piece * times, st.text(max_size=12), st.integers(0, 60))
 
 
 @settings(max_examples=150)
-@given(text=words | repeated | st.text(max_size=300), size=st.integers(2, 40), part=st.floats(0, 0.9))
-def test_any_text_is_cut_into_exact_spans_and_none_is_lost(embedder, text, size, part):
-    chunks = chunk_documents([make(text)], embedder.tokenizer, size, int(part * size))
+@given(
+    text=words | repeated | st.text(max_size=300),
+    size=st.integers(2, 40),
+    part=st.floats(0, 0.9),
+    by=st.sampled_from(sorted(CUTS)),
+)
+def test_any_text_is_cut_into_exact_spans_and_none_is_lost(embedder, text, size, part, by):
+    chunks = chunk_documents([make(text)], embedder.tokenizer, size, int(part * size), by)
     check_spans(text, chunks)
     assert [chunk.id for chunk in chunks] == [f"a.txt#{n}" for n in range(len(chunks))]
 
 
 @pytest.mark.parametrize("text", [SENTENCES, PARAGRAPHS, SENTENCES.replace(". ", ".\n")])
 @pytest.mark.parametrize(("size", "overlap"), [(96, 14), (32, 0), (64, 19), (240, 70)])
-def test_sizes_and_overlaps_are_kept_in_tokens(embedder, text, size, overlap):
-    chunks = chunk_documents([make(text)], embedder.tokenizer, size, overlap)
+@pytest.mark.parametrize("by", ["paragraph", "token"])
+def test_sizes_and_overlaps_are_kept_in_tokens(embedder, text, size, overlap, by):
+    chunks = chunk_documents([make(text)], embedder.tokenizer, size, overlap, by)
     check_spans(text, chunks)
     assert max(tokens(embedder, chunk.text) for chunk in chunks) <= size
     for before, after in zip(chunks, chunks[1:], strict=False):
@@ -66,6 +73,45 @@ def test_text_that_repeats_is_still_located_exactly(embedder):
 def test_cuts_fall_between_sentences(embedder):
     chunks = chunk_documents([make(SENTENCES)], embedder.tokenizer, 40, 0)
     assert all(chunk.text.startswith("Sentence") and chunk.text.endswith(".") for chunk in chunks)
+
+
+def test_a_chunk_by_token_is_as_full_as_words_allow(embedder):
+    chunks = chunk_documents([make(SENTENCES)], embedder.tokenizer, 40, 0, by="token")
+    assert min(tokens(embedder, chunk.text) for chunk in chunks[:-1]) > 40 - 6
+    assert any(not chunk.text.endswith(".") for chunk in chunks)
+
+
+def test_a_chunk_by_sentence_holds_and_repeats_whole_sentences(embedder):
+    chunks = chunk_documents([make(SENTENCES)], embedder.tokenizer, 60, 18, by="sentence")
+    check_spans(SENTENCES, chunks)
+    assert all(chunk.text.startswith("Sentence") and chunk.text.endswith(".") for chunk in chunks)
+    shared = [SENTENCES[b.start : a.end].strip() for a, b in zip(chunks, chunks[1:], strict=False)]
+    assert all(text.startswith("Sentence") and text.count(".") == 1 for text in shared)
+
+
+def test_a_sentence_longer_than_a_chunk_is_cut_between_words(embedder):
+    text = "Start. " + "word " * 60 + "end. Last one."
+    chunks = chunk_documents([make(text)], embedder.tokenizer, 16, 4, by="sentence")
+    check_spans(text, chunks)
+    assert max(tokens(embedder, chunk.text) for chunk in chunks) <= 16
+
+
+HANDBOOK = "\n\n".join(["# Pumps", SENTENCES[:600], "## Weight", SENTENCES[:200], "# Valves", "Care", "Oil it twice."])
+
+
+def test_a_chunk_by_heading_stays_in_its_section_and_is_named_after_it(embedder):
+    chunks = chunk_documents([make(HANDBOOK)], embedder.tokenizer, 48, 12, by="heading")
+    check_spans(HANDBOOK, chunks)
+    assert list(dict.fromkeys(c.title for c in chunks)) == ["A, Pumps", "A, Pumps, Weight", "A, Valves, Care"]
+    starts = [chunk for chunk in chunks if chunk.text.startswith("#")]
+    assert [chunk.text.split("\n")[0] for chunk in starts] == ["# Pumps", "## Weight", "# Valves"]
+    assert all("#" not in chunk.text.lstrip("# ") for chunk in chunks)
+    assert [chunk.id for chunk in chunks] == [f"a.txt#{n}" for n in range(len(chunks))]
+
+
+def test_without_headings_a_chunk_by_heading_is_one_by_sentence(embedder):
+    both = [chunk_documents([make(PARAGRAPHS)], embedder.tokenizer, 64, 10, by) for by in ("heading", "sentence")]
+    assert both[0] == both[1]
 
 
 def test_pages_count_from_one(embedder):
@@ -90,13 +136,31 @@ def test_an_impossible_overlap_is_an_error(embedder, size, overlap):
         chunk_documents([make("text")], embedder.tokenizer, size, overlap)
 
 
-def test_a_size_beyond_the_embedder_warns_once(embedder):
-    with pytest.warns(UserWarning, match="256") as seen:
-        chunk_documents([make(SENTENCES), make(PARAGRAPHS)], embedder.tokenizer, 500, 50)
+def test_another_kind_of_cut_is_an_error(embedder):
+    with pytest.raises(LabError, match="'page'.*token, sentence, paragraph, heading"):
+        chunk_documents([make("text")], embedder.tokenizer, by="page")
+
+
+def test_chunks_that_the_embedder_would_cut_off_are_counted_in_one_warning(embedder):
+    with pytest.warns(UserWarning) as seen:
+        chunks = chunk_documents([make(SENTENCES), make(PARAGRAPHS)], embedder.tokenizer, 500, 50)
     assert len(seen) == 1
+    beyond = truncated(chunks, embedder.tokenizer)
+    assert beyond and str(seen[0].message).startswith(f"{len(beyond)} of {len(chunks)} chunks of up to 500 ")
+    assert "256 tokens that the embedder reads" in str(seen[0].message)
+    assert seen[0].filename == __file__, "the warning points to the caller"
+
+
+def test_a_title_counts_towards_the_embedders_limit(embedder):
+    def long(title: str) -> list[str]:
+        chunks = chunk_documents([replace(make(SENTENCES), title=title)], embedder.tokenizer, 250, 50)
+        return [chunk.id for chunk in truncated(chunks, embedder.tokenizer)]
+
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        chunk_documents([make(SENTENCES)], embedder.tokenizer, 250, 50)
+        assert long("A") == []
+    with pytest.warns(UserWarning, match="with their title"):
+        assert long("A handbook of many long words " * 3)
 
 
 def test_a_chunk_survives_langchain(chunks):
