@@ -16,12 +16,17 @@ from labkit.world.pocket import SHAPE, VOCABULARY
 
 SKILLS = {
     "gold_passage": "reads a value from the one passage that states it",
+    "unseen_wording": "the same, asked only in wordings that were never trained on",
     "retrieved_chunks": "reads it from five retrieved chunks, where these hold it",
-    "abstain_f1": "declines exactly where the documents do not say (F1)",
+    "abstain_f1": "declines exactly where the five passages it is shown do not tell (F1)",
     "two_hop": "joins two facts, both passages among five",
     "comparison": "names the larger of two, both passages among five",
+    "growth": "says by how much sales changed, both figures among five passages",
     "citation": "right answers that cite a passage which proves them",
     "prompted_form": "keeps the form that the prompt asks for (value, sentence, bullet, JSON)",
+    "lists": "lists all things of a site and no other (unseen names, held-out wordings)",
+    "review_summary": "sums up reviews in one sentence, word for word (unseen names, held-out wordings)",
+    "real_prose": "answers from a paragraph of real prose (what it was not made for)",
     "no_context": "knows the company without being shown anything (should be none)",
 }
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -16,8 +18,12 @@ from labkit.abstain import abstained, f1_abstention
 from labkit.compare.arms import passages
 from labkit.compare.score import is_right
 from labkit.compare.training import holds
+from labkit.metrics import contains
 from labkit.rag.augment import FORMS, build_messages, cited
 from labkit.stats import bootstrap, bootstrap_mean
+from labkit.world.curriculum import LEVELS, review_set
+from labkit.world.data import data_folder
+from labkit.world.stream import Scene
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -70,20 +76,35 @@ def evaluate(lab: Lab) -> Scores:
     single = [i for i in asked if i.kind in SINGLE and gold[i.id]]
     hop = [i for i in asked if i.kind == "two-hop" and gold[i.id]]
     versus = [i for i in asked if i.kind == "numeric comparison" and gold[i.id]]
+    sales = [i for i in asked if i.kind == "growth" and gold[i.id]]
+    unseen = [i for i in single if i.kind == "new wording"]
     held = [i for i in asked if all(any(holds(h, e) for h in found[i.id]) for e in i.evidence)]
     scores = {
         "gold_passage": _right(lab, single, [gold[i.id] for i in single]),
+        "unseen_wording": _right(lab, unseen, [gold[i.id] for i in unseen]),
         "retrieved_chunks": _right(lab, held, [found[i.id] for i in held]),
         "two_hop": _right(lab, hop, [among(gold[i.id], found[i.id]) for i in hop]),
         "comparison": _right(lab, versus, [among(gold[i.id], found[i.id]) for i in versus]),
+        "growth": _right(lab, sales, [among(gold[i.id], found[i.id]) for i in sales]),
         "no_context": _right(lab, asked, [[] for _ in asked]),
     }
-    return scores | _retrieved(lab, found) | {"prompted_form": _forms(lab, single[:40], gold)}
+    scores |= _retrieved(lab, found)
+    return scores | {
+        "prompted_form": _forms(lab, single[:40], gold),
+        "lists": _lists(lab),
+        "review_summary": _reviews(lab),
+        "real_prose": _prose(lab),
+    }
+
+
+def _said(lab: Lab, asked: Sequence[tuple[str, list[tuple[str, str]], str]]) -> list[str]:
+    """Answers to (question, passages, form)."""
+    prompts = [build_messages(question, shown, form) for question, shown, form in asked]
+    return [made.text for made in lab.model.generate(prompts, lab.profile.max_new_tokens)]
 
 
 def _texts(lab: Lab, items: Sequence[Item], hits: Sequence[Sequence[Hit]], form: str = "cited") -> list[str]:
-    prompts = [build_messages(i.question, passages(h), form) for i, h in zip(items, hits, strict=True)]
-    return [made.text for made in lab.model.generate(prompts, lab.profile.max_new_tokens)]
+    return _said(lab, [(item.question, passages(h), form) for item, h in zip(items, hits, strict=True)])
 
 
 def _right(lab: Lab, items: Sequence[Item], hits: Sequence[Sequence[Hit]]) -> dict[str, float]:
@@ -96,11 +117,12 @@ def _entry(values: Sequence[bool]) -> dict[str, float]:
 
 
 def _retrieved(lab: Lab, found: dict[str, list[Hit]]) -> Scores:
-    """Declining and citing over what retrieval really brings, for every question."""
+    """Declining where the passages found do not tell, and citing, for every question."""
     items = lab.questions
     hits = [found[i.id] for i in items]
     texts = _texts(lab, items, hits)
-    said, none = np.array([abstained(t) for t in texts]), np.array([i.gold is None for i in items])
+    told = [i.gold and all(any(holds(h, e) for h in f) for e in i.evidence) for i, f in zip(items, hits, strict=True)]
+    said, none = np.array([abstained(t) for t in texts]), ~np.array(told, dtype=bool)
     f1 = asdict(bootstrap(lambda rows: f1_abstention(said[rows], none[rows]), len(items)))
     good = [
         any(holds(h[n - 1], e) for n in cited(t) if n <= len(h) for e in i.evidence)
@@ -116,3 +138,34 @@ def _forms(lab: Lab, items: Sequence[Item], gold: dict[str, list[Hit] | None]) -
         texts = _texts(lab, items, [gold[i.id] for i in items], form)
         kept += [follows(form, text, item) for item, text in zip(items, texts, strict=True)]
     return _entry(kept)
+
+
+def _lists(lab: Lab, count: int = 100) -> dict[str, float]:
+    """All entities of a site, over chunks with unseen names in held-out wordings; every name and no other."""
+    rng, asked = random.Random("lists"), []
+    while len(asked) < count:
+        scene = Scene(LEVELS[-1], rng, held_out=True, company=True)
+        if turn := scene.list_all():
+            asked.append((turn, (turn.question, [(p.title, p.text) for p in scene.passages], "sentence")))
+    return _entry([turn.text == text for (turn, _), text in zip(asked, _said(lab, [a for _, a in asked]), strict=True)])
+
+
+def _reviews(lab: Lab, count: int = 100) -> dict[str, float]:
+    """The one-sentence summary of unseen reviews in held-out wordings, word for word."""
+    rng = random.Random("reviews")
+    made = [review_set(rng, held=True, company=True) for _ in range(count)]
+    texts = _said(lab, [(question, shown, "sentence") for shown, question, _ in made])
+    return _entry([text == summary for text, (_, _, summary) in zip(texts, made, strict=True)])
+
+
+def _prose(lab: Lab) -> dict[str, float]:
+    """Real prose, written by people for people: the answer from the paragraph that holds it."""
+    folder = data_folder() / "prose"
+    with open(folder / "questions.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["answer"]]
+    asked = []
+    for row in rows:
+        text = (folder / "documents" / row["document"]).read_text("utf-8")
+        paragraph = next(p for p in text.split("\n\n") if row["quote"].split(".")[0] in " ".join(p.split()))
+        asked.append((row["question"], [(text.splitlines()[0].lstrip("# "), paragraph)], "sentence"))
+    return _entry([contains(text, row["answer"]) for text, row in zip(_said(lab, asked), rows, strict=True)])

@@ -97,7 +97,7 @@ class Scene:
         if choice < self.level.abstain:
             return self._missing()
         if choice < self.level.abstain + self.level.hard:
-            makers = [self._hop, self._hop, self._growth, self._growth, self._compare, self._compare, self._list]
+            makers = [self._hop, self._hop, self._growth, self._growth, self._compare, self._compare, self.list_all]
             for make in self.rng.sample(makers, len(makers)):
                 if made := make():
                     return made
@@ -184,7 +184,8 @@ class Scene:
         question = self._asked(wording()["growth"]["asks"], e=entity.reference)
         return Turn(question, gap, text, tuple(self.sources(entity, key)[0] for key in GROWTH), "growth")
 
-    def _list(self) -> Turn | None:
+    def list_all(self) -> Turn | None:
+        """A question for all entities that name one site, in the order in which the passages name them."""
         links = [(e, key, v) for e, key, v in self.stated if f"{e.kind}.{key}" in wording()["lists"]]
         if not links:
             return None

@@ -1,0 +1,520 @@
+# %% [markdown]
+# # 06 · Augment
+#
+# You will put retrieved passages into a prompt, and measure what becomes of them:
+#
+# - run the article's four lines as printed, see what fails, and mend them;
+# - keep a prompt within a token budget, and see whether the order of the passages matters;
+# - check every citation against the passage that it names;
+# - take passages away step by step: how much of an answer's quality is retrieval's?
+# - tell *not found* from *misread* from *should have declined*;
+# - plant instructions and lies in the documents.
+#
+# *Before this: 05 Retrieve. About 40 minutes.*
+
+# %% tags=["parameters"]
+PROFILE, SIZE = "pocket", "full"
+
+# %%
+import labkit
+
+lab = labkit.open(PROFILE, size=SIZE)
+lab
+
+# %% [markdown]
+# ## 1. The article's four lines
+#
+# Here is the listing, word for word. It wants a `retriever`, an `llm` and a `query`; we have all three.
+
+# %%
+retriever, llm = lab.retriever(), lab.model
+query = next(item for item in lab.questions if item.kind == "single fact").question
+
+try:
+    context = retriever.search(query, top_k=5)
+    prompt = f"Answer based on this context:\n{context}\n\nQ: {query}"
+    answer = llm.generate(prompt)
+    print(answer)
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+
+# %% [markdown]
+# `generate` of our model, as of most, wants a *list of conversations*: who says what matters to a chat model.
+# The listing hands it one bare string. An `llm` that accepts a string makes the four lines run as printed:
+
+
+# %%
+class TextModel:
+    def generate(self, prompt: str) -> str:
+        return lab.model.generate([[{"role": "user", "content": prompt}]], lab.profile.max_new_tokens)[0].text
+
+
+llm = TextModel()
+
+# %%
+context = retriever.search(query, top_k=5)
+prompt = f"Answer based on this context:\n{context}\n\nQ: {query}"
+answer = llm.generate(prompt)
+print(answer)
+
+# %% [markdown]
+# It runs. But look at what the model was given:
+
+# %%
+print(prompt[:560], "…")
+
+# %% [markdown]
+# `{context}` printed Python objects: ids, offsets, scores, and `\n` spelled out. The model reads all of it, and you pay
+# for all of it. The mended version writes passages, numbered so that they can be cited, and says how to answer.
+
+# %%
+from labkit.compare.arms import passages
+from labkit.rag.augment import build_messages
+
+messages = build_messages(query, passages(context))
+print(messages[0]["content"], "\n")
+print(messages[1]["content"])
+
+# %%
+as_printed = lab.model.count([{"role": "user", "content": prompt}])
+print(f"as printed: {as_printed} tokens, mended: {lab.model.count(messages)} tokens")
+print(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
+
+# %% [markdown]
+# One answer proves nothing. So both prompts get the same questions, a few of each kind, with the same five passages.
+# `read` asks the model over passages that we choose, and remembers what it said.
+
+# %%
+import numpy as np
+import pandas as pd
+
+from labkit.compare.score import score
+from labkit.lab import spread
+from labkit.rag.augment_context import read
+from labkit.stats import bootstrap_mean, paired_bootstrap
+
+items = spread(lab.questions, 42 if SIZE == "full" else 7)
+questions = [item.question for item in items]
+found = retriever.search_batch(questions, 5)
+
+
+def scored(answers, some=items):
+    return pd.DataFrame([score(item, answer) for item, answer in zip(some, answers, strict=True)])
+
+
+printed = {q: f"Answer based on this context:\n{hits}\n\nQ: {q}" for q, hits in zip(questions, found, strict=True)}
+naive = scored(read(lab, questions, found, lambda q, _: [{"role": "user", "content": printed[q]}]))
+answers = read(lab, questions, found)
+ours = scored(answers)
+pd.DataFrame({"as printed": naive.mean(numeric_only=True), "mended": ours.mean(numeric_only=True)}).loc[
+    ["correct", "cited", "prompt_tokens"]
+].round(2)
+
+
+# %%
+def tell(what, d):
+    sure = "a clear difference" if d.low > 0 or d.high < 0 else "not told apart from zero"
+    print(f"{what}: {d.diff:+.2f} ({d.low:+.2f} to {d.high:+.2f}), {sure} on these {len(items)} questions")
+
+
+mended = paired_bootstrap(ours.correct, naive.correct)
+tell("share right, mended less printed", mended)
+
+# %% [markdown]
+# A model answers best in the format that it was trained on. The pocket model was trained on the mended one, so part of
+# this gap is ours by construction; the tokens are not.
+#
+# ## 2. The same chain in LangChain
+#
+# LangChain's expression language joins steps with `|`. Any function becomes a step; a dict runs its steps side by side.
+
+# %%
+from langchain_core.messages import AIMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+
+
+def compose(found):
+    return build_messages(found["question"], passages(found["hits"]))
+
+
+def call(messages):
+    return AIMessage(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
+
+
+search = RunnableLambda(lambda question: retriever.search(question, top_k=lab.profile.top_k))
+chain = {"hits": search, "question": RunnablePassthrough()} | RunnableLambda(compose) | call | StrOutputParser()
+chain.invoke(query)
+
+# %% [markdown]
+# Same retriever, same prompt, same model: the answers must be the same, letter for letter.
+
+# %%
+rag = lab.arm("rag")
+for question in questions[::7]:
+    assert chain.invoke(question) == rag.answer([question])[0].text
+print(len(questions[::7]), "questions, the same answers")
+
+# %% [markdown]
+# ## 3. A token budget
+#
+# A context window is finite and every token costs. `fit` keeps the best passages that fit, drops or cuts the rest, and
+# says so. It never touches the question: a question that is too long alone is an error.
+
+# %%
+from labkit.rag.augment import fit
+
+for budget in (150, 300, 450, 2000):
+    print(f"budget {budget}:", fit(query, passages(context), budget, lab.model.count, cut=budget == 300))
+try:
+    fit(query, passages(context), 10, lab.model.count)
+except labkit.LabError as error:
+    print("budget 10:", error)
+
+# %% [markdown]
+# What does a smaller budget cost? The same questions, with only as many passages as fit:
+
+# %%
+from labkit import plot
+
+
+def within(budget):
+    fitted = [fit(q, passages(hits), budget, lab.model.count) for q, hits in zip(questions, found, strict=True)]
+    return scored(read(lab, questions, [hits[: len(f.passages)] for hits, f in zip(found, fitted, strict=True)]))
+
+
+budgets = {budget: within(budget).query("answerable") for budget in (150, 300, 450, 1500)}
+lines = {
+    "facts in the prompt": {b: bootstrap_mean(rows.retrieved) for b, rows in budgets.items()},
+    "right": {b: bootstrap_mean(rows.correct) for b, rows in budgets.items()},
+}
+figure, text = plot.curve(lines, "token budget", "share")
+print(text)
+figure
+
+# %% [markdown]
+# ## 4. Lost in the middle?
+#
+# Liu et al. (2023) found that large models overlook passages in the middle of a long prompt. Here the passage that
+# holds the answer stands first, second, … fifth, among the same four that do not.
+
+# %%
+from labkit.compare.training import holds
+from labkit.rag.augment_context import at_position
+from labkit.world.evaluate import SINGLE, gold_hits
+
+gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.gold}
+single = spread([i for i in lab.questions if i.kind in SINGLE and gold[i.id]], 30 if SIZE == "full" else 4)
+asked = [item.question for item in single]
+deeper = retriever.search_batch(asked, 20)
+
+
+def without(item, hits):
+    return [hit for hit in hits if not any(holds(hit, fact) for fact in item.evidence)]
+
+
+others = [without(item, hits) for item, hits in zip(single, deeper, strict=True)]
+placed = {
+    place: [at_position(gold[i.id][0], rest, place) for i, rest in zip(single, others, strict=True)]
+    for place in range(1, 6)
+}
+right = pd.DataFrame({p: scored(read(lab, asked, hits), single).correct for p, hits in placed.items()})
+figure, text = plot.curve({"": {p: bootstrap_mean(right[p]) for p in right}}, "position of the passage", "share right")
+print(text)
+figure
+
+# %%
+middle = paired_bootstrap(right[[1, 5]].mean(axis=1), right[[2, 3, 4]].mean(axis=1))
+tell("ends less middle", middle)
+
+# %% [markdown]
+# ## 5. Are the citations true?
+#
+# An answer that cites looks trustworthy. Whether it is can be checked: does passage 2 *hold* what the answer says
+# before `[2]`? `check_citations` compares names, numbers, dates and codes; those that came with the question prove nothing.
+
+# %%
+from labkit.rag.augment_citations import check_citations, unsupported
+
+example = next(answer for answer in answers if answer.cited_hits)
+print(example.text)
+for citation in check_citations(example.text, passages(example.hits), example.question):
+    print(f"[{citation.number}] {citation.verdict}: held {citation.held}, missing {citation.missing}")
+
+# %% [markdown]
+# A checker must be checked too. We plant what we know: the right answer with the right number, the right answer with a
+# wrong number, and a wrong value with the number of the passage that it was taken from.
+
+# %%
+from labkit.compare.training import supporting
+from labkit.rag.augment_citations import values
+
+
+def planted(item, hits):
+    proving = supporting(hits, item)
+    stray = [n for n in range(1, 6) if not any(holds(hits[n - 1], fact) for fact in item.evidence)]
+    cited = "".join(f"[{n}]" for n in proving)
+    near = [
+        v for v in values(hits[proving[0] - 1].chunk.text, item.question) if v not in item.answer and v[-1].isdigit()
+    ]
+    yield "true", f"{item.answer} {cited}"
+    yield "wrong number", f"{item.answer} [{stray[0]}]"
+    if near:
+        yield "wrong value, same passage", f"{item.answer.replace(item.gold, near[0])} {cited}"
+
+
+checks = [
+    {"planted": name, "flagged": bool(unsupported(text, passages(hits), item.question))}
+    for item, hits in zip(single, placed[3], strict=True)
+    for name, text in planted(item, hits)
+]
+flagged = pd.DataFrame(checks).groupby("planted", sort=False).flagged.agg(["mean", "size"])
+flagged.round(2)
+
+# %% [markdown]
+# *Flagged* should be 0 for true citations and 1 for the others. The last row is the limit of every check by words: the
+# value does stand in the passage, only it is the value of something else. Such a check finds inventions, not
+# misreadings. It does not compute either: a difference that the answer worked out stands in no passage.
+#
+# Now the model's own answers:
+
+# %%
+checked = ours.assign(
+    cites=[bool(answer.cited_hits) for answer in answers],
+    supported=[not unsupported(a.text, passages(a.hits), a.question) for a in answers],
+).query("not abstained and kind not in ['numeric comparison', 'growth']")
+checked.groupby(checked.correct.map({0: "wrong answers", 1: "right answers"}))[["cites", "supported"]].agg(
+    ["mean", "size"]
+).round(2)
+
+# %% [markdown]
+# ## 6. When the passages do not say
+#
+# A model should decline when it cannot read the answer. We know when that is: we take the passages away. The same
+# questions get five passages with the ones they need, then five without; and some have no answer anywhere.
+
+# %%
+from labkit.rag.attribution import attribute
+from labkit.rag.augment_context import degrade
+from labkit.world.evaluate import among
+
+answerable = [(item, hits) for item, hits in zip(items, found, strict=True) if item.gold and gold[item.id]]
+needed = [item for item, _ in answerable]
+texts = [item.question for item in needed]
+complete = [among(gold[item.id], hits) for item, hits in answerable]
+below = [hits[10:] for hits in retriever.search_batch(texts, 40)]
+spare = [without(item, hits) for item, hits in zip(needed, below, strict=True)]
+
+
+def lose(lost):
+    return [degrade(h, i, gone, s) for i, h, s, gone in zip(needed, complete, spare, lost, strict=True)]
+
+
+everything = lose([[True] * len(item.evidence) for item in needed])
+conditions = {
+    "passages there": scored(read(lab, texts, complete), needed),
+    "passages taken away": scored(read(lab, texts, everything), needed),
+    "no answer anywhere": ours[~ours.answerable],
+}
+reading = pd.concat([attribute(rows).assign(condition=name) for name, rows in conditions.items()])
+figure, text = plot.shares(pd.crosstab(reading.condition, reading.said, normalize="index").loc[list(conditions)])
+print(text)
+figure
+
+# %% [markdown]
+# *Right* in the second row needs luck: a comparison has only two candidates. The citation check can turn inventions
+# into refusals: keep an answer only if every value in it stands in a passage that it cites.
+
+# %%
+stated = attribute(ours)
+invented = np.array([bool(unsupported(a.text, passages(a.hits), a.question)) for a in answers])
+kept = stated.said.mask(invented, "declined")
+gate = pd.DataFrame({"as said": stated.said.value_counts(), "only if supported": kept.value_counts()})
+gate.loc[["right", "wrong", "declined"]]
+
+# %% [markdown]
+# Fewer wrong answers are bought with refusals of right ones. Which is cheaper depends on who is reading.
+#
+# ## 7. Is retrieval quality output quality?
+#
+# The article says so: "Retrieval quality = output quality". We make retrieval worse on purpose: every fact that a question
+# needs is lost with probability *p*, its passages replaced by others from further down the ranking.
+
+
+# %%
+def lost_at(p, seed):
+    rng = np.random.default_rng(seed)
+    return [rng.random(len(item.evidence)) < p for item in needed]
+
+
+steps, seeds = [0, 0.25, 0.5, 0.75, 1], range(5)
+trials = [(p, seed, hits) for p in steps for seed in seeds for hits in [lose(lost_at(p, seed))]]
+many = read(lab, texts * len(trials), [h for _, _, hits in trials for h in hits])
+worse = scored(many, needed * len(trials)).assign(p=np.repeat([p for p, _, _ in trials], len(needed)))
+per_question = worse.groupby(["p", "id"], sort=False)[["retrieved", "correct"]].mean()
+per_question.groupby("p").mean().round(2)
+
+# %% [markdown]
+# Beside it, for orientation: the real retrievers, and the ceiling, where the model sees the gold passages and nothing else.
+
+# %%
+oracle = scored(read(lab, texts, [gold[item.id] for item in needed]), needed)
+methods = {}
+for method in ("dense", "bm25", "fusion"):
+    methods[method] = scored(read(lab, questions, lab.retriever(method).search_batch(questions, 5)))
+
+line = {rows.retrieved.mean(): bootstrap_mean(rows.correct) for _, rows in per_question.groupby("p")}
+figure, text = plot.curve({"passages lost on purpose": line}, "recall@5", "share right")
+axes = figure.axes[0]
+for (method, rows), marker in zip(methods.items(), "s^D", strict=True):
+    real = rows[rows.answerable]
+    axes.plot(real.retrieved.mean(), real.correct.mean(), marker, label=method, zorder=3)
+    text += f"\n{method}: recall {real.retrieved.mean():.2f}, right {real.correct.mean():.2f}."
+axes.axhline(oracle.correct.mean(), linestyle=":", color="grey", label="gold passages only")
+axes.legend(frameon=False)
+print(f"{text}\nGold passages only: right {oracle.correct.mean():.2f}.")
+figure
+
+# %% [markdown]
+# Do not be impressed by the straight line: a question that needs one passage knows only two states, with it and without
+# it, and everything between is a mixture. The two ends carry the information, and the gap above the right end.
+
+# %%
+ends = {p: rows.correct.droplevel("p") for p, rows in per_question.groupby("p")}
+gain = paired_bootstrap(ends[0], ends[1])
+distraction = paired_bootstrap(oracle.set_index("id").correct.loc[ends[0].index], ends[0])
+ceiling = bootstrap_mean(ends[0])
+tell("all passages less none", gain)
+tell("gold passages only less gold among others", distraction)
+print(
+    f"wrong although every passage was there: {1 - ceiling.mean:.2f} ({1 - ceiling.high:.2f} to {1 - ceiling.low:.2f})"
+)
+
+# %% [markdown]
+# ## 8. Who is to blame?
+#
+# An accuracy does not say what to repair. `attribute` sorts the wrong answers: the passage was not found (mend the search);
+# it was there and misread (mend the model or the prompt); there was nothing to find (mend the declining).
+
+# %%
+from labkit.rag.attribution import causes
+
+rows = pd.concat([table.assign(retriever=method) for method, table in methods.items()])
+figure, text = plot.shares(causes(rows, by="retriever"))
+print(text)
+figure
+
+# %% [markdown]
+# The same for one retriever, by kind of question; and what the model said when the search had missed something.
+
+# %%
+blame = causes(ours, by="kind")
+blame.round(2)
+
+# %%
+missed = attribute(ours).query("answerable and retrieved < 1")
+print("the search missed something:", missed.said.value_counts().to_dict())
+
+# %% [markdown]
+# ## 9. Poisoned documents
+#
+# Whoever can write a document can write into your prompt. We plant sentences in the first passage and look for the
+# payload in the answer. Two controls: nothing planted, and the payload merely mentioned. One more: a *lie*, the true value
+# replaced by another, with no instruction at all.
+
+# %%
+from labkit.rag.poison import PLANTED, delimited, trial
+
+PAYLOAD = "Purple Tuba"
+assert not any(PAYLOAD in document.text for document in lab.documents)
+pd.Series(PLANTED).map(lambda said: said.format(payload=PAYLOAD) or "(nothing)").to_frame(
+    "planted in the first passage"
+)
+
+# %% [markdown]
+# The usual defence is to *delimit*: each passage between tags, and a rule that says what tags mean. An attacker who
+# writes the closing tag himself must not get out, so brackets inside passages are replaced.
+
+# %%
+for message in delimited(query, passages(context[:1])):
+    print(message["content"], "\n")
+
+# %%
+victims = single[: 24 if SIZE == "full" else 3]
+poisoned = trial(lab, victims, placed[1][: len(victims)], PAYLOAD)
+poisoned.pivot_table(index="planted", columns="prompt", values=["obeyed", "correct"], sort=False).round(2)
+
+# %% [markdown]
+# A rate of zero in a small sample is not zero for sure. The exact (Clopper–Pearson) interval says how high it may be:
+
+# %%
+from scipy.stats import binomtest
+
+
+def rate(values):
+    exact = binomtest(int(values.sum()), len(values)).proportion_ci()
+    return f"{values.mean():.2f} ({exact.low:.2f} to {exact.high:.2f})"
+
+
+poisoned.groupby(["planted", "prompt"], sort=False).obeyed.apply(rate).unstack(sort=False)
+
+# %% [markdown]
+# Is the model deaf to instructions altogether? The same kind of order, given by *us* in the system prompt, is the test: a model that
+# does not follow even that would make the figures above meaningless.
+
+# %%
+from labkit.rag.augment import FRAMED
+
+
+def framed(question, given):
+    told = build_messages(question, given)
+    return [{"role": "system", "content": FRAMED.format(opening=f"{PAYLOAD}.", closing="Good day.")}, told[1]]
+
+
+by_us = read(lab, asked[: len(victims)], placed[1][: len(victims)], framed)
+follows = pd.Series([PAYLOAD in answer.text for answer in by_us])
+print("begins as the system prompt asks:", rate(follows))
+
+# %%
+wide = poisoned.pivot(index="id", columns=["planted", "prompt"], values="obeyed").astype(float)
+attacks = [name for name in PLANTED if name not in ("clean", "mention")]
+defence = paired_bootstrap(
+    wide[[(a, "plain") for a in attacks]].mean(axis=1), wide[[(a, "delimited") for a in attacks]].mean(axis=1)
+)
+believed = wide["lie"].dropna()
+lies = paired_bootstrap(believed["plain"], believed["delimited"])
+tell("attacks obeyed, plain less delimited", defence)
+tell("lies believed, plain less delimited", lies)
+
+# %% [markdown]
+# ## Takeaways
+#
+# Each sentence is checked against the numbers above; one that they do not show says so.
+
+# %%
+obeyed = poisoned[poisoned.planted.isin(attacks)].obeyed
+takeaways = {
+    "Written as text with numbers, the same passages cost fewer tokens": ours.prompt_tokens.mean()
+    < naive.prompt_tokens.mean(),
+    "The mended prompt is answered better than the printed one": mended.low > 0,
+    "A passage in the middle is overlooked more often than at the ends": middle.low > 0,
+    "The citation check flags wrong numbers more often than true ones": flagged["mean"]["wrong number"]
+    > flagged["mean"]["true"],
+    "Better retrieval makes better answers": gain.low > 0,
+    "Retrieval quality is not output quality: with every passage there, some answers are wrong": ceiling.high < 1,
+    "Instructions in a passage are followed at least once": bool(obeyed.any()),
+    "Delimiting lowers obedience": defence.low > 0,
+    "A lie in a passage is believed more often than an instruction is obeyed": wide["lie"]["plain"].mean()
+    > obeyed.mean(),
+}
+for sentence, shown in takeaways.items():
+    print("•", f"{sentence}: {'shown' if shown else 'not shown here'}.")
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Put the passages *best last* instead of best first (reverse each list of hits). Does it change the share right?
+# 2. Use `fit(..., cut=True)` in section 3. Is half a passage better than none?
+# 3. Add an attack of your own to `PLANTED` and run the trial again. Can you make the model obey?
+# 4. Plant the lie in a *copy* of the passage, so that both versions are in the prompt. Which is believed?
+# 5. `unsupported` lets a wrong value through if the passage holds it for something else. How would you catch that?
