@@ -8,8 +8,9 @@ import random
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from labkit.world.facts import Attribute, Entity, draw, kinds
+from labkit.world.facts import Attribute, Entity, kinds
 from labkit.world.passages import invent
+from labkit.world.values import draw
 
 SEED = 2026
 COUNTS = {"site": (16, 5), "product": (70, 8), "plan": (30, 4), "project": (36, 5)}  # entities, facts of each

@@ -4,7 +4,8 @@ import random
 from dataclasses import dataclass
 
 from labkit.rag.augment import FORMS, Message, build_prompt
-from labkit.world.facts import VALUES, draw, number, refer, unit, wording, wordings
+from labkit.world.facts import number, refer, unit, wording, wordings
+from labkit.world.values import VALUES, draw
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from labkit.world.company import Fact, attribute_of
-from labkit.world.facts import Entity, sentence, shown, wording, wordings
-from labkit.world.passages import say
+from labkit.world.facts import Entity, say, sentence, shown, wording, wordings
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from labkit.rag.augment import FORMS, build_messages, cited
 from labkit.stats import bootstrap, bootstrap_mean
 from labkit.world.curriculum import LEVELS, review_set
 from labkit.world.data import data_folder
-from labkit.world.stream import Scene
+from labkit.world.scene import Scene
 
 if TYPE_CHECKING:
     from labkit.lab import Lab

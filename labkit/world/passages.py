@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from labkit.world.facts import WORDS, Attribute, Entity, capital, draw, kinds, refer, reserved, shown, wording, wordings
+from labkit.world.facts import Attribute, Entity, ask, capital, kinds, say, shown, wording
+from labkit.world.values import WORDS, draw, reserved
 
 Key = tuple[str, str, str]  # kind, entity and attribute
 
@@ -30,27 +31,6 @@ class Line:
     text: str
     facts: tuple[Key, ...] = ()
     end: str = "\n"
-
-
-def say(attribute: Attribute, name: str, value: str, rng: random.Random, held_out: bool | None = False) -> str:
-    """One sentence that states a fact, in a random wording and frame."""
-    form = rng.choice(wordings(attribute.says, held_out))
-    slots = {"e": refer(attribute.kind, name), "v": shown(attribute, value), "name": name}
-    return _framed(form, slots, rng.choice(wording()["frames"]["says"]))
-
-
-def ask(attribute: Attribute, name: str, rng: random.Random, held_out: bool | None = False) -> str:
-    """One question for a fact, in a random wording and frame."""
-    form = rng.choice(wordings(attribute.asks, held_out))
-    return _framed(form, {"e": refer(attribute.kind, name)}, rng.choice(wording()["frames"]["asks"]))
-
-
-def _framed(form: str, slots: dict[str, str], frame: str) -> str:
-    """Put a frame before a form; a form after a comma goes on in lower case unless it begins with a name."""
-    if frame.endswith(", ") and not form.startswith("{"):
-        form = form[0].lower() + form[1:]
-    text = form.format(**slots)
-    return frame + (text if frame.endswith(", ") else capital(text))
 
 
 def invent(

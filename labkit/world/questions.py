@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from labkit.rag.augment import ABSTAIN
 from labkit.world.company import Company, Entities, Fact, attribute_of, facts_of
-from labkit.world.facts import GROWTH, Entity, answer, capital, compared, grown, kinds, number, wording
-from labkit.world.passages import ask, new_name
+from labkit.world.facts import GROWTH, Entity, answer, ask, capital, compared, grown, kinds, number, wording
+from labkit.world.passages import new_name
 
 QUESTIONS = {
     "single fact": 70, "new wording": 50, "two-hop": 35, "numeric comparison": 35, "growth": 20,

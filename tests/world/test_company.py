@@ -13,9 +13,10 @@ from labkit.hashing import file_hashes
 from labkit.metrics import contains
 from labkit.world import data
 from labkit.world.company import facts_of, make_company
-from labkit.world.facts import kinds, number, reserved
+from labkit.world.facts import kinds, number
 from labkit.world.questions import PAIRS, QUESTIONS
 from labkit.world.style import CLOSING, OPENING, dress, style_faults
+from labkit.world.values import reserved
 from labkit.world.write import make_data, write_data
 
 COMPANY = make_company()

@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 
 import pytest
 
@@ -10,11 +9,12 @@ import labkit
 from labkit.metrics import contains
 from labkit.rag.augment import build_messages
 from labkit.world import stream
+from labkit.world.backbone import backbone
 from labkit.world.batches import TOKENS, WIDTHS, batches, tensors
 from labkit.world.card import SKILLS, folder
 from labkit.world.evaluate import follows, gold_hits
 from labkit.world.pocket import encode, make_model, make_tokenizer
-from labkit.world.pretrain import backbone, losses, rate, train
+from labkit.world.pretrain import losses, rate, train
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_share_of_exact_answers_is_counted_per_answer(tokenizer):
 def test_attention_in_blocks_is_plain_causal_attention(tokenizer, monkeypatch):
     import torch
 
-    monkeypatch.setattr("labkit.world.pretrain.shutil.which", lambda name: None)  # nothing is compiled
+    monkeypatch.setattr("labkit.world.backbone.shutil.which", lambda name: None)  # nothing is compiled
     model = make_model(tokenizer).eval()
     ids = torch.randint(3, len(tokenizer), (2, 600), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -84,15 +84,16 @@ def test_the_rate_warms_up_holds_and_falls():
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("labkit.world.batches.TOKENS", 512)
-    monkeypatch.setattr("labkit.world.pretrain.shutil.which", lambda name: None)  # nothing is compiled
+    monkeypatch.setattr("labkit.world.batches.POOL", 2)
+    monkeypatch.setattr("labkit.world.backbone.shutil.which", lambda name: None)  # nothing is compiled
     monkeypatch.setattr("labkit.world.pretrain.make_tokenizer", lambda seed: make_tokenizer(seed, samples=200))
     going = train(tmp_path, 400, 1e-3, 0, 1)
-    seen = [next(going) for _ in range(140)]
+    seen = [next(going) for _ in range(40)]
     going.close()  # as abrupt as a kill: only what was saved remains
     assert (tmp_path / "state.pt").exists() and not (tmp_path / "state.tmp").exists()
     again = next(train(tmp_path, 400, 1e-3, 0, 1))
     before = next(e for e in seen if e["step"] == again["step"])
-    assert 1 < again["step"] <= 140
+    assert 1 < again["step"] <= 40
     assert again["tokens"] == before["tokens"]
     assert again["answer_loss"] == pytest.approx(before["answer_loss"], abs=0.02)
 

@@ -9,9 +9,11 @@ import pytest
 from labkit.metrics import contains
 from labkit.rag.augment import ABSTAIN, FORMS, cited
 from labkit.world.company import make_company
-from labkit.world.facts import VALUES, draw, held_out, kinds, refer, reserved, wordings
+from labkit.world.facts import held_out, kinds, refer, wordings
 from labkit.world.passages import new_name
-from labkit.world.stream import LEVELS, Scene, conversation, written
+from labkit.world.scene import Scene
+from labkit.world.stream import LEVELS, conversation, written
+from labkit.world.values import VALUES, draw, reserved
 
 COMPANY = make_company()
 NAMES = {name for _, name in COMPANY.before}
