@@ -102,8 +102,8 @@ def fit(
     chosen = list(passages[:kept])
     if cut and kept < len(passages):
         title, text = passages[kept]
-        ends = [match.end() for match in re.finditer(r"\S+", text)]
-        words = bisect_right(ends, budget, key=lambda end: tokens([*chosen, (title, text[:end])]))
-        chosen += [(title, text[: ends[words - 1]])] * bool(words)
+        starts = [text[: match.end()] for match in re.finditer(r"\S+", text)]
+        fitting = bisect_right(starts, budget, key=lambda start: tokens([*chosen, (title, start)]))
+        chosen += [(title, start) for start in starts[:fitting][-1:]]
     shortened = kept + 1 if len(chosen) > kept else None
     return Fitted(tuple(chosen), tokens(chosen), len(passages) - len(chosen), shortened)
