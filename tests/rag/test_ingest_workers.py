@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -17,12 +18,12 @@ from labkit.world.data import documents_folder
 
 HANGING = "<!--" * 250_000  # a search for the end of a comment from each beginning: minutes
 SCRIPT = """
-import json, resource, sys
+import json, psutil, resource, sys
 from labkit.rag.ingest import ingest
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = psutil.Process().memory_info().rss
 found = ingest(sys.argv[1], progress=False, seconds=float(sys.argv[2]))
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+after = psutil.Process().memory_info().rss
+child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1000
 print(json.dumps({"documents": len(found.documents), "grown": after - before, "child": child}))
 """
 
@@ -48,8 +49,9 @@ def child_of(process, cpu_seconds):
     patience = time.monotonic() + 60
     while time.monotonic() < patience:
         for child in process.children():
-            if "ingest_workers" in " ".join(child.cmdline()) and child.cpu_times().user > cpu_seconds:
-                return child
+            with suppress(psutil.Error):
+                if "ingest_workers" in " ".join(child.cmdline()) and child.cpu_times().user > cpu_seconds:
+                    return child
         time.sleep(0.05)
     raise AssertionError("no child process is reading")
 
@@ -102,11 +104,11 @@ def test_an_interrupt_ends_the_children_at_once(tmp_path):
 
 @pytest.mark.slow
 def test_a_child_whose_parent_was_killed_does_not_read_for_ever(tmp_path):
-    reading = script(folder_with(tmp_path, hang_md=HANGING), seconds=2)
-    child = child_of(psutil.Process(reading.pid), 0.5)
+    reading = script(folder_with(tmp_path, hang_md=HANGING), seconds=5)
+    child = child_of(psutil.Process(reading.pid), 0.3)
     reading.kill()
     reading.communicate()
-    assert gone(child, 60)
+    assert gone(child, 120)
 
 
 def test_the_answers_are_the_same_with_one_child_and_with_several(tmp_path, monkeypatch):
@@ -149,10 +151,10 @@ def measured(folder):
 
 @pytest.mark.slow
 def test_a_thousand_small_files_are_read_in_bounded_memory(tmp_path):
-    """Peak memory in kilobytes: how much this process grew, and the largest child."""
+    """Bytes: by how much the process that holds the text has grown, and the peak of its largest child."""
     documents = [sorted(documents_folder().rglob(f"*.{suffix}"))[0] for suffix in ("pdf", "docx", "html", "md")]
     few = measured(copies(tmp_path / "few", documents, 100))
     many = measured(copies(tmp_path / "many", documents, 1000))
     assert (few["documents"], many["documents"]) == (100, 1000)
-    assert many["child"] < min(1.5 * few["child"], 200_000)
-    assert many["grown"] < few["grown"] + 20_000
+    assert many["child"] < min(1.5 * few["child"], 200_000_000)
+    assert many["grown"] < few["grown"] + 20_000_000
