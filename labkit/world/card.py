@@ -11,7 +11,7 @@ from typing import Any
 import labkit
 from labkit.store import write_bytes, write_json
 from labkit.world.data import data_folder
-from labkit.world.evaluate import Scores, evaluate
+from labkit.world.evaluate import Scores, evaluate, tunability
 from labkit.world.pocket import SHAPE, VOCABULARY
 
 SKILLS = {
@@ -28,6 +28,11 @@ SKILLS = {
     "review_summary": "sums up reviews in one sentence, word for word (unseen names, held-out wordings)",
     "real_prose": "answers from a paragraph of real prose (what it was not made for)",
     "no_context": "knows the company without being shown anything (should be none)",
+}
+TUNED = {
+    "tuned_facts": "facts answered without passages, in the wording they were trained in (LoRA, 30 epochs)",
+    "hybrid_style": "answers from the gold passage in house style (LoRA on passages and style)",
+    "hybrid_gold_passage": "answers from the gold passage that are right after that tuning",
 }
 
 
@@ -75,24 +80,30 @@ def draw_curve(entries: list[dict[str, Any]]) -> bytes:
     return data.getvalue()
 
 
-def card(scores: Scores, entries: list[dict[str, Any]]) -> str:
-    """The model card, every number from the measurement or the log."""
-    rows = "\n".join(
-        f"| {skill} | {SKILLS[skill]} | {e['score']:.3f} [{e['low']:.3f}, {e['high']:.3f}] | {e['n']} |"
+def _rows(scores: Scores, meaning: dict[str, str]) -> str:
+    return "\n".join(
+        f"| {skill} | {meaning[skill]} | {e['score']:.3f} [{e['low']:.3f}, {e['high']:.3f}] | {e['n']} |"
         for skill, e in scores.items()
     )
+
+
+def card(scores: Scores, tuned: Scores, entries: list[dict[str, Any]]) -> str:
+    """The model card, every number from the measurement or the log."""
+    rows, tuned_rows = _rows(scores, SKILLS), _rows(tuned, TUNED)
     shape = ", ".join(f"{key} {value}" for key, value in SHAPE.items())
     template = Path(__file__).with_name("templates") / "card.md"
-    return template.read_text("utf-8").format(rows=rows, shape=shape, vocabulary=VOCABULARY, last=entries[-1]["step"],
+    return template.read_text("utf-8").format(rows=rows, tuned=tuned_rows, shape=shape, vocabulary=VOCABULARY, last=entries[-1]["step"],
         tokens=f"{entries[-1]['tokens'] / 1e6:.1f}", level=entries[-1]["level"], exact=entries[-1]["exact"])  # fmt: skip
 
 
 def main() -> None:
     """Measure the pocket model and write its card."""
-    scores, entries = evaluate(labkit.open("pocket")), log()
+    lab, entries = labkit.open("pocket"), log()
+    scores, tuned = evaluate(lab), tunability(lab)
     write_json(folder() / "evaluation.json", scores)
+    write_json(folder() / "tunability.json", tuned)
     write_bytes(folder() / "training.png", draw_curve(entries))
-    write_bytes(folder() / "README.md", card(scores, entries).encode())
+    write_bytes(folder() / "README.md", card(scores, tuned, entries).encode())
     print(json.dumps(scores, indent=1))
 
 

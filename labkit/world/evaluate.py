@@ -24,6 +24,7 @@ from labkit.stats import bootstrap, bootstrap_mean
 from labkit.world.curriculum import LEVELS, review_set
 from labkit.world.data import data_folder
 from labkit.world.scene import Scene
+from labkit.world.style import style_faults
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -94,6 +95,21 @@ def evaluate(lab: Lab) -> Scores:
         "lists": _lists(lab),
         "review_summary": _reviews(lab),
         "real_prose": _prose(lab),
+    }
+
+
+def tunability(lab: Lab) -> Scores:
+    """What the default adapters (seed 0) make of the model: facts learnt, style kept, reading kept."""
+    facts = [i for i in lab.pairs if i.kind == "single fact"][:200]
+    told = lab.tuned_model("tuned", 0).generate([build_messages(i.question) for i in facts], lab.profile.max_new_tokens)
+    gold = {i.id: gold_hits(lab, i) for i in lab.questions if i.kind in SINGLE}
+    items = [i for i in lab.questions if gold.get(i.id)]
+    prompts = [build_messages(i.question, passages(gold[i.id])) for i in items]
+    read = [g.text for g in lab.tuned_model("hybrid", 0).generate(prompts, lab.profile.max_new_tokens)]
+    return {
+        "tuned_facts": _entry([is_right(i, g.text) for i, g in zip(facts, told, strict=True)]),
+        "hybrid_style": _entry([not style_faults(text) for text in read]),
+        "hybrid_gold_passage": _entry([is_right(i, text) for i, text in zip(items, read, strict=True)]),
     }
 
 
