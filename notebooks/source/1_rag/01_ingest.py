@@ -174,7 +174,7 @@ for name in ("pypdf", "pdfplumber", "labkit"):
 # %%
 import time
 
-files = sorted(facts.document.unique())[:: 1 if SIZE == "full" else 5]
+files = sorted(facts.document.unique())[:: 1 if SIZE == "full" else 8]
 texts, seconds = {}, {}
 for kind, readers in READERS.items():
     for name, reader in readers.items():
@@ -472,7 +472,7 @@ def read_copies(count):
 from labkit.store import hash_source
 
 code = hash_source(*(f"labkit.rag.{name}" for name in ("ingest", "ingest_workers", "readers", "pdf", "html")))
-made_of = {"code": code, "files": files, "measured": "memory of ingest"}
+made_of = {"code": code, "files": files, "measured_by": CODE}
 sizes = (100, 1000) if SIZE == "full" else (20, 60)
 memory = pd.DataFrame({n: lab.artifacts.value(lambda n=n: read_copies(n), count=n, **made_of) for n in sizes}).T
 memory.rename_axis("files").round(1)
@@ -488,14 +488,13 @@ for kind, group in shares.groupby("format", sort=False):
     lossy = [f"{row.reader} (kept {row.kept:.0%}, {row.form})" for row in group[group.kept < 1].itertuples()]
     print(f"• {kind}: every fact kept by {', '.join(complete) or 'none'}; facts lost by {', '.join(lossy) or 'none'}.")
 stripped, extracted = (noise["html", name][0] for name in ("tags stripped", "trafilatura"))
-print(f"• Words in lines that every page repeats: {stripped:.0%} with tags stripped, {extracted:.0%} by trafilatura.")
+print(f"• Words in lines that most pages repeat: {stripped:.0%} with tags stripped, {extracted:.0%} by trafilatura.")
 whole = [name for name, text in columns.items() if "$120" in next(x for x in text.splitlines() if "Amber" in x)]
 print(f"• Drawn column by column, the price stays with its product only for: {', '.join(whole) or 'no reader'}.")
 print(f"• {len(inboxed.rejected)} bad files were named with a remedy, {len(inboxed.documents)} good ones read.")
 growth = memory["MB of largest child"].iloc[-1] / memory["MB of largest child"].iloc[0]
-print(
-    f"• The largest child took {growth:.1f} times the memory for {memory.index[-1]} files that it took for {memory.index[0]}."
-)
+few, lots = memory.index
+print(f"• The largest child took {growth:.1f} times as much memory for {lots} files as for {few}.")
 place.cleanup()
 
 # %% [markdown]
