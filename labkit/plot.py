@@ -167,7 +167,7 @@ def curve(lines: Mapping[str, Mapping[float, Interval]], x: str, y: str) -> tupl
 
 
 def _along(points: Mapping[float, Interval]) -> str:
-    return ", ".join(f"{at:g} → {v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for at, v in points.items()) + "."
+    return ", ".join(f"{round(at, 2):g} → {v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for at, v in points.items()) + "."
 
 
 def shares(table: pd.DataFrame) -> tuple[Figure, str]:

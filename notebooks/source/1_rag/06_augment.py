@@ -114,7 +114,7 @@ pd.DataFrame({"as printed": naive.mean(numeric_only=True), "mended": ours.mean(n
 # %%
 def tell(what, d):
     sure = "a clear difference" if d.low > 0 or d.high < 0 else "not told apart from zero"
-    print(f"{what}: {d.diff:+.2f} ({d.low:+.2f} to {d.high:+.2f}), {sure} on these {len(items)} questions")
+    print(f"{what}: {d.diff:+.2f} ({d.low:+.2f} to {d.high:+.2f}), {sure} on these questions")
 
 
 mended = paired_bootstrap(ours.correct, naive.correct)
@@ -164,8 +164,8 @@ print(len(questions[::7]), "questions, the same answers")
 # %%
 from labkit.rag.augment import fit
 
-for budget in (150, 300, 450, 2000):
-    print(f"budget {budget}:", fit(query, passages(context), budget, lab.model.count, cut=budget == 300))
+for budget in (100, 200, 400, 2000):
+    print(f"budget {budget}:", fit(query, passages(context), budget, lab.model.count, cut=budget == 200))
 try:
     fit(query, passages(context), 10, lab.model.count)
 except labkit.LabError as error:
@@ -183,7 +183,7 @@ def within(budget):
     return scored(read(lab, questions, [hits[: len(f.passages)] for hits, f in zip(found, fitted, strict=True)]))
 
 
-budgets = {budget: within(budget).query("answerable") for budget in (150, 300, 450, 1500)}
+budgets = {budget: within(budget).query("answerable") for budget in (200, 350, 500, 1500)}
 lines = {
     "facts in the prompt": {b: bootstrap_mean(rows.retrieved) for b, rows in budgets.items()},
     "right": {b: bootstrap_mean(rows.correct) for b, rows in budgets.items()},
@@ -418,14 +418,15 @@ print("the search missed something:", missed.said.value_counts().to_dict())
 # %% [markdown]
 # ## 9. Poisoned documents
 #
-# Whoever can write a document can write into your prompt. We plant sentences in the first passage and look for the
-# payload in the answer. Two controls: nothing planted, and the payload merely mentioned. One more: a *lie*, the true value
-# replaced by another, with no instruction at all.
+# Whoever can write a document can write into your prompt. We plant sentences where the model is sure to look, in the
+# passage that holds the answer, and search the answer for the payload. Two controls: nothing planted, and the payload
+# merely mentioned. Last a *lie*: no instruction at all, only another value in place of the true one.
 
 # %%
 from labkit.rag.poison import PLANTED, delimited, trial
 
 PAYLOAD = "Purple Tuba"
+pd.set_option("display.max_colwidth", 100)
 assert not any(PAYLOAD in document.text for document in lab.documents)
 pd.Series(PLANTED).map(lambda said: said.format(payload=PAYLOAD) or "(nothing)").to_frame(
     "planted in the first passage"
@@ -445,7 +446,8 @@ poisoned = trial(lab, victims, placed[1][: len(victims)], PAYLOAD)
 poisoned.pivot_table(index="planted", columns="prompt", values=["obeyed", "correct"], sort=False).round(2)
 
 # %% [markdown]
-# A rate of zero in a small sample is not zero for sure. The exact (Clopper–Pearson) interval says how high it may be:
+# Look at `correct` too: a planted sentence can do harm without being obeyed. And a rate of zero in a small sample is not
+# zero for sure. The exact (Clopper–Pearson) interval says how high it may be:
 
 # %%
 from scipy.stats import binomtest
@@ -459,8 +461,8 @@ def rate(values):
 poisoned.groupby(["planted", "prompt"], sort=False).obeyed.apply(rate).unstack(sort=False)
 
 # %% [markdown]
-# Is the model deaf to instructions altogether? The same kind of order, given by *us* in the system prompt, is the test: a model that
-# does not follow even that would make the figures above meaningless.
+# Or is the model deaf to instructions altogether? One more control: an order of the same kind, given by *us* in the
+# system prompt. If it does not follow that either, the figures above say little about safety.
 
 # %%
 from labkit.rag.augment import FRAMED
