@@ -7,7 +7,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lab notebooks data pretrain lint
+.PHONY: help compare test bench lab notebooks data pretrain lint
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -17,6 +17,9 @@ compare: $(READY)  ## compare the four arms and print the table (PROFILE=pocket 
 
 test: $(READY)  ## run every test
 	@$(BIN)/pytest
+
+bench: $(READY)  ## measure the claims about speed, each against a rival, and write docs/benchmarks.md
+	@$(BIN)/python -m labkit.bench
 
 lab: $(READY)  ## open the course in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate

@@ -1,0 +1,70 @@
+"""Measure every claim about speed and write `docs/benchmarks.json` and `docs/benchmarks.md`.
+
+    python -m labkit.bench            # everything; minutes
+    python -m labkit.bench embed      # one module
+
+Introduced in 14_cost.
+"""
+
+import importlib
+import pkgutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from tqdm.auto import tqdm
+
+import labkit.bench
+from labkit.bench import Figure
+from labkit.profile import ROOT
+from labkit.store import provenance, write_bytes, write_json
+
+TOPICS = sorted(m.name for m in pkgutil.iter_modules(labkit.bench.__path__) if not m.name.startswith("_"))
+
+
+def page(figures: list[Figure]) -> str:
+    """The figures as a Markdown page, with the machine, the versions and the command."""
+    made = provenance()
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(made["packages"].items()))
+    rows = "\n".join(
+        f"| {f.name} | {f.rival} | {f.ratio:.2f}× | {f.ours:,.4g} | {f.theirs:,.4g} | {f.unit} |" for f in figures
+    )
+    return f"""# Benchmarks
+
+Each figure is a ratio against a named rival on the same work in the same run; above 1 means better than the rival.
+`make bench` measures again. {made["platform"]}, {made["cpus"]} processors, Python {made["python"]}; {versions}.
+
+| what | rival | ratio | ours | theirs | unit |
+|---|---|---:|---:|---:|---|
+{rows}
+"""
+
+
+def main(
+    topics: Annotated[list[str] | None, typer.Argument(help=f"Any of: {', '.join(TOPICS)}. All if none.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes; nothing is written.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of benchmarks.json and benchmarks.md.")] = ROOT / "docs",
+) -> None:
+    """Measure the project's claims about speed.
+
+    Example: python -m labkit.bench embed --quick
+    """
+    if unknown := set(topics or []) - set(TOPICS):
+        raise typer.BadParameter(f"unknown topic {', '.join(sorted(unknown))}: choose of {', '.join(TOPICS)}")
+    figures: list[Figure] = []
+    for topic in tqdm(topics or TOPICS, desc="bench"):
+        figures += importlib.import_module(f"labkit.bench.{topic}").measure(quick=quick)
+    table = Table("what", "rival", "ratio", "ours", "theirs", "unit")
+    for f in figures:
+        table.add_row(f.name, f.rival, f"{f.ratio:.2f}×", f"{f.ours:,.4g}", f"{f.theirs:,.4g}", f.unit)
+    Console().print(table)
+    if not quick and not topics:
+        write_json(out / "benchmarks.json", [{**asdict(f), "ratio": f.ratio} for f in figures])
+        write_bytes(out / "benchmarks.md", page(figures).encode())
+
+
+if __name__ == "__main__":
+    typer.run(main)
