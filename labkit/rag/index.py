@@ -1,9 +1,9 @@
-"""A vector store on FAISS that adds, deletes, saves and loads without pickle. Introduced in 04_index."""
+"""A vector store on FAISS that adds, updates, deletes, filters, saves and loads. Introduced in 04_index."""
 
 from __future__ import annotations
 
 import json
-import sys
+import threading
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,32 +12,35 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
 
 from labkit.errors import LabError
 from labkit.rag.chunk import Chunk, from_langchain, to_langchain
 from labkit.rag.embed import encode_with
+from labkit.rag.index_search import Searched, own_copy
+from labkit.rag.index_vectors import VectorIndex
 from labkit.rag.saved import load_parts, save_parts
 
 
-class FaissStore(VectorStore):
+class FaissStore(Searched):
     """Chunks and their vectors, in the same order. Scores are inner products of unit vectors: cosines.
 
-    `factory` is a FAISS index factory string: "Flat" is exact; "HNSW32" or "IVF64,Flat" trade recall for
-    speed and cannot delete. `version` counts the changes. Introduced in 04_index.
+    `factory` and `effort` choose the kind of index, as in `VectorIndex`. A filtered search compares every chunk
+    that passes, so that it finds them all. `version` counts the changes. Introduced in 04_index.
 
     >>> store = FaissStore.from_chunks(chunks, load_embedder("bundled"))
     >>> [document.id for document in store.similarity_search("How heavy is the pump?", k=2)]
     ['pump.html#1', 'pump.html#0']
     """
 
-    def __init__(self, embedder: Embeddings, factory: str = "Flat") -> None:
-        self.embedder, self.factory, self.version = embedder, factory, 0
-        self.index: Any = None
-        self._documents: list[Document] = []
+    def __init__(self, embedder: Embeddings, factory: str = "Flat", effort: str = "") -> None:
+        self.embedder, self.version = embedder, 0
+        self.index = VectorIndex(factory, effort)
+        self._documents: list[Document | None] = []
+        self._numbers: dict[str, int] = {}
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._documents)
+        return len(self._numbers)
 
     @property
     def embeddings(self) -> Embeddings:
@@ -47,10 +50,10 @@ class FaissStore(VectorStore):
     @property
     def chunks(self) -> list[Chunk]:
         """All chunks, in the order of their vectors."""
-        return [from_langchain(document) for document in self._documents]
+        return [from_langchain(document) for document in self._documents if document]
 
     def chunk_at(self, position: int) -> Chunk:
-        """The chunk at a position that `search_vectors` returned."""
+        """The chunk at a position that `search_vectors` returned, as long as nothing is deleted in between."""
         return from_langchain(self._documents[position])
 
     @classmethod
@@ -79,116 +82,106 @@ class FaissStore(VectorStore):
         """Add chunks and return their ids; a chunk replaces the one with its id."""
         return self.add_documents([to_langchain(chunk) for chunk in chunks])
 
+    def update_chunks(self, chunks: Sequence[Chunk]) -> list[str]:
+        """Replace whole documents: `chunks` are added, and what else was there of their documents is deleted."""
+        about, new = {chunk.document_id for chunk in chunks}, {chunk.id for chunk in chunks}
+        stale = [chunk.id for chunk in self.chunks if chunk.document_id in about and chunk.id not in new]
+        added = self.add_chunks(chunks)
+        self.delete(stale)
+        return added
+
+    def delete_document(self, document_id: str) -> bool:
+        """Delete all chunks of a document."""
+        return self.delete([chunk.id for chunk in self.chunks if chunk.document_id == document_id])
+
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Add LangChain documents and return their ids, new where missing; an id that exists is replaced."""
         given = kwargs.get("ids") or [None] * len(documents)
         ids = [name or doc.id or uuid.uuid4().hex for name, doc in zip(given, documents, strict=True)]
-        new = {name: _copy(doc, name) for name, doc in zip(ids, documents, strict=True)}
+        new = {name: own_copy(doc, name) for name, doc in zip(ids, documents, strict=True)}
         if not new:
             return []
-        vectors = encode_with(self.embedder, [from_langchain(doc).embedding_text for doc in new.values()])
-        self.delete([document.id for document in self._documents if document.id in new])
-        if self.index is None:
-            self.index = _new_index(vectors, self.factory)
-        self.index.add(vectors)
-        self._documents += new.values()
-        self.version += 1
+        vectors = self._embed(list(new.values()))
+        with self._lock:
+            self.delete(list(new))
+            self.index.add(vectors)
+            self._numbers |= {name: number for number, name in enumerate(new, start=len(self._documents))}
+            self._documents += new.values()
+            self.version += 1
         return ids
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Remove the chunks with these ids, all of them if None; unknown ids are passed over.
-
-        Raises `LabError` if the index is not flat: the others only remove by building anew.
-        """
-        gone = {document.id for document in self._documents} & set(self._ids() if ids is None else ids)
-        if not gone:
-            return True
-        if self.factory != "Flat":
-            raise LabError(f"a '{self.factory}' index cannot delete: build it anew from the chunks that stay")
-        self.index.remove_ids(np.array([i for i, name in enumerate(self._ids()) if name in gone], "int64"))
-        self._documents = [document for document in self._documents if document.id not in gone]
-        self.version += 1
+        """Delete the chunks with these ids, all of them if None; unknown ids are passed over."""
+        with self._lock:
+            names = set(self._numbers) & set(self._numbers if ids is None else ids)
+            if names:
+                kept = self.index.delete(np.array([self._numbers[name] for name in names], "int64"))
+                for name in names:
+                    self._documents[self._numbers.pop(name)] = None
+                self._close_gaps(kept)
+                self.version += 1
         return True
 
-    def _ids(self) -> list[str]:
-        return [document.id for document in self._documents]
+    def _close_gaps(self, kept: np.ndarray | None) -> None:
+        if kept is not None:
+            self._documents = [self._documents[number] for number in kept]
+            self._numbers = {document.id: number for number, document in enumerate(self._documents)}
+
+    def rebuild(self, factory: str, effort: str = "") -> None:
+        """Index the same chunks anew, in another kind or trained on all of them; a cache spares the embedder."""
+        fresh = VectorIndex(factory, effort)
+        with self._lock:
+            documents = [document for document in self._documents if document]
+            if documents:
+                fresh.add(self._embed(documents))
+            self.index, self._documents, self.version = fresh, documents, self.version + 1
+            self._numbers = {document.id: number for number, document in enumerate(documents)}
+
+    def _embed(self, documents: Sequence[Document]) -> np.ndarray:
+        return encode_with(self.embedder, [from_langchain(document).embedding_text for document in documents])
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """The documents with these ids, in the order asked for; unknown ids are passed over."""
-        known = {document.id: document for document in self._documents}
-        return [known[name] for name in ids if name in known]
-
-    def search_vectors(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and positions in `chunks` nearest to `queries` (n, d), each (n, min(k, len(self)))."""
-        k = min(k, len(self))
-        if not k:
-            return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
-        return self.index.search(np.ascontiguousarray(queries, "float32"), k)
-
-    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """LangChain's search: the `k` nearest documents, best first."""
-        return [document for document, _ in self.similarity_search_with_score(query, k)]
-
-    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
-        """The `k` nearest documents with their cosine, best first."""
-        scores, found = self.search_vectors(encode_with(self.embedder, [query], query=True), k)
-        pairs = zip(found[0], scores[0], strict=True)
-        return [(self._documents[i], float(score)) for i, score in pairs if i >= 0]
-
-    def _select_relevance_score_fn(self) -> Any:
-        return lambda cosine: (cosine + 1) / 2
+        return [own_copy(self._documents[self._numbers[name]]) for name in ids if name in self._numbers]
 
     def save(self, path: str | Path) -> None:
         """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
 
+        Nothing deleted is written. Raises `LabError` for an empty store and for metadata that JSON cannot hold.
+
         >>> store.save("runs/store")
         >>> store = FaissStore.load("runs/store", embedder)
         """
-        import faiss
-
-        if self.index is None:
-            raise LabError("an empty store cannot be saved: add chunks first")
-        rows = [doc.model_dump(include={"id", "page_content", "metadata"}) for doc in self._documents]
-        parts = {
-            "index.faiss": faiss.serialize_index(self.index).tobytes(),
-            "chunks.json": json.dumps(rows, ensure_ascii=False).encode(),
-        }
-        save_parts(Path(path), parts, {"factory": self.factory, "embedder": _model_of(self.embedder)})
+        with self._lock:
+            if len(self) < len(self._documents):
+                self._close_gaps(self.index.compact())
+            rows = [document.model_dump(include={"id", "page_content", "metadata"}) for document in self._documents]
+            try:
+                parts = {
+                    "index.faiss": self.index.to_bytes(),
+                    "chunks.json": json.dumps(rows, ensure_ascii=False).encode(),
+                }
+            except TypeError as error:
+                raise LabError(f"this store cannot be saved ({error}): keep text and numbers in metadata") from error
+            kind = {"factory": self.index.factory, "effort": self.index.effort, "waiting": self.index.waiting}
+            save_parts(Path(path), parts, {**kind, "embedder": _model_of(self.embedder)})
 
     @classmethod
-    def load(cls, path: str | Path, embedder: Embeddings) -> FaissStore:
+    def load(cls, path: str | Path, embedder: Embeddings, mapped: bool = False) -> FaissStore:
         """The store saved at `path`; its hashes are checked before FAISS reads a byte.
 
+        `mapped` leaves the vectors on disk, shared by all processes that map them, and the store read-only.
         Raises `LabError` if it is missing, incomplete, altered, or was made with another embedding model.
         """
-        import faiss
-
-        parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"))
+        parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"), ("index.faiss",) if mapped else ())
         if about.get("embedder") != _model_of(embedder):
             raise LabError(f"the index in {path} was made with another embedder: load that one, or build anew")
-        store = cls(embedder, about["factory"])
-        store.index = faiss.deserialize_index(np.frombuffer(parts["index.faiss"], "uint8"))
-        store._documents = [Document(**row) for row in json.loads(parts["chunks.json"])]
+        kind = about["factory"], about["effort"]
+        store = cls(embedder, *kind)
+        store.index = VectorIndex.from_bytes(parts["index.faiss"], *kind, about["waiting"], mapped)
+        store._documents = [Document(**row) for row in json.loads(bytes(parts["chunks.json"]))]
+        store._numbers = {document.id: number for number, document in enumerate(store._documents)}
         return store
-
-
-def _new_index(vectors: np.ndarray, factory: str) -> Any:
-    import torch  # noqa: F401  before faiss, or macOS crashes on two copies of OpenMP
-    import faiss  # isort: skip
-
-    if sys.platform == "darwin":
-        faiss.omp_set_num_threads(1)
-    try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("Error: ")[-1].split())[:120]
-        raise LabError(f"no '{factory}' index of {len(vectors)} vectors ({reason}): try 'Flat'") from error
-    return index
-
-
-def _copy(document: Document, name: str) -> Document:
-    return document.model_copy(update={"id": name}, deep=True)
 
 
 def _model_of(embedder: Embeddings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 from labkit.errors import LabError
 
 MANIFEST = "manifest.json"
+REMEDY = "build it anew and save it again"
 
 
-def save_parts(folder: Path, parts: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+def save_parts(folder: Path, parts: Mapping[str, bytes | memoryview], about: Mapping[str, Any]) -> None:
     """Write `parts` under names that hold their hashes, then the manifest, then drop what is not in it.
 
     Killed at any moment, the folder holds either the old parts or the new ones. Introduced in 04_index.
@@ -33,28 +35,40 @@ def save_parts(folder: Path, parts: Mapping[str, bytes], about: Mapping[str, Any
                 file.unlink(missing_ok=True)
 
 
-def load_parts(folder: Path, names: Collection[str]) -> tuple[dict[str, bytes], dict[str, Any]]:
+def load_parts(
+    folder: Path, names: Collection[str], mapped: Collection[str] = ()
+) -> tuple[dict[str, bytes | memoryview], dict[str, Any]]:
     """The named parts and the manifest of a folder: the very bytes that were checked.
 
+    Those in `mapped` stay on disk and are mapped into memory: trust them while nobody writes into the file.
     Raises `LabError` if the manifest or a part is missing or altered. Introduced in 04_index.
 
     >>> parts, about = load_parts(Path("runs/store"), ["note.txt"])
     """
-    remedy = "build it anew and save it again"
     try:
         about = json.loads((folder / MANIFEST).read_bytes())
         files = {name: str(about["files"][name]) for name in names}
     except FileNotFoundError as error:
-        raise LabError(f"nothing was saved completely in {folder} (no {MANIFEST}): {remedy}") from error
+        raise LabError(f"nothing was saved completely in {folder} (no {MANIFEST}): {REMEDY}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabError(f"{folder / MANIFEST} cannot be read: {remedy}") from error
+        raise LabError(f"{folder / MANIFEST} cannot be read: {REMEDY}") from error
     parts = {}
     for name, digest in files.items():
         path = folder / Path(_stored(name, digest)).name  # never a file outside the folder
-        parts[name] = path.read_bytes() if path.is_file() else b""
+        parts[name] = _read(path, name in mapped)
         if hashlib.sha256(parts[name]).hexdigest() != digest:
-            raise LabError(f"{path} is missing or was altered after it was saved: {remedy}")
+            raise LabError(f"{path} is missing or was altered after it was saved: {REMEDY}")
     return parts, about
+
+
+def _read(path: Path, mapped: bool) -> bytes | memoryview:
+    """The bytes of a file, none if there is no such file."""
+    if not path.is_file() or not path.stat().st_size:
+        return b""
+    if not mapped:
+        return path.read_bytes()
+    with open(path, "rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _stored(name: str, digest: str) -> str:
