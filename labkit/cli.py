@@ -1,4 +1,4 @@
-"""The command line: compare the arms, ask one of them, check the machine. Introduced in 00_start."""
+"""The command line: compare the arms, ask one of them, measure a search, check the machine. Introduced in 00_start."""
 
 from __future__ import annotations
 
@@ -155,6 +155,26 @@ def _print_answer(answer: Answer) -> None:
         console.print(f"[{number}] {chunk.document_id}: {' '.join(chunk.text.split())}")
     seconds = f"{answer.retrieval_seconds:.2f} s searching, {answer.generation_seconds:.2f} s answering"
     console.print(f"{answer.prompt_tokens} tokens read, {answer.output_tokens} written; {seconds}", style="dim")
+
+
+@app.command()
+def retrieve(
+    beir: Annotated[Path, typer.Option(help="Folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.")],
+    method: Annotated[str, typer.Option(help="dense, bm25, fusion, mmr, second or rerank.")] = "dense",
+    profile: ProfileName = "pocket",
+) -> None:
+    """Measure a way of searching on a test collection in BEIR's layout; the last line is JSON.
+
+    Example: labkit retrieve --beir datasets/scifact --method fusion
+    """
+    from labkit.execute import environment
+    from labkit.rag.beir import evaluate_profile, summary
+    from labkit.rag.retrieve import check_method
+
+    reranker = _checked(resolve, profile).reranker
+    _checked(lambda name: check_method(name, reranker), method)
+    with environment(profile):
+        print(*summary(evaluate_profile(beir, method, profile)), sep="\n")
 
 
 @app.command()

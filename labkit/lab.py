@@ -124,13 +124,13 @@ class Lab:
         """A retriever over the documents of today, by the profile's method if none is named."""
         from labkit.rag.retrieve import retriever
 
-        return retriever(method or self.profile.method, self.vectors)
+        return retriever(method or self.profile.method, self.vectors, self.profile.reranker)
 
     def old_retriever(self) -> Retriever:
         """The profile's retriever over the documents as first written, which the hybrid trains with."""
         from labkit.rag.retrieve import retriever
 
-        return retriever(self.profile.method, self.index(self.original.documents))
+        return retriever(self.profile.method, self.index(self.original.documents), self.profile.reranker)
 
     @cached_property
     def model(self) -> Model:

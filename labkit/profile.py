@@ -23,7 +23,8 @@ class Profile:
     """Models and settings of one run; counts of None mean all, sizes are in tokens, rates are AdamW's.
 
     `model` and `embedder` are a folder (relative to the project) or a hub id; "bundled" is MiniLM.
-    `method` is one of `labkit.rag.retrieve.METHODS`; `batch_tokens` bounds the prompt tokens of one batch.
+    `method` is one of `labkit.rag.retrieve.METHODS`, and `reranker` the cross-encoder that its "rerank" uses;
+    `batch_tokens` bounds the prompt tokens of one batch.
     Introduced in 00_start.
 
     >>> PROFILES["pocket"].embedder
@@ -39,6 +40,7 @@ class Profile:
     chunk_overlap: int = 14
     top_k: int = 5
     method: str = "fusion"
+    reranker: str | None = None
     max_new_tokens: int = 64
     batch_tokens: int = 8192
     lora_rank: int = 16
@@ -71,6 +73,7 @@ LAPTOP = Profile(
     "laptop",
     model="Qwen/Qwen3-0.6B",
     embedder="sentence-transformers/all-MiniLM-L6-v2",
+    reranker="cross-encoder/ms-marco-MiniLM-L6-v2",
     context=4096,
     tuned_epochs=5,
     tuned_rate=2e-4,
@@ -84,6 +87,7 @@ GPU = replace(
     name="gpu",
     model="Qwen/Qwen3-4B-Instruct-2507",
     embedder="BAAI/bge-base-en-v1.5",
+    reranker="BAAI/bge-reranker-base",
     batch_tokens=65_536,
     seeds=(0, 1, 2),
     latency_questions=40,
@@ -121,7 +125,7 @@ def resolve(name: str) -> Profile:
 def _own_model(folder: Path, said: str) -> Profile:
     if not (folder / "config.json").is_file():
         raise LabError(f"{said} holds no config.json: give the folder of a transformers model")
-    return replace(LAPTOP, name=folder.name, model=str(folder), embedder="bundled")
+    return replace(LAPTOP, name=folder.name, model=str(folder), embedder="bundled", reranker=None)
 
 
 def check_size(size: str) -> str:

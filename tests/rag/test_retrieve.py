@@ -13,6 +13,7 @@ from labkit.rag.index import FaissStore
 from labkit.rag.retrieve import (
     BM25,
     METHODS,
+    MMR,
     Dense,
     Fusion,
     rank_scores,
@@ -21,6 +22,7 @@ from labkit.rag.retrieve import (
     words,
 )
 
+METHODS = [name for name in METHODS if name != "rerank"]  # which needs a model: see test_retrieve_rerank
 QUESTIONS = {
     "How heavy is the KX-200?": "pump.txt",
     "Which day is fish on the menu?": "canteen.txt",
@@ -46,7 +48,7 @@ def test_hits_are_ranked_and_batches_equal_single_searches(store, method):
     assert search.search_batch([], top_k=3) == []
 
 
-@pytest.mark.parametrize(("method", "least"), [("dense", 5), ("bm25", 4), ("fusion", 5)])
+@pytest.mark.parametrize(("method", "least"), [("dense", 5), ("bm25", 4), ("fusion", 5), ("mmr", 5), ("second", 5)])
 def test_the_source_is_among_the_first_two(store, method, least):
     found = retriever(method, store).search_batch(list(QUESTIONS), top_k=2)
     right = [
@@ -63,6 +65,26 @@ def test_dense_equals_the_plain_inner_product(store, embedder):
     for hits, row in zip(Dense(store).search_batch(list(QUESTIONS), 5), queries @ matrix.T, strict=True):
         assert names(hits) == [store.chunks[i].id for i in np.argsort(-row, kind="stable")[:5]]
         np.testing.assert_allclose([hit.score for hit in hits], np.sort(row)[::-1][:5], atol=1e-5)
+
+
+def test_mmr_takes_the_nearest_first_and_then_what_is_unlike_it(store, embedder):
+    query = "How heavy is the KX-200?"
+    assert names(MMR(store, balance=1.0).search(query)) == names(Dense(store).search(query))
+    twins = [
+        Chunk(f"twin#{i}", "twin", "", f"The KX-200 weighs 12 kilograms{end}", 0, 30) for i, end in enumerate(".!")
+    ]
+    other = Chunk("other#0", "other", "", "The KX-200 is a pump.", 0, 21)
+    small = FaissStore.from_chunks([*twins, other], embedder)
+    assert {hit.chunk.document_id for hit in Dense(small).search(query, top_k=2)} == {"twin"}
+    first, second = MMR(small, balance=0.5).search(query, top_k=2)
+    assert first.chunk == Dense(small).search(query, top_k=1)[0].chunk and second.chunk == other
+
+
+def test_a_threshold_drops_what_scores_below_it(store):
+    every = Dense(store).search("How heavy is the KX-200?", top_k=20)
+    least = every[2].score
+    assert Dense(store, threshold=least).search("How heavy is the KX-200?", top_k=20) == every[:3]
+    assert Dense(store, threshold=1.01).search("How heavy is the KX-200?") == []
 
 
 @pytest.mark.reference
@@ -146,8 +168,10 @@ def test_reciprocal_rank_fusion_ties_keep_first_appearance():
 
 
 def test_wrong_choices_are_errors_that_name_the_right_ones(store):
-    with pytest.raises(LabError, match="dense, bm25, fusion"):
+    with pytest.raises(LabError, match="dense, bm25, fusion, mmr, second, rerank"):
         retriever("magic", store)
+    with pytest.raises(LabError, match="'rerank' needs a cross-encoder"):
+        retriever("rerank", store)
     for method in METHODS:
         with pytest.raises(LabError, match="top_k"):
             retriever(method, store).search("x", top_k=0)
