@@ -33,11 +33,11 @@ def write(folder, passages, queries, judged):
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory):
-    """The company's project reports, paragraph by paragraph, and the questions that they answer, graded 1 or 2."""
+    """The company's project reports, line by line, and the questions that they answer, graded 1 or 2."""
     questions = [json.loads(line) for line in (ROOT / "data" / "questions.jsonl").read_text("utf-8").splitlines()]
     passages = {}
     for path in sorted((ROOT / "data" / "documents" / "projects").glob("*.md")):
-        for number, text in enumerate(re.split(r"\n\s*\n", path.read_text("utf-8"))):
+        for number, text in enumerate(re.findall(r"\S.*", path.read_text("utf-8"))):
             passages[f"{path.stem}-{number}"] = (path.stem.replace("-", " ") if number % 2 else "", text.strip())
     asked, judged = {}, []
     for question in questions:

@@ -111,7 +111,10 @@ def test_a_seed_adds_the_names_of_the_lines_that_share_most_with_the_query():
 def test_a_second_search_finds_the_second_hop_that_one_search_ranks_lower(company, make):
     found = {"one search": 0, "second search": 0}
     for product, site in SITES.items():
-        for name, retriever in (("one search", make(company)), ("second search", SecondSearch(make(company), seeds=1, keep=1))):
+        for name, retriever in (
+            ("one search", make(company)),
+            ("second search", SecondSearch(make(company), seeds=1, keep=1)),
+        ):
             texts = " ".join(
                 hit.chunk.text for hit in retriever.search(f"Who runs the site of the {product}?", top_k=2)
             )
