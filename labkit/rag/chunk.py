@@ -143,7 +143,7 @@ def _count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 
 def _reach_back(text: str, floor: int, start: int, tokenizer: PreTrainedTokenizerBase, overlap: int, by: str) -> int:
-    """The earliest start of a unit (a sentence, or else a word) from which at most `overlap` tokens lead up to `start`."""
+    """The earliest start of a sentence, or else of a word, from which `overlap` tokens or fewer lead up to `start`."""
     near = max(floor, start - 40 * overlap)
     unit = _SENTENCE if CUTS[by][0] == _SENTENCE else _WORD
     starts = [near + match.end() for match in re.finditer(unit, text[near:start])]

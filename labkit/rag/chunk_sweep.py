@@ -144,15 +144,16 @@ def claims(swept: pd.DataFrame) -> pd.DataFrame:
 
     "≈500 tokens" against each other size, all overlaps averaged; "10–20 %" against each other overlap, all sizes
     averaged; for `found`, `read` and `correct`. `diff` above 0 favours the advice; `low` and `high` bound its 95 %
-    interval; `holm` is the p-value for all rows together. Introduced in 02_chunk.
+    interval; `holm` is the p-value for all rows together, and `verdict` what follows at 5 %. Introduced in 02_chunk.
 
-    >>> claims(sweep(lab)).query("holm < 0.05")
+    >>> claims(sweep(lab)).verdict.value_counts()
     """
     import pandas as pd
 
     rows = [row for metric in ("found", "read", "correct") for row in _against(swept, metric)]
-    table = pd.DataFrame(rows)
-    return table.assign(holm=holm(table.p))
+    table = pd.DataFrame(rows).assign(holm=lambda made: holm(made.p))
+    clear = np.where(table["diff"] > 0, "better", "worse")
+    return table.assign(verdict=np.where(table.holm < 0.05, clear, "not told apart"))
 
 
 def _against(swept: pd.DataFrame, metric: str) -> list[Row]:

@@ -1,0 +1,320 @@
+# %% [markdown]
+# # 03 · Embed
+#
+# You will turn texts into vectors, so that "similar in meaning" becomes "close in space":
+#
+# - compute a similarity by hand, then with a library, and get the same number;
+# - look at all chunks of the company in one picture;
+# - embed faster than the default call without changing what is found, and never embed an unchanged text twice;
+# - search an index with the wrong embedder, and see why that must be refused.
+#
+# *Before this: 02 Chunk. About 20 minutes.*
+
+# %% tags=["parameters"]
+PROFILE, SIZE = "pocket", "full"
+
+# %%
+import labkit
+
+lab = labkit.open(PROFILE, size=SIZE)
+lab
+
+# %% [markdown]
+# ## 1. A text becomes a vector
+#
+# An embedding model gives every text the same number of coordinates. No single one of them means anything that has a
+# name; texts that mean the like simply come to lie close together.
+
+# %%
+embedder = lab.embedder
+vector = embedder.encode(["How heavy is the pump?"])[0]
+print(vector.shape, vector.dtype, vector[:6].round(3), "…")
+
+# %% [markdown]
+# ## 2. Similarity by hand
+#
+# *Cosine similarity* is the cosine of the angle between two vectors: multiply coordinate by coordinate, add up, and
+# divide by both lengths. 1 is the same direction, 0 has nothing in common.
+
+# %%
+import numpy as np
+
+texts = ["How heavy is the pump?", "The pump weighs twelve kilograms.", "Soup is served on Tuesdays."]
+a, b, c = embedder.encode(texts)
+
+
+def cosine(x: np.ndarray, y: np.ndarray) -> float:
+    """Cosine of the angle between two vectors."""
+    return float(sum(x * y) / (sum(x**2) ** 0.5 * sum(y**2) ** 0.5))
+
+
+print(f"question and its answer: {cosine(a, b):.4f}   question and soup: {cosine(a, c):.4f}")
+
+# %% [markdown]
+# The library that the model comes with says the same. Our vectors have length 1 already, so the plain inner product is
+# enough: that is what an index computes, millions of times.
+
+# %%
+from sentence_transformers import util
+
+table = util.cos_sim(embedder.encode(texts), embedder.encode(texts)).numpy()
+assert np.allclose(table[0, 1], cosine(a, b), atol=1e-5) and np.allclose(a @ b, cosine(a, b), atol=1e-5)
+table.round(4)
+
+# %% [markdown]
+# ## 3. All chunks in one picture
+#
+# The company's chunks are embedded with their title in front. That many coordinates cannot be drawn, but two can:
+# *principal components* are the two directions in which the vectors differ most.
+
+# %%
+chunks = lab.vectors.chunks
+vectors = embedder.encode([chunk.embedding_text for chunk in chunks])
+centred = vectors - vectors.mean(0)
+_, strengths, directions = np.linalg.svd(centred, full_matrices=False)
+flat = centred @ directions[:2].T
+kept = (strengths[:2] ** 2).sum() / (strengths**2).sum()
+print(len(chunks), "chunks; the picture keeps", f"{kept:.0%} of the differences between them")
+
+# %%
+import matplotlib.pyplot as plt
+
+item = next(item for item in lab.questions if item.kind == "single fact")
+asked = embedder.encode([item.question], query=True)
+place, nearest = ((asked - vectors.mean(0)) @ directions[:2].T)[0], flat[(vectors @ asked[0]).argmax()]
+folders = [chunk.document_id.partition("/")[0] for chunk in chunks]
+for folder, marker in zip(dict.fromkeys(folders), "os^Dv", strict=False):
+    points = flat[[name == folder for name in folders]]
+    plt.scatter(*points.T, s=14, marker=marker, alpha=0.7, label=f"{folder} ({len(points)})")
+plt.scatter(*place, marker="*", s=180, color="black", label="a question")
+plt.plot(*zip(place, nearest, strict=True), color="black", linewidth=0.8)
+plt.gca().set(xlabel="first component", ylabel="second component")
+plt.legend(frameon=False, fontsize=8)
+print("question:", item.question, "\nline to the nearest chunk by cosine, measured in all dimensions")
+
+# %% [markdown]
+# Do kinds of documents form clouds? Ask for each chunk whether its nearest neighbour comes from the same folder.
+
+# %%
+cosines = vectors @ vectors.T
+np.fill_diagonal(cosines, -1)
+same = np.mean([folders[i] == folders[j] for i, j in enumerate(cosines.argmax(1))])
+chance = sum(np.square([folders.count(f) / len(folders) for f in set(folders)]))
+print(f"nearest neighbour in the same folder: {same:.0%}; by chance it would be {chance:.0%}")
+
+# %% [markdown]
+# ## 4. Search is one multiplication
+#
+# All chunks against all questions in one matrix product, then sort. This is retrieval; everything else is speed.
+
+# %%
+best = np.argsort(-(vectors @ asked[0]))[:3]
+print(item.question, "→ gold:", item.gold)
+for i in best:
+    print(f"{vectors[i] @ asked[0]:.3f}  {' '.join(chunks[i].embedding_text.split())[:110]}…")
+
+# %% [markdown]
+# A warning to keep: closeness is about topic and wording, hardly about figures. Two statements that contradict each
+# other can be almost the same point.
+
+# %%
+x, y, z = embedder.encode(["The warranty is 7 months.", "The warranty is 79 months.", "Guarantee: seven months"])
+print(f"7 and 79 months: {x @ y:.3f}   the same said otherwise: {x @ z:.3f}")
+print("closer is the", "contradiction" if x @ y > x @ z else "paraphrase")
+
+# %% [markdown]
+# ## 5. Faster, with the same result
+#
+# A batch is as wide as its longest text, and all others are filled up with padding that is computed and thrown away.
+# How much is wasted, with batches in the order of the documents and with texts sorted by length?
+
+
+# %%
+def padding(lengths: list[int], batch: int = 32) -> float:
+    """Share of a model's work that is padding."""
+    batches = [lengths[i : i + batch] for i in range(0, len(lengths), batch)]
+    return 1 - sum(lengths) / sum(max(group) * len(group) for group in batches)
+
+
+texts = [chunk.embedding_text for chunk in chunks]
+lengths = [len(embedder.tokenizer.tokenize(text)) for text in texts]
+print(f"padding: as they come {padding(lengths):.0%}, sorted by length {padding(sorted(lengths)):.0%}")
+assert padding(sorted(lengths)) <= padding(lengths)
+
+# %% [markdown]
+# sentence-transformers sorts, and so do we. The larger gain is *bfloat16*: half the bits for each number, on processors
+# that compute in it. Both calls take turns here, on the same texts, without a cache.
+
+# %%
+import time
+
+from labkit.rag.embed import load_embedder
+
+fast = load_embedder(lab.profile.embedder)
+plain = load_embedder(lab.profile.embedder, dtype="float32").model
+sample, seconds, made = texts[:: max(1, len(texts) // 96)], {}, {}
+for _ in range(3):
+    for name, encode in (("default call", plain.encode), ("ours", fast.encode)):
+        began = time.perf_counter()
+        made[name] = encode(sample)
+        seconds[name] = min(seconds.get(name, 1e9), time.perf_counter() - began)
+rates = {name: len(sample) / taken for name, taken in seconds.items()}
+print(f"precision: {fast.dtype};", ", ".join(f"{name} {rate:.0f} chunks/s" for name, rate in rates.items()))
+print(f"ours is {rates['ours'] / rates['default call']:.2f} times as fast on this machine, now")
+
+# %% [markdown]
+# Is it still the same embedding? Not to the last digit. What counts is what a search finds with it.
+
+# %%
+questions = [item.question for item in lab.questions if item.evidence][:60]
+orders = [np.argsort(-(e(questions) @ made[n].T)) for n, e in (("default call", plain.encode), ("ours", fast.encode))]
+shared = np.mean([len({*one[:10]} & {*two[:10]}) / 10 for one, two in zip(*orders, strict=True)])
+moved = abs(made["default call"] - made["ours"]).max()
+print(f"largest difference of a coordinate: {moved:.4f}; top ten shared: {shared:.1%}")
+assert moved < 0.01 and shared > 0.95
+
+# %% [markdown]
+# ## 6. Never twice
+#
+# The fastest embedding is the one that is already there. Each vector is kept under a hash of the model and of the very
+# text, so nothing has to be said about what changed. Change one document and embed everything again:
+
+# %%
+import tempfile
+from dataclasses import replace
+
+from labkit.rag.chunk import chunk_documents
+
+cached = load_embedder(lab.profile.embedder, cache_dir=tempfile.mkdtemp())
+few = lab.documents[:12]
+edited = [replace(few[0], text=few[0].text + "\n\nAsk the front desk."), *few[1:]]
+for state, documents in (("first time", few), ("unchanged", few), ("one document edited", edited)):
+    texts, before = [c.embedding_text for c in chunk_documents(documents, cached.tokenizer)], cached.computed
+    cached.encode(texts)
+    print(f"{state}: {len(texts)} chunks, {cached.computed - before} computed")
+
+# %%
+before = cached.computed
+cached.encode(texts)
+assert cached.computed == before
+
+# %% [markdown]
+# ## 7. Two embedders
+#
+# The profile decides which embedder is used. For a second one, nothing must be downloaded: an embedder is anything
+# that turns texts into vectors. This one throws each word into one of a fixed number of boxes, rare words with more
+# weight. It has learned no language at all, and we give it as many dimensions as the other.
+
+# %%
+from langchain_core.embeddings import Embeddings
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.pipeline import make_pipeline
+
+
+class WordBoxes(Embeddings):
+    """Words hashed into `dimensions` boxes, weighted by their rarity in `texts`."""
+
+    def __init__(self, texts: list[str], dimensions: int) -> None:
+        self.weigh = make_pipeline(HashingVectorizer(n_features=dimensions), TfidfTransformer()).fit(texts)
+        self.fingerprint = f"word boxes, {dimensions}"
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self.weigh.transform(texts).toarray().tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+
+# %%
+from labkit.rag.embed import encode_with
+
+passages = [chunk.embedding_text for chunk in chunks]
+models = {"language model": embedder, "word boxes": WordBoxes(passages, embedder.dimensions)}
+for name, model in models.items():
+    one, two = encode_with(model, ["The dog bites the man.", "The man bites the dog."])
+    print(f"{name}: {len(one)} dimensions, who bites whom changes the cosine to {one @ two:.4f}")
+
+# %% [markdown]
+# Boxes know no order and no synonyms. How well do they search? *Recall@5* is the share of needed facts in the best five
+# chunks. Each embedder can make the index, and each can embed the question: four combinations, and chance.
+
+# %%
+from labkit.compare.training import holds
+from labkit.rag.retrieve import Hit
+
+items = [item for item in lab.questions if item.evidence]
+asked = {name: encode_with(model, [q.question for q in items], query=True) for name, model in models.items()}
+indexed = {name: encode_with(model, passages) for name, model in models.items()}
+
+
+def recall(rankings: np.ndarray) -> list[float]:
+    """Recall@5 of each question; a row of chunk numbers for each, best first."""
+    hits = [[Hit(chunks[i], 0.0, 1) for i in row[:5]] for row in rankings]
+    return [np.mean([any(holds(h, e) for h in row) for e in q.evidence]) for q, row in zip(items, hits, strict=True)]
+
+
+# %%
+import pandas as pd
+
+from labkit.stats import bootstrap_mean, paired_bootstrap
+
+pairs = [(index, asking) for index in models for asking in models]
+scores = {pair: recall(np.argsort(-(asked[pair[1]] @ indexed[pair[0]].T))) for pair in pairs}
+rng = np.random.default_rng(0)
+scores["drawn", "by lot"] = recall(np.array([rng.permutation(len(chunks)) for _ in items]))
+named = pd.MultiIndex.from_tuples(scores, names=["index made by", "question embedded by"])
+pd.DataFrame([bootstrap_mean(score) for score in scores.values()], index=named).round(2)
+
+# %% [markdown]
+# Where the two differ, the shapes fit, the search runs, and five chunks come back with scores: there is no error
+# anywhere. The rows tell what they are worth.
+
+# %%
+for index, asking in [models, reversed(models)]:
+    gap = paired_bootstrap(scores[index, index], scores[index, asking])
+    assert gap.low > 0
+    print(f"index by {index}, asked with {asking}: recall lower by {gap.diff:.2f} ({gap.low:.2f} to {gap.high:.2f})")
+
+# %% [markdown]
+# So a saved index must know who made it. Ours carries the embedder's fingerprint, a hash of its weights, and refuses:
+
+# %%
+from labkit.rag.index import FaissStore
+
+folder = lab.runs / "lesson_03"
+lab.vectors.save(folder)
+try:
+    FaissStore.load(folder, models["word boxes"])
+except labkit.LabError as error:
+    print("refused:", error)
+print("accepted:", len(FaissStore.load(folder, embedder)), "chunks")
+
+# %% [markdown]
+# ## 8. Re-embed
+#
+# The article says: "Re-embed and re-index after significant data changes." For changed *data*, the cache embeds just
+# what changed. A changed *embedder* is another matter: its vectors live in another space, and all are made anew.
+
+# %%
+gap = paired_bootstrap(scores["language model", "language model"], scores["word boxes", "word boxes"])
+for name in models:
+    print(f"index and question by {name}: recall@5 {np.mean(scores[name, name]):.2f}")
+print(f"what the language model is worth on these questions: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})")
+
+# %% [markdown]
+# ## Takeaways
+#
+# - Similarity of texts is an inner product of vectors; a dense search is one matrix product and a sort.
+# - Closeness is about topic and wording: a sentence with another figure in it is still close.
+# - Sorted batches need less padding; half precision saves time where the processor has it. The top ten stay as they
+#   were, nearly always.
+# - Under a content address an unchanged text is never embedded again, and a changed one is never missed.
+# - Vectors of two embedders do not mix, and nothing fails when they do: bind an index to its embedder by a fingerprint.
+#
+# ## Exercises
+#
+# 1. Draw the picture with the third and fourth component. Which kinds of documents do they tell apart?
+# 2. Find the two chunks of *different* documents with the highest cosine. Would you want both among five hits?
+# 3. Make a third embedder: the full model's vectors, but only the first 64 coordinates, divided by their length. How
+#    much recall does it keep, and how much smaller is the index?
+# 4. Embed "not available" and "available". What does their cosine tell you about negation?
