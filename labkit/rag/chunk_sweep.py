@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,9 @@ def _answers(
     from labkit.rag.augment_context import read
 
     shown = [_shown(lab, item.question, found[item.id], budget) for item in items]
-    made = read(lab, [item.question for item in items], shown)
+    silent = copy(lab)  # one bar is enough
+    silent.progress = False
+    made = read(silent, [item.question for item in items], shown)
     return {
         item.id: {
             "read": _share(library, item, hits),

@@ -84,10 +84,11 @@ for by in ("paragraph", "heading"):
 # With overlap, a chunk begins with the end of the one before, so that a fact at the seam stands whole in one of them.
 
 # %%
-first, second = chunk_documents([document], lab.embedder.tokenizer, size=64, overlap=19)[:2]
+first, second = chunk_documents([document], lab.embedder.tokenizer, size=64, overlap=19, by="token")[:2]
 shared = document.text[second.start : first.end]
-print("both chunks hold:", repr(shared))
-print(len(lab.embedder.tokenizer.tokenize(shared)), "tokens of 19 allowed")
+print("first chunk: …", " ".join(first.text.split()[-24:]))
+print("second chunk:", " ".join(second.text.split()[:24]), "…")
+print("both hold:   ", repr(shared), "·", len(lab.embedder.tokenizer.tokenize(shared)), "tokens, 19 are allowed")
 
 # %% [markdown]
 # ## 4. Where does it stand?
@@ -182,8 +183,9 @@ item = next(item for item in lab.questions if item.evidence)
 book, start, end = library.span(item.evidence[0])
 chunks = chunk_documents(library.books, lab.embedder.tokenizer, size=64, overlap=0)
 proof = next(chunk for chunk in chunks if library.proves(chunk, item.evidence[0]))
-print(item.question, "\npassage:", repr(library.text(item.evidence[0].document))[:80], "…", book, start, end)
-print("chunk:  ", proof.id, proof.start, proof.end, repr(proof.text[:120]))
+print(item.question, "→", item.gold)
+print(f"passage, characters {start} to {end} of {book}:", repr(item.evidence[0].passage))
+print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))
 
 # %% [markdown]
 # ## 7. The sweep
