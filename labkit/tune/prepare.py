@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.chat import encode, ends, render
 from labkit.errors import LabError
@@ -33,16 +33,19 @@ class Prepared:
 
 
 def examples(
-    items: Iterable[Item], messages_of: Callable[[Item], list[Message]], answer_of: Callable[[Item], str]
+    items: Iterable[Item],
+    messages_of: Callable[[Item], list[Message]],
+    answer_of: Callable[[Item], str],
+    tags_of: Callable[[Item], dict[str, Any]] = lambda item: {},
 ) -> list[Example]:
-    """Each item's prompt, closed by its answer.
+    """Each item's prompt, closed by its answer, with its tags.
 
     >>> pairs = [("Why?", "Because.")]
     >>> ask = lambda pair: [{"role": "user", "content": pair[0]}]
     >>> examples(pairs, ask, lambda pair: pair[1])[0].messages[1]["content"]
     'Because.'
     """
-    return [Example([*messages_of(i), {"role": "assistant", "content": answer_of(i)}]) for i in items]
+    return [Example([*messages_of(i), {"role": "assistant", "content": answer_of(i)}], tags_of(i)) for i in items]
 
 
 def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -> tuple[list[int], list[int]]:
