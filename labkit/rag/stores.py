@@ -1,0 +1,72 @@
+"""Other vector stores by one call: Chroma, Qdrant, Pinecone. Introduced in 04_index."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from labkit.errors import LabError
+from labkit.rag.index import FaissStore
+
+KINDS = ("faiss", "chroma", "qdrant", "pinecone")
+
+
+def open_store(kind: str, embedder: Embeddings, place: str | Path | None = None, name: str = "chunks") -> VectorStore:
+    """The collection `name` in a store of that kind, made if it is missing; it compares by cosine.
+
+    `place` is a folder or the URL of a server; None keeps everything in memory. Pinecone is a service on the
+    internet: it takes no place, but a key in PINECONE_API_KEY and an index `name` that is there already.
+    Raises `LabError` for an unknown kind, and for a package or a key that is missing. Introduced in 04_index.
+
+    >>> open_store("chroma", embedder, "runs/chroma").add_documents(documents)
+    """
+    openers = {"faiss": _faiss, "chroma": _chroma, "qdrant": _qdrant, "pinecone": _pinecone}
+    if kind not in openers:
+        raise LabError(f"no store '{kind}': choose one of {', '.join(KINDS)}")
+    return openers[kind](embedder, str(place) if place else None, name)
+
+
+def _faiss(embedder: Embeddings, place: str | None, name: str) -> FaissStore:
+    folder = Path(place or "", name)
+    return FaissStore.load(folder, embedder) if place and folder.is_dir() else FaissStore(embedder)
+
+
+def _chroma(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
+    package, settings = _package("langchain_chroma", "stores"), _package("chromadb.config", "stores").Settings
+    where = {"host": place} if _is_url(place) else {"persist_directory": place}
+    space = {"hnsw": {"space": "cosine"}}
+    silent = settings(anonymized_telemetry=False)
+    return package.Chroma(name, embedder, client_settings=silent, collection_configuration=space, **where)
+
+
+def _qdrant(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
+    package, client = _package("labkit.rag.stores_qdrant", "stores"), _package("qdrant_client", "stores")
+    where = {"url": place} if _is_url(place) else {"path": place} if place else {"location": ":memory:"}
+    opened = client.QdrantClient(**where)
+    if not opened.collection_exists(name):
+        shape = client.models.VectorParams(size=len(embedder.embed_query("?")), distance=client.models.Distance.COSINE)
+        opened.create_collection(name, vectors_config=shape)
+    return package.QdrantStore(opened, name, embedder)
+
+
+def _pinecone(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
+    package = _package("langchain_pinecone", "pinecone")
+    if not os.environ.get("PINECONE_API_KEY"):
+        raise LabError("pinecone needs a key in PINECONE_API_KEY: set it, or choose chroma or qdrant, which run here")
+    return package.PineconeVectorStore(index_name=name, embedding=embedder)
+
+
+def _package(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise LabError(f"{error.name or module} is not installed: run pip install -e '.[{extra}]'") from error
+
+
+def _is_url(place: str | None) -> bool:
+    return bool(place) and place.startswith(("http://", "https://"))
