@@ -71,7 +71,7 @@ class Fitted:
 
     def __str__(self) -> str:
         lost = [f"the end of passage {self.cut} cut"] * (self.cut is not None)
-        lost += [f"{self.dropped} of lower rank dropped"] * bool(self.dropped)
+        lost += [f"the last {self.dropped} dropped"] * bool(self.dropped)
         return f"{self.tokens} tokens, {len(self.passages)} passages: {', '.join(lost) or 'nothing left out'}"
 
 

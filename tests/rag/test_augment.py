@@ -76,8 +76,8 @@ def test_the_budget_counts_the_tokens_of_the_model_that_reads(lab):
 
 def test_what_was_left_out_is_said_in_words():
     assert str(fit(QUESTION, PASSAGES, 1000, words)) == "150 tokens, 5 passages: nothing left out"
-    assert "3 of lower rank dropped" in str(fit(QUESTION, PASSAGES, 90, words))
-    assert "the end of passage 3 cut, 2 of lower rank dropped" in str(fit(QUESTION, PASSAGES, 90, words, cut=True))
+    assert "the last 3 dropped" in str(fit(QUESTION, PASSAGES, 90, words))
+    assert "the end of passage 3 cut, the last 2 dropped" in str(fit(QUESTION, PASSAGES, 90, words, cut=True))
 
 
 def test_a_question_that_is_too_long_alone_is_an_error_and_is_never_cut():

@@ -172,6 +172,8 @@ except labkit.LabError as error:
     print("budget 10:", error)
 
 # %% [markdown]
+# Look for "0 passages": where not even one fits, the model gets the bare question and answers from its weights.
+#
 # What does a smaller budget cost? The same questions, with only as many passages as fit:
 
 # %%
@@ -220,6 +222,7 @@ placed = {
 }
 right = pd.DataFrame({p: scored(read(lab, asked, hits), single).correct for p, hits in placed.items()})
 figure, text = plot.curve({"": {p: bootstrap_mean(right[p]) for p in right}}, "position of the passage", "share right")
+figure.axes[0].set_xticks(range(1, 6))
 print(text)
 figure
 
@@ -237,7 +240,7 @@ tell("ends less middle", middle)
 from labkit.rag.augment_citations import check_citations, unsupported
 
 example = next(answer for answer in answers if answer.cited_hits)
-print(example.text)
+print(example.text, "\nsources:", ", ".join(example.sources))
 for citation in check_citations(example.text, passages(example.hits), example.question):
     print(f"[{citation.number}] {citation.verdict}: held {citation.held}, missing {citation.missing}")
 
@@ -333,7 +336,8 @@ gate = pd.DataFrame({"as said": stated.said.value_counts(), "only if supported":
 gate.loc[["right", "wrong", "declined"]]
 
 # %% [markdown]
-# Fewer wrong answers are bought with refusals of right ones. Which is cheaper depends on who is reading.
+# The check can only turn answers into refusals, right ones among them: a difference that was worked out, or an answer
+# that cites the wrong number. What a wrong answer costs, and what a refusal, decides whether it pays.
 #
 # ## 7. Is retrieval quality output quality?
 #
@@ -376,7 +380,7 @@ print(f"{text}\nGold passages only: right {oracle.correct.mean():.2f}.")
 figure
 
 # %% [markdown]
-# Do not be impressed by the straight line: a question that needs one passage knows only two states, with it and without
+# Do not be impressed by how straight the line is: a question that needs one passage knows only two states, with it and without
 # it, and everything between is a mixture. The two ends carry the information, and the gap above the right end.
 
 # %%
@@ -433,8 +437,8 @@ pd.Series(PLANTED).map(lambda said: said.format(payload=PAYLOAD) or "(nothing)")
 )
 
 # %% [markdown]
-# The usual defence is to *delimit*: each passage between tags, and a rule that says what tags mean. An attacker who
-# writes the closing tag himself must not get out, so brackets inside passages are replaced.
+# The usual defence is to *delimit*: each passage between tags, and a rule that says what tags mean. A passage
+# that writes the closing tag itself must not get out, so brackets inside passages are replaced.
 
 # %%
 for message in delimited(query, passages(context[:1])):
