@@ -3,8 +3,9 @@
 import random
 from dataclasses import dataclass
 
-from labkit.rag.augment import FORMS, Message, build_prompt
-from labkit.world.facts import number, refer, unit, wording, wordings
+from labkit.rag.augment import ABSTAIN, FORMS, Message, build_prompt
+from labkit.world.facts import Entity, answer, ask, kinds, number, refer, shown, unit, wording, wordings
+from labkit.world.passages import invent, new_name
 from labkit.world.values import VALUES, draw
 
 
@@ -29,11 +30,11 @@ class Level:
 LEVELS = (
     Level((1, 1), (1, 1), 1, 1, drill=1.0),
     Level((1, 1), (1, 3), 1, 3, ("sentence", "sentence", "value"), drill=0.25),
-    Level((1, 2), (2, 4), 2, 5, ("value", "cited", "sentence"), (60, 120), 0.1, 0.0, 0.3, 0.3, 0.15, 0.02),
-    Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.1, 0.03),
+    Level((1, 2), (2, 4), 2, 5, ("value", "cited", "sentence"), (60, 120), 0.1, 0.0, 0.3, 0.3, 0.35, 0.02),
+    Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.3, 0.03),
     Level(
         (2, 6), (3, 8), 5, 10, ("cited", "cited", "cited", "framed", "value", "sentence", "bullet", "json"),
-        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.08, 0.03,
+        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.2, 0.03,
     ),
 )  # fmt: skip
 LONG = Level((6, 14), (3, 8), 14, 10, LEVELS[-1].forms, (40, 160), 0.25, 0.25, 0.5, 0.4, 0.0)
@@ -46,8 +47,8 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     list may lie in several passages, whose number the reply cites, or hold two figures to compare.
     """
     first = not level.abstain
-    if not first and rng.random() < 0.4:
-        return _sums(rng)
+    if not first and (choice := rng.random()) < 0.8:
+        return _sums(rng) if choice < 0.15 else _facts(rng)
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
     form = rng.choices(["sentence", "value", "cited"], [0.7, 0.3, 0.0] if first else [0.2, 0.2, 0.6])[0]
@@ -65,6 +66,42 @@ def _split(names: list[str], rng: random.Random, most: int) -> list[list[str]]:
     """Cut a list into at most `most` pieces, none of them empty."""
     cuts = sorted(rng.sample(range(1, len(names)), min(len(names) - 1, rng.randint(0, most - 1))))
     return [names[a:b] for a, b in zip([0, *cuts], [*cuts, len(names)], strict=True)]
+
+
+def _facts(rng: random.Random) -> list[Message]:
+    """Lines of `label of the entity: value` about look-alikes, asked by entity and attribute: both must match.
+
+    Each line read is asked for, so that choosing among look-alikes is supervised as densely as looking up was. Some
+    questions ask for what no line says.
+    """
+    kind = rng.choice(list(kinds()))
+    entities: dict[str, Entity] = {}
+    for _ in range(rng.randint(2, 5)):
+        entity = invent(kind, rng, rng.randint(2, 4), [], list(entities) * (rng.random() < 0.6))
+        entities.setdefault(entity.name, entity)
+    facts = [(e, kinds()[kind][a]) for e in entities.values() for a in e.facts]
+    rng.shuffle(facts)
+    labels = {(e.name, a.name): f"{rng.choice(a.labels)} of {e.reference}" for e, a in facts}
+    lines = {
+        key: f"{label}: {shown(kinds()[kind][key[1]], entities[key[0]].facts[key[1]])}" for key, label in labels.items()
+    }
+    groups = _split(list(lines), rng, 5)
+    source = {key: i for i, group in enumerate(groups, start=1) for key in group}
+    form, natural = rng.choice(["cited", "cited", "sentence", "value"]), rng.random() < 0.6
+    replies = {}
+    for e, a in rng.sample(facts, min(len(facts), 10)):
+        key, value = (e.name, a.name), e.facts[a.name]
+        said = answer(a, e.name, value) if natural else lines[key]
+        question = ask(a, e.name, rng) if natural else f"{labels[key]}?"
+        replies[question] = {"sentence": said, "value": value, "cited": f"{said} [{source[key]}]"}[form]
+    for _ in range(rng.randint(0, 4)):
+        e, a = rng.choice(facts)[0], rng.choice(list(kinds()[kind].values()))
+        name = new_name(rng, list(entities)) if rng.random() < 0.5 else e.name
+        if name not in entities or a.name not in entities[name].facts:
+            question = ask(a, name, rng) if natural else f"{rng.choice(a.labels)} of {refer(kind, name)}?"
+            replies[question] = ABSTAIN
+    passages = [("List", "\n".join(lines[key] for key in group)) for group in groups]
+    return _rounds(form, passages, dict(rng.sample(list(replies.items()), len(replies))))
 
 
 def _sums(rng: random.Random) -> list[Message]:
