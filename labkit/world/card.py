@@ -12,7 +12,7 @@ import labkit
 from labkit.store import write_bytes, write_json
 from labkit.world.data import data_folder
 from labkit.world.evaluate import Scores, evaluate, tunability
-from labkit.world.pocket import SHAPE, VOCABULARY
+from labkit.world.pocket import SHAPE
 
 SKILLS = {
     "gold_passage": "reads a value from the one passage that states it",
@@ -90,9 +90,10 @@ def _rows(scores: Scores, meaning: dict[str, str]) -> str:
 def card(scores: Scores, tuned: Scores, entries: list[dict[str, Any]]) -> str:
     """The model card, every number from the measurement or the log."""
     rows, tuned_rows = _rows(scores, SKILLS), _rows(tuned, TUNED)
-    shape = ", ".join(f"{key} {value}" for key, value in SHAPE.items())
+    config = json.loads((folder() / "config.json").read_text("utf-8"))
+    shape = ", ".join(f"{key} {config[key]}" for key in SHAPE if key in config)
     template = Path(__file__).with_name("templates") / "card.md"
-    return template.read_text("utf-8").format(rows=rows, tuned=tuned_rows, shape=shape, vocabulary=VOCABULARY, last=entries[-1]["step"],
+    return template.read_text("utf-8").format(rows=rows, tuned=tuned_rows, shape=shape, vocabulary=config["vocab_size"], last=entries[-1]["step"],
         tokens=f"{entries[-1]['tokens'] / 1e6:.1f}", level=entries[-1]["level"], exact=entries[-1]["exact"])  # fmt: skip
 
 
