@@ -28,22 +28,23 @@ def new_index(dimensions: int, factory: str) -> Any:
         index = faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise LabError(f"no '{factory}' index of {dimensions} dimensions ({reason(error)}): try 'Flat'") from error
-    if isinstance(index, faiss.IndexIVF):
-        index.nprobe, index.cp.min_points_per_centroid = min(8, index.nlist), 1
-    if isinstance(index, faiss.IndexHNSW):
-        index.hnsw.efSearch = 64
-    codes = _codes(index)
+    inner, codes = _parts(index)
+    if isinstance(inner, faiss.IndexIVF):
+        inner.nprobe, inner.cp.min_points_per_centroid = min(8, inner.nlist), 1
+    if isinstance(inner, faiss.IndexHNSW):
+        inner.hnsw.efSearch = 64
     if hasattr(codes, "pq"):
         codes.pq.cp.min_points_per_centroid = 1
         codes.do_polysemous_training = False  # minutes of work for a search that is not used here
     return index
 
 
-def _codes(index: Any) -> Any:
-    """What holds the vectors: a graph's storage, else the index itself."""
+def _parts(index: Any) -> tuple[Any, Any]:
+    """The index behind a rotation or projection, and what holds its vectors: a graph's storage or itself."""
     import faiss
 
-    return faiss.downcast_index(index.storage) if hasattr(index, "storage") else index
+    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    return inner, faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSW) else inner
 
 
 def train(index: Any, vectors: np.ndarray) -> bool:
@@ -51,8 +52,8 @@ def train(index: Any, vectors: np.ndarray) -> bool:
 
     Raises `LabError` where FAISS cannot train this kind. Introduced in 04_index.
     """
-    codes = _codes(index)
-    centroids = max(getattr(index, "nlist", 0), codes.pq.ksub if hasattr(codes, "pq") else 0)
+    inner, codes = _parts(index)
+    centroids = max(getattr(inner, "nlist", 0), codes.pq.ksub if hasattr(codes, "pq") else 0)
     if len(vectors) < centroids:
         return False
     if len(vectors) < 39 * centroids:

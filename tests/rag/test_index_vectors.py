@@ -14,7 +14,8 @@ from labkit.rag.chunk import Chunk
 from labkit.rag.index import FaissStore
 from labkit.rag.index_vectors import VectorIndex
 
-KINDS = ["Flat", "SQ8", "IVF4,Flat", "IVF4,SQ8", "HNSW16", "HNSW16,SQ8", "PQ8x4", "IVF4,PQ8x4", "OPQ8,PQ8x4"]
+KINDS = ["Flat", "SQ8", "IVF4,Flat", "IVF4,SQ8", "HNSW16", "HNSW16,SQ8", "PQ16x4", "IVF4,PQ16x4", "RR32,IVF4,SQ8"]
+LOSSLESS = ["Flat", "SQ8", "IVF4,Flat", "IVF4,SQ8", "HNSW16", "HNSW16,SQ8"]
 pytestmark = pytest.mark.filterwarnings("ignore:an index trained on")
 
 
@@ -43,7 +44,7 @@ def filled(kind, vectors):
 def test_an_index_finds_most_of_the_nearest(kind):
     vectors, queries = units(1000), units(50, seed=1)
     scores, found = filled(kind, vectors).search(queries, 10)
-    assert shared(found, best(vectors, queries, 10)) > (0.4 if "PQ" in kind else 0.9)
+    assert shared(found, best(vectors, queries, 10)) > (0.9 if kind in LOSSLESS else 0.4)
     assert (np.diff(scores, axis=1) <= 1e-6).all()
 
 
@@ -86,7 +87,7 @@ def test_a_search_among_some_misses_none_of_them(kind, monkeypatch):
 
 
 def test_an_index_waits_for_vectors_enough_to_train():
-    vectors, made = units(400), VectorIndex("IVF4,PQ8x4", "nprobe=4")
+    vectors, made = units(400), VectorIndex("IVF4,PQ16x4", "nprobe=4")
     with pytest.warns(UserWarning, match="trained on 17 vectors, where FAISS advises 624 or more: add a larger first"):
         for start, end, waiting in ((0, 3, True), (3, 10, True), (10, 17, False), (17, 400, False)):
             made.add(vectors[start:end])
@@ -125,7 +126,7 @@ def test_codes_are_smaller_than_numbers():
     )
 
 
-@pytest.mark.parametrize("kind", ["Nonsense", "PQ7", "IVF0,Flat"])
+@pytest.mark.parametrize("kind", ["Nonsense", "PQ7"])
 def test_a_kind_that_is_none_is_one_line(kind):
     with pytest.raises(LabError) as caught:
         VectorIndex(kind).add(units(50))
@@ -161,13 +162,12 @@ def test_a_mapped_store_answers_alike_and_refuses_changes(chunks, embedder, tmp_
 def test_a_document_is_updated_and_deleted_whole(chunks, embedder, tmp_path, kind):
     store = FaissStore.from_chunks(chunks, embedder, factory=kind)
     before = {chunk.id for chunk in chunks}
-    pump = sorted(name for name in before if name.startswith("pump"))
-    assert len(pump) > 1, "one of them has to go"
-    store.update_chunks([Chunk(pump[0], "pump.txt", "Pump", "The KX-200 weighs 13 kilograms.", 0, 31)])
-    assert {chunk.id for chunk in store.chunks} == before - set(pump[1:])
+    store.add_chunks([Chunk("pump.txt#9", "pump.txt", "Pump", "It is painted blue.", 99, 118)])
+    assert store.update_chunks([Chunk("pump.txt#0", "pump.txt", "Pump", "It weighs 13 kilograms.", 0, 23)])
+    assert {chunk.id for chunk in store.chunks} == before
     assert "13 kilograms" in store.similarity_search("How heavy is the KX-200?", k=1)[0].page_content
     store.delete_document("pump.txt")
-    assert {chunk.id for chunk in store.chunks} == before - set(pump)
+    assert {chunk.id for chunk in store.chunks} == before - {"pump.txt#0"}
     store.save(tmp_path)
     assert b"13 kilograms" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert FaissStore.load(tmp_path, embedder).chunks == store.chunks
@@ -176,18 +176,14 @@ def test_a_document_is_updated_and_deleted_whole(chunks, embedder, tmp_path, kin
 @pytest.mark.parametrize("kind", ["Flat", "HNSW8", "IVF2,Flat"])
 def test_a_filter_finds_all_that_pass_and_nothing_else(chunks, embedder, kind):
     store = FaissStore.from_chunks(chunks, embedder, factory=kind)
-    for wanted in (
-        {"document_id": "leave.txt"},
-        {"document_id": ["leave.txt", "valve.txt"], "page": None},
-        lambda document: document.metadata["document_id"] in {"leave.txt", "valve.txt"},
+    two = {"leave.txt", "valve.txt"}
+    for names, wanted in (
+        ({"leave.txt"}, {"document_id": "leave.txt"}),
+        (two, {"document_id": two, "page": None}),
+        (two, lambda document: document.metadata["document_id"] in two),
     ):
-        right = (
-            [c.id for c in chunks if c.document_id == "leave.txt" or (c.document_id == "valve.txt" and len(wanted) > 1)]
-            if isinstance(wanted, dict)
-            else [c.id for c in chunks if c.document_id in {"leave.txt", "valve.txt"}]
-        )
         found = store.similarity_search("soup on Tuesdays", k=99, filter=wanted)
-        assert sorted(document.id for document in found) == sorted(right)
+        assert sorted(d.id for d in found) == sorted(chunk.id for chunk in chunks if chunk.document_id in names)
     assert store.similarity_search("soup", filter={"document_id": "nobody"}) == []
     assert store.as_retriever(search_kwargs={"k": 1, "filter": {"document_id": "valve.txt"}}).invoke("soup")
     with pytest.raises(TypeError, match="filters"):
@@ -242,11 +238,15 @@ def test_langchain_indexing_keeps_the_store_in_step(embedder):
 
 def test_searching_while_changing_gives_whole_answers(store, chunks):
     async def churn():
-        add = [store.aadd_documents([Document(page_content=f"part {n}", id=f"n{n}")]) for n in range(30)]
-        drop = [store.adelete([f"n{n}"]) for n in range(30)]
-        ask = [store.asimilarity_search("brass valve", k=1) for _ in range(30)]
-        return await asyncio.gather(*(task for three in zip(add, ask, drop, strict=True) for task in three))
+        calls = []
+        for n in range(30):
+            part = Document(page_content=f"part {n}", id=f"n{n}")
+            calls += [
+                store.aadd_documents([part]),
+                store.asimilarity_search("brass valve", k=1),
+                store.adelete([f"n{n}"]),
+            ]
+        return await asyncio.gather(*calls)
 
-    answers = [answer for answer in asyncio.run(churn()) if isinstance(answer, list) and answer and answer[0] != ""]
-    found = [answer[0] for answer in answers if isinstance(answer[0], Document)]
-    assert len(found) == 30 and {document.metadata["title"] for document in found} == {"Valve"}
+    found = asyncio.run(churn())[1::3]
+    assert [document.metadata["title"] for (document,) in found] == ["Valve"] * 30
