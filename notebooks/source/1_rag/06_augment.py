@@ -206,7 +206,7 @@ from labkit.rag.augment_context import at_position
 from labkit.world.evaluate import SINGLE, gold_hits
 
 gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.gold}
-single = spread([i for i in lab.questions if i.kind in SINGLE and gold[i.id]], 30 if SIZE == "full" else 4)
+single = spread([i for i in lab.questions if i.kind in SINGLE and gold[i.id]], 30 if SIZE == "full" else 3)
 asked = [item.question for item in single]
 deeper = retriever.search_batch(asked, 20)
 
@@ -445,7 +445,7 @@ for message in delimited(query, passages(context[:1])):
     print(message["content"], "\n")
 
 # %%
-victims = single[: 24 if SIZE == "full" else 3]
+victims = single[: 24 if SIZE == "full" else 2]
 poisoned = trial(lab, victims, placed[1][: len(victims)], PAYLOAD)
 poisoned.pivot_table(index="planted", columns="prompt", values=["obeyed", "correct"], sort=False).round(2)
 
