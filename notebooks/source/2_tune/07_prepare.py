@@ -184,7 +184,8 @@ from labkit.tune.prepare_show import cut
 longest = max(lengths["with passages"])
 for limit in (longest, round(0.9 * longest), round(0.75 * longest), longest // 2):
     print(cut(open_rows, limit))
-assert not cut(open_rows, longest).over and cut(open_rows, longest // 2).over
+half = cut(open_rows, longest // 2)
+assert not cut(open_rows, longest).over and (half.shortened or half.emptied)
 
 # %% [markdown]
 # `dataset` never cuts. It refuses and names the example, or drops when told to, and lists what it dropped:
@@ -246,15 +247,17 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 # %%
 parts = split(pairs, "entity", share=0.2)
 train, test = ([pairs[n] for n in side] for side in (parts.train, parts.test))
-exam, *others = zip(*[group for group in zip(test[::3], test[1::3], test[2::3], strict=True)], strict=True)
+exam, again = test[0::3], test[1::3]  # each fact stands there in three wordings
 questions = [pair.question.removeprefix("Question: ") for pair in exam]
+assert [pair.tags["fact"] for pair in exam] == [pair.tags["fact"] for pair in again]
+
+# %%
 planted = {
     "copied": questions,
     "retyped": [question.lower().rstrip("?") for question in questions],
     "framed": [f"A customer asks us today: {question}" for question in questions],
-    "reworded": [pair.question.removeprefix("Question: ") for pair in others[0]],
+    "reworded": [pair.question.removeprefix("Question: ") for pair in again],
 }
-assert all(a.tags["fact"] == b.tags["fact"] for a, b in zip(exam, others[0], strict=True))
 {name: some[0] for name, some in planted.items()}
 
 # %% [markdown]
@@ -274,21 +277,24 @@ checkers = {
     "embedding ≥ 0.9": lambda some: similar_leaks(some, questions, lab.embedder, 0.9),
     "embedding ≥ 0.8": lambda some: similar_leaks(some, questions, lab.embedder, 0.8),
 }
-honest = [pair.question.removeprefix("Question: ") for pair in train]
-found = pd.DataFrame(
-    {
-        name: {
-            kind: len({leak.train for leak in check(some)}) / len(some)
-            for kind, some in {**planted, "false alarms": honest}.items()
-        }
-        for name, check in checkers.items()
-    }
-).T
+
 
 # %%
-said = [pair.messages[-1]["content"] for pair in exam]
-found.loc["same answer"] = 1.0
-found.loc["same answer", "false alarms"] = len(leaks([p.messages[-1]["content"] for p in train], said)) / len(train)
+def reported(found, some):
+    return len({leak.train for leak in found}) / len(some)
+
+
+honest = [pair.question.removeprefix("Question: ") for pair in train]
+kinds_asked = {**planted, "false alarms": honest}
+rates = {name: {k: reported(check(q), q) for k, q in kinds_asked.items()} for name, check in checkers.items()}
+
+# %%
+said_in = {
+    name: [pair.messages[-1]["content"] for pair in some] for name, some in {"exam": exam, "train": train}.items()
+}
+by_answer = {kind: reported(leaks(said_in["exam"], said_in["exam"]), exam) for kind in planted}
+by_answer["false alarms"] = reported(leaks(said_in["train"], said_in["exam"]), train)
+found = pd.DataFrame({**rates, "same answer": by_answer}).T
 found.round(3)
 
 # %% [markdown]
@@ -299,6 +305,7 @@ found.round(3)
 # %%
 assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
 assert found.loc["normalised", "retyped"] == 1
+assert (found.loc["MinHash ≥ 0.5"] >= found.loc["MinHash ≥ 0.8"]).all()
 for kind in planted:
     best = found.loc[found["false alarms"] <= 0.01, kind]
     print(f"{kind}: with at most 1% false alarms, {best.idxmax()} finds most ({best.max():.0%})")
@@ -312,19 +319,18 @@ for kind in planted:
 # %%
 count = min(32 if SIZE == "full" else 8, len(exam))
 kind_of = ["copied" if n % 4 == 0 else "reworded" if n % 4 == 2 else "not leaked" for n in range(count)]
-slipped = [{"copied": exam, "reworded": others[0]}[kind][n] for n, kind in enumerate(kind_of) if kind != "not leaked"]
+slipped = [{"copied": exam, "reworded": again}[kind][n] for n, kind in enumerate(kind_of) if kind != "not leaked"]
 leaky = train[:24:3] + slipped
 pd.Series(kind_of).value_counts(sort=False).rename("exam questions").to_frame()
 
 # %% [markdown]
-# The second model trains on what the checkers leave of that set.
+# The second model trains on what comparing answers leaves of that set.
 
 # %%
-exam_answers = [pair.messages[-1]["content"] for pair in exam[:count]]
-reported = {leak.train for leak in leaks([pair.messages[-1]["content"] for pair in leaky], exam_answers)}
-clean = [pair for n, pair in enumerate(leaky) if n not in reported]
-print(f"{len(leaky)} examples, {len(reported)} reported as leaks, {len(clean)} left")
-assert len(reported) == len(slipped)
+caught = {leak.train for leak in leaks([pair.messages[-1]["content"] for pair in leaky], said_in["exam"][:count])}
+clean = [pair for n, pair in enumerate(leaky) if n not in caught]
+print(f"{len(leaky)} examples, {len(caught)} reported as leaks, {len(clean)} left")
+assert len(caught) == len(slipped)
 
 # %%
 from labkit.model import load_model
@@ -438,8 +444,8 @@ assert len(good) + len(bad) == len(lines)
 # The same for tables. A quote that is never closed would swallow the rest of a file; here it costs its own row.
 
 # %%
-table = 'question,answer\nWho runs it?,Rita Irwin.\nHow much?,"$420\nWhy?,\nWhen?,"In May, 2031."\n'
-(folder / "mixed.csv").write_text(table, "utf-8")
+text = 'question,answer\nWho runs it?,Rita Irwin.\nHow much?,"$420\nWhy?,\nWhen?,"In May, 2031."\n'
+(folder / "mixed.csv").write_text(text, "utf-8")
 good, bad = read_csv(folder / "mixed.csv", prompt="question", response="answer")
 for row in bad:
     print(f"line {row.line}: {row.reason}")
