@@ -52,12 +52,14 @@ def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -
     """Token ids, and labels that are -100 but on each answer up to and with its end token.
 
     Prompt and answer are tokenised apart, as they are when the model answers. Raises LabError for an example
-    longer than `limit` tokens, without an answer, or in a template that rewrites earlier turns.
+    longer than `limit` tokens, without an answer, whose text holds a special token, or in a template that rewrites
+    earlier turns.
 
     >>> ids, labels = tokenise(example, tokenizer, limit=512)
     >>> tokenizer.decode([i for i in labels if i != -100])
     'Because.<|im_end|>'
     """
+    _refuse_marks(example, tokenizer)
     ids: list[int] = []
     labels: list[int] = []
     done = ""
@@ -78,6 +80,14 @@ def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -
     if size > limit:
         raise LabError(f"an example has {size} tokens, the limit is {limit}: shorten it or drop it")
     return ids[:size], labels[:size]
+
+
+def _refuse_marks(example: Example, tokenizer: PreTrainedTokenizerBase) -> None:
+    """LabError if a text spells a special token: it would become one, and a text could end a turn or begin another."""
+    for n, message in enumerate(example.messages, start=1):
+        typed = [mark for mark in tokenizer.all_special_tokens if mark in message["content"]]
+        if typed:
+            raise LabError(f"message {n} holds the special token {typed[0]}: take it out, or write it otherwise")
 
 
 def _closed(answer: list[int], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

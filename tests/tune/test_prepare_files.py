@@ -97,7 +97,7 @@ def test_bad_rows_of_csv_are_told_by_their_first_line(tmp_path):
         b"Who?, ,x\r\n"
         b"a,b\r\n"
         b"\r\n"
-        b"What?,caf\xe9,x\r\n"
+        b"What?,\xe9,x\r\n"
         b'Q?,"never closed,x\r\n'
         b"When?,Now.,y\r\n"
     )

@@ -7,7 +7,7 @@
 # - turn them into tokens, and see token by token which of them are learned;
 # - see which examples a length limit would cut, and what is lost then;
 # - split by thing and by wording, so that a test measures what you think it measures;
-# - plant leaks, find them four ways, and see how much accuracy a leak fakes;
+# - plant leaks, look for them in several ways, and see how much accuracy a leak fakes;
 # - write and read files without losing a row silently.
 #
 # *Before this: 00 Start. About 30 minutes.*
@@ -75,6 +75,7 @@ def tags(pair):
     return {"entity": fact.entity, "fact": about, "wording": form, "value": fact.value}
 
 
+# %%
 pairs = examples(asked, ask, reply, tags)
 for message in pairs[0].messages:
     print(f"{message['role']:>9}: {message['content']}")
@@ -91,7 +92,7 @@ assert not faulty
 # ## 2. The chat template
 #
 # A model reads one string of tokens. The *chat template*, which comes with the tokenizer, says how messages become
-# that string; its marks are special tokens that no user can type.
+# that string; its marks are special tokens, one token each.
 
 # %%
 from labkit.chat import render
@@ -99,6 +100,21 @@ from labkit.chat import render
 tokenizer = lab.model.tokenizer
 whole = render(tokenizer, pairs[0].messages)
 print(whole)
+
+# %% [markdown]
+# A text that holds such a mark would be read as the mark itself: one user could speak for another, or end an answer early.
+# Preparation refuses it.
+
+# %%
+from labkit import LabError
+from labkit.tune.pairs import Example
+from labkit.tune.prepare import tokenise
+
+forged = [{"role": "user", "content": f"Thanks.{tokenizer.eos_token}"}, pairs[0].messages[-1]]
+try:
+    tokenise(Example(forged), tokenizer, limit=lab.profile.context)
+except LabError as error:
+    print("refused:", error)
 
 # %% [markdown]
 # When the model answers, it is given the same string up to where the answer begins. Training must show it exactly that
@@ -136,11 +152,13 @@ for name, row in {"ours": rows[0], "pad = end": trapped}.items():
     print(f"{name}: the last token {text!r} is {'learned' if learned else 'NOT learned: answers would never end'}")
 
 # %% [markdown]
-# And without any mask, most of the training would go into guessing the questions of your users:
+# And without any mask, much of the training would go into guessing questions:
 
 # %%
 share = sum(label != IGNORED for row in rows for label in row["labels"]) / sum(len(row["labels"]) for row in rows)
-print(f"{share:.0%} of all tokens are learned; without a mask it would be 100%, the rest of them questions")
+print(
+    f"{share:.0%} of all tokens are learned; without a mask the other {1 - share:.0%} would be too: questions and marks"
+)
 assert 0 < share < 1
 
 # %% [markdown]
@@ -159,10 +177,8 @@ def ask_open(pair):
 
 
 open_rows = dataset(examples(asked, ask_open, reply), tokenizer, limit=lab.profile.context).rows
-lengths = {
-    name: [len(row["input_ids"]) for row in some]
-    for name, some in {"question only": rows, "with passages": open_rows}.items()
-}
+sizes_of = {"question only": rows, "with passages": open_rows}
+lengths = {name: [len(row["input_ids"]) for row in some] for name, some in sizes_of.items()}
 
 # %%
 import matplotlib.pyplot as plt
@@ -193,7 +209,7 @@ assert not cut(open_rows, longest).over and (half.shortened or half.emptied)
 # %%
 try:
     dataset(pairs, tokenizer, limit=max(lengths["question only"]) - 1)
-except labkit.LabError as error:
+except LabError as error:
     print("refused:", error)
 kept = dataset(pairs, tokenizer, limit=max(lengths["question only"]) - 1, too_long="drop")
 print(f"or {len(kept.rows)} kept, dropped: {kept.dropped}")
@@ -202,10 +218,15 @@ assert len(kept.rows) + len(kept.dropped) == len(pairs)
 # %% [markdown]
 # ## 5. Three ways to split
 #
-# A test shall tell what the model does on what it did *not* see. Not see in which sense?
+# A test shall tell what the model does on what it did *not* see. Not see in which sense? The table says what share of the
+# test is known from training.
 
 # %%
 from labkit.tune.prepare_split import split
+
+
+def bare(pair):
+    return pair.question.removeprefix("Question: ")
 
 
 def overlap(by):
@@ -216,7 +237,8 @@ def overlap(by):
     return {"train": len(train), "test": len(test), **shares, "nearly the same question": len(parts.leaks)}
 
 
-splits = pd.DataFrame({by or "at random": overlap(by) for by in (None, "entity", "wording")}).T
+rows_of = {by or "at random": overlap(by) for by in (None, "entity", "wording")}
+splits = pd.DataFrame.from_dict(rows_of, orient="index")
 splits.round(2)
 
 # %%
@@ -237,7 +259,7 @@ parts = split(pairs, None, allow_leaks=True, near=0.7)
 for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
     trained, tested = pairs[parts.train[leak.train]], pairs[parts.test[leak.test]]
     same = "same fact" if trained.tags["fact"] == tested.tags["fact"] else "DIFFERENT facts"
-    print(f"{leak.similarity:.2f}, {same}: {trained.question} / {tested.question}")
+    print(f"{leak.similarity:.2f}, {same}: {bare(trained)} / {bare(tested)}")
 
 # %% [markdown]
 # ## 6. Plant a leak and look for it
@@ -248,7 +270,7 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 parts = split(pairs, "entity", share=0.2)
 train, test = ([pairs[n] for n in side] for side in (parts.train, parts.test))
 exam, again = test[0::3], test[1::3]  # each fact stands there in three wordings
-questions = [pair.question.removeprefix("Question: ") for pair in exam]
+questions = [bare(pair) for pair in exam]
 assert [pair.tags["fact"] for pair in exam] == [pair.tags["fact"] for pair in again]
 
 # %%
@@ -256,7 +278,7 @@ planted = {
     "copied": questions,
     "retyped": [question.lower().rstrip("?") for question in questions],
     "framed": [f"A customer asks us today: {question}" for question in questions],
-    "reworded": [pair.question.removeprefix("Question: ") for pair in again],
+    "reworded": [bare(pair) for pair in again],
 }
 {name: some[0] for name, some in planted.items()}
 
@@ -284,7 +306,7 @@ def reported(found, some):
     return len({leak.train for leak in found}) / len(some)
 
 
-honest = [pair.question.removeprefix("Question: ") for pair in train]
+honest = [bare(pair) for pair in train]
 kinds_asked = {**planted, "false alarms": honest}
 rates = {name: {k: reported(check(q), q) for k, q in kinds_asked.items()} for name, check in checkers.items()}
 
@@ -314,7 +336,7 @@ for kind in planted:
 # ## 7. The accuracy that a leak fakes
 #
 # Now let a model train on a leak. The exam asks for facts of things that the honest training set never mentions, so an
-# honest model must fail it. Of its questions, a quarter is leaked word for word, a quarter in other words, half not.
+# honest model has nowhere to know them from. Of its questions, a quarter is leaked word for word, a quarter in other words, half not.
 
 # %%
 count = min(32 if SIZE == "full" else 8, len(exam))
@@ -388,10 +410,8 @@ shown.groupby(kind_of).head(1).set_axis(list(dict.fromkeys(kind_of)))
 # `split` compares the questions of both sides and refuses when they leak. We add each exam question, retyped, under
 # another entity's name, as a careless merge of two files would:
 
+
 # %%
-from labkit.tune.pairs import Example
-
-
 def retype(pair):
     system, user, response = pair.messages
     return Example([system, {**user, "content": user["content"].lower()}, response], {"entity": "imported"})
@@ -400,7 +420,7 @@ def retype(pair):
 merged = pairs + [retype(pair) for pair in exam]
 try:
     split(merged, "entity")
-except labkit.LabError as error:
+except LabError as error:
     print("refused:", error)
 
 # %% [markdown]
