@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.compare.arms import passages
 from labkit.metrics import contains
@@ -21,15 +21,11 @@ if TYPE_CHECKING:
     from labkit.world.data import Evidence, Item
 
 
-CODE = (
-    "labkit.tune",
-    "labkit.rag",
-    "labkit.chat",
-    "labkit.checkpoint",
-    "labkit.compare.training",
-    "labkit.world.style",
-)
-"""The modules and packages that decide what an adapter becomes."""
+TRAINING = ("labkit.tune.train", "labkit.tune.loop", "labkit.tune.adapters", "labkit.checkpoint")
+"""The modules that decide what an adapter becomes of its rows."""
+
+READING = ("labkit.rag.retrieve", "labkit.rag.retrieve_base", "labkit.rag.retrieve_fusion", "labkit.rag.augment")
+"""The modules that decide which passages the hybrid's rows show, and how."""
 
 
 def holds(hit: Hit, evidence: Evidence) -> bool:
@@ -74,7 +70,7 @@ def _reply(text: str) -> Message:
 def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
     """The folder of the adapter of `tuned` or `hybrid`, found by the address of all that makes it or trained now.
 
-    The address holds base model, pairs, settings and code; the hybrid's also documents, embedder and search settings.
+    The address holds base model, training rows (token ids and loss mask), settings and code.
     """
     from labkit.tune.adapters import LoraSettings
 
@@ -83,20 +79,34 @@ def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
     if name == "hybrid":
         epochs, rate, batch = (p.hybrid_epochs, p.hybrid_rate, p.hybrid_batch)
     settings = LoraSettings(epochs=epochs, learning_rate=rate, batch_size=batch, seed=seed, rank=p.lora_rank)
-    data: dict[str, Any] = {"pairs": lab.pairs}
-    if name == "hybrid":
-        documents = [(d.id, d.sha256) for d in lab.original.documents]
-        search = [p.method, p.top_k, p.chunk_size, p.chunk_overlap, lab.embedder.fingerprint.split(":")[0]]
-        data = {"pairs": lab.hybrid_pairs, "documents": documents, "search": search}
+    made_of = _tuned_rows(lab) if name == "tuned" else _hybrid_rows(lab)
     return lab.artifacts.folder(
         lambda folder: _train(lab, name, settings, folder),
         name=f"{name}, seed {seed}",
         kind=name,
         base=lab.model.fingerprint,
-        data=address(**data),
         settings=settings,
-        code=hash_source(*CODE),
+        code=hash_source(*TRAINING),
+        **made_of,
     )
+
+
+def _tuned_rows(lab: Lab) -> dict[str, str]:
+    """What decides the rows of the tuned arm: the conversations themselves and how they are cut into tokens."""
+    told = closed_book(lab.pairs)
+    return {"data": address(told=told), "reading": hash_source("labkit.chat", "labkit.tune.prepare")}
+
+
+def _hybrid_rows(lab: Lab) -> dict[str, str]:
+    """What decides the rows of the hybrid: pairs, chunks and search settings (processors may differ in near ties)."""
+    from labkit.rag.chunk import chunk_documents
+
+    p = lab.profile
+    chunks = chunk_documents(lab.original.documents, lab.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
+    search = [p.method, p.top_k, lab.embedder.fingerprint.split(":")[0]]
+    texts = [[chunk.title, chunk.text] for chunk in chunks]
+    code = hash_source("labkit.chat", "labkit.tune.prepare", "labkit.compare.training", "labkit.world.style", *READING)
+    return {"data": address(pairs=lab.hybrid_pairs, texts=texts, search=search), "reading": code}
 
 
 def _train(lab: Lab, name: str, settings: LoraSettings, folder: Path) -> None:
