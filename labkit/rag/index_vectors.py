@@ -147,7 +147,11 @@ class VectorIndex:
     @property
     def nbytes(self) -> int:
         """Bytes of the index as it is saved."""
-        return len(self.to_bytes())
+        import faiss
+
+        sizes: list[int] = []
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(lambda block: sizes.append(len(block))))
+        return sum(sizes)
 
     def to_bytes(self) -> memoryview:
         """The index in FAISS's own format; `LabError` while it is empty."""
