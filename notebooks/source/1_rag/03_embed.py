@@ -93,11 +93,11 @@ plt.legend(frameon=False, fontsize=8)
 print("question:", item.question, "\nline to the nearest chunk by cosine, measured in all dimensions")
 
 # %% [markdown]
-# Do kinds of documents form clouds? Ask for each chunk whether its nearest neighbour comes from the same folder.
+# Do kinds of documents form clouds? Ask of each chunk where its nearest neighbour *in another document* comes from.
 
 # %%
-cosines = vectors @ vectors.T
-np.fill_diagonal(cosines, -1)
+owners = np.array([chunk.document_id for chunk in chunks])
+cosines = np.where(owners[:, None] == owners, -1, vectors @ vectors.T)
 same = np.mean([folders[i] == folders[j] for i, j in enumerate(cosines.argmax(1))])
 chance = sum(np.square([folders.count(f) / len(folders) for f in set(folders)]))
 print(f"nearest neighbour in the same folder: {same:.0%}; by chance it would be {chance:.0%}")
@@ -114,8 +114,8 @@ for i in best:
     print(f"{vectors[i] @ asked[0]:.3f}  {' '.join(chunks[i].embedding_text.split())[:110]}…")
 
 # %% [markdown]
-# A warning to keep: closeness is about topic and wording, hardly about figures. Two statements that contradict each
-# other can be almost the same point.
+# A warning to keep: closeness is about topic and wording, not about truth. Two statements that contradict each other
+# can be close, and a paraphrase further away.
 
 # %%
 x, y, z = embedder.encode(["The warranty is 7 months.", "The warranty is 79 months.", "Guarantee: seven months"])
@@ -142,8 +142,8 @@ print(f"padding: as they come {padding(lengths):.0%}, sorted by length {padding(
 assert padding(sorted(lengths)) <= padding(lengths)
 
 # %% [markdown]
-# sentence-transformers sorts, and so do we. The larger gain is *bfloat16*: half the bits for each number, on processors
-# that compute in it. Both calls take turns here, on the same texts, without a cache.
+# sentence-transformers sorts, and so do we. What is left to gain is *bfloat16*: half the bits for each number, on
+# processors that compute in it. Both calls take turns here, on the same texts, without a cache; the best round counts.
 
 # %%
 import time
@@ -188,15 +188,13 @@ from labkit.rag.chunk import chunk_documents
 cached = load_embedder(lab.profile.embedder, cache_dir=tempfile.mkdtemp())
 few = lab.documents[:12]
 edited = [replace(few[0], text=few[0].text + "\n\nAsk the front desk."), *few[1:]]
+counts = {}
 for state, documents in (("first time", few), ("unchanged", few), ("one document edited", edited)):
-    texts, before = [c.embedding_text for c in chunk_documents(documents, cached.tokenizer)], cached.computed
-    cached.encode(texts)
-    print(f"{state}: {len(texts)} chunks, {cached.computed - before} computed")
-
-# %%
-before = cached.computed
-cached.encode(texts)
-assert cached.computed == before
+    passages, before = [c.embedding_text for c in chunk_documents(documents, cached.tokenizer)], cached.computed
+    cached.encode(passages)
+    counts[state] = cached.computed - before
+    print(f"{state}: {len(passages)} chunks, {counts[state]} computed")
+assert counts["unchanged"] == 0 < counts["one document edited"] < counts["first time"]
 
 # %% [markdown]
 # ## 7. Two embedders
@@ -314,7 +312,9 @@ print(f"what the language model is worth on these questions: {gap.diff:+.2f} ({g
 # ## Exercises
 #
 # 1. Draw the picture with the third and fourth component. Which kinds of documents do they tell apart?
-# 2. Find the two chunks of *different* documents with the highest cosine. Would you want both among five hits?
-# 3. Make a third embedder: the full model's vectors, but only the first 64 coordinates, divided by their length. How
+# 2. Split the recall of both embedders by `item.kind`. Where do word boxes do well, and what do those questions share
+#    with the passages that answer them?
+# 3. Find the two chunks of *different* documents with the highest cosine. Would you want both among five hits?
+# 4. Make a third embedder: the full model's vectors, but only the first 64 coordinates, divided by their length. How
 #    much recall does it keep, and how much smaller is the index?
-# 4. Embed "not available" and "available". What does their cosine tell you about negation?
+# 5. Embed "not available" and "available". What does their cosine tell you about negation?
