@@ -139,9 +139,9 @@ def _indexed(passages: Mapping[str, str], embedder: Embedder, progress: bool) ->
 
     store, chunks = FaissStore(embedder), [Chunk(name, name, "", text, 0, len(text)) for name, text in passages.items()]
     with tqdm(total=len(chunks), desc="indexing", unit="passage", disable=not progress) as bar:
-        for start in range(0, len(chunks), 1024):
-            store.add_chunks(chunks[start : start + 1024])
-            bar.update(len(chunks[start : start + 1024]))
+        for start in range(0, len(chunks), 256):
+            store.add_chunks(chunks[start : start + 256])
+            bar.update(len(chunks[start : start + 256]))
     return store
 
 
