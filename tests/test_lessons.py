@@ -57,7 +57,7 @@ def test_the_comparison_leaves_report_notebook_and_answers(compared):
     answers = pd.read_csv(compared / "answers.csv")
     assert list(answers.arm.unique()) == ARMS
     assert answers.groupby("arm").id.nunique().eq(24).all()
-    assert answers.kind.nunique() == 6
+    assert answers.kind.nunique() == 7
     assert (compared / "12_compare.ipynb").is_file()
 
 

@@ -35,7 +35,7 @@ print(document.id, "·", document.title)
 print(document.text[:600])
 
 # %% [markdown]
-# The test questions come in six kinds. `gold` is the right answer; where no document answers, to decline is right.
+# The test questions come in several kinds. `gold` is the right answer; where no document answers, to decline is right.
 
 # %%
 import pandas as pd
