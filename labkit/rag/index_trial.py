@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,16 @@ def recall(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.mean([np.isin(right, row).mean() for row, right in zip(found, wanted, strict=True)]))
 
 
-def milliseconds(search: Callable[[np.ndarray], Any], queries: np.ndarray) -> float:
-    """Median time of a search for one query (1, d), after one call to warm up."""
+def milliseconds(search: Callable[[Any], Any], queries: Sequence[Any]) -> float:
+    """Median time of a search for one query, given as a slice of `queries`, after one call to warm up.
+
+    >>> milliseconds(lambda one: index.search(one, 10), queries)
+    """
     search(queries[:1])
     spent = []
-    for query in queries:
+    for place in range(len(queries)):
         began = time.perf_counter()
-        search(query[None])
+        search(queries[place : place + 1])
         spent.append(time.perf_counter() - began)
     return 1000 * float(np.median(spent))
 
