@@ -53,8 +53,8 @@ def company(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exact():
-    return load_embedder("bundled", "float32")
+def exact(tmp_path_factory):
+    return load_embedder("bundled", "float32", cache_dir=tmp_path_factory.mktemp("vectors"))
 
 
 def plain_run(folder):
@@ -155,6 +155,7 @@ def test_a_missing_file_or_wrong_line_is_named(tmp_path, name, content, said):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_metrics_and_last_json(company, tmp_path, exact, monkeypatch):
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     done = subprocess.run([*LABKIT, "--beir", str(company)], capture_output=True, text=True)
