@@ -48,6 +48,6 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(PIP) torch
 	@echo "Making .venv: 2 of 2, about 200 smaller packages"
-	@$(PIP) -e '.[test]'
+	@$(PIP) -e '.[test,stores]'
 	@touch $@
 	@echo ".venv is ready"
