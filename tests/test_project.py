@@ -84,7 +84,7 @@ def test_conda_installs_the_package_under_the_same_constraints():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, nested = environment["dependencies"]
     assert environment["channels"] == ["conda-forge"] and pip == "pip"
-    assert nested == {"pip": ["-c constraints.txt", "-e ."]}
+    assert nested == {"pip": ["-c constraints.txt", "-e .[stores]"]}
     assert python.startswith("python=")
     assert Version(python.removeprefix("python=")) in SpecifierSet(PROJECT["project"]["requires-python"])
 
