@@ -175,6 +175,6 @@ class VectorIndex:
             index._index = faiss.read_index(source) if mapped else faiss.deserialize_index(data)
         except RuntimeError as error:
             raise LabError(f"FAISS cannot read this index ({reason(error)}): build it anew") from error
-        index._data = data  # keeps the mapping open
+        index._mapping = data if mapped else None  # open as long as the index is there
         index._alive, index.waiting, index.mapped = np.ones(index._index.ntotal, bool), waiting, mapped
         return index
