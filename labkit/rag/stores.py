@@ -21,14 +21,21 @@ def open_store(kind: str, embedder: Embeddings, place: str | Path | None = None,
 
     `place` is a folder or the URL of a server; None keeps everything in memory. Pinecone is a service on the
     internet: it takes no place, but a key in PINECONE_API_KEY and an index `name` that is there already.
-    Raises `LabError` for an unknown kind, and for a package or a key that is missing. Introduced in 04_index.
+    Raises `LabError` for an unknown kind, for a package or a key that is missing, and for a store that does not
+    open. A folder of Qdrant's holds pickles, which can run any code: open only your own. Introduced in 04_index.
 
     >>> open_store("chroma", embedder, "runs/chroma").add_documents(documents)
     """
     openers = {"faiss": _faiss, "chroma": _chroma, "qdrant": _qdrant, "pinecone": _pinecone}
     if kind not in openers:
         raise LabError(f"no store '{kind}': choose one of {', '.join(KINDS)}")
-    return openers[kind](embedder, str(place) if place else None, name)
+    try:
+        return openers[kind](embedder, str(place) if place else None, name)
+    except LabError:
+        raise
+    except Exception as error:  # the packages' errors have nothing in common
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise LabError(f"{kind} does not open '{name}' ({reason}): check the place, the key and the name") from error
 
 
 def _faiss(embedder: Embeddings, place: str | None, name: str) -> FaissStore:

@@ -116,3 +116,18 @@ def test_pinecone_without_a_key_is_one_line(embedder, monkeypatch):
     monkeypatch.setattr(stores, "_package", lambda module, extra: None)
     with pytest.raises(LabError, match="pinecone needs a key in PINECONE_API_KEY"):
         open_store("pinecone", embedder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_does_not_answer_is_one_line(embedder, kind):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(LabError, match=f"^{kind} does not open 'chunks' .*: check the place, the key and the name$"):
+        open_store(kind, embedder, f"http://127.0.0.1:{port}")
+
+
+def test_a_folder_that_is_open_elsewhere_is_one_line(embedder, tmp_path):
+    first = open_store("qdrant", embedder, tmp_path)
+    with pytest.raises(LabError, match="qdrant does not open 'chunks' .*already accessed"):
+        open_store("qdrant", embedder, tmp_path)
+    first.client.close()
