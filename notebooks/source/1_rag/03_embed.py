@@ -70,17 +70,23 @@ table.round(4)
 # %%
 chunks = lab.vectors.chunks
 vectors = embedder.encode([chunk.embedding_text for chunk in chunks])
+print(len(chunks), "chunks of", vectors.shape[1], "coordinates")
+
+# %%
 centred = vectors - vectors.mean(0)
 _, strengths, directions = np.linalg.svd(centred, full_matrices=False)
 flat = centred @ directions[:2].T
 kept = (strengths[:2] ** 2).sum() / (strengths**2).sum()
-print(len(chunks), "chunks; the picture keeps", f"{kept:.0%} of the differences between them")
+print(f"the picture keeps {kept:.0%} of the differences between them")
+
+# %%
+item = next(item for item in lab.questions if item.kind == "single fact")
+asked = embedder.encode([item.question], query=True)
+print("question:", item.question)
 
 # %%
 import matplotlib.pyplot as plt
 
-item = next(item for item in lab.questions if item.kind == "single fact")
-asked = embedder.encode([item.question], query=True)
 place, nearest = ((asked - vectors.mean(0)) @ directions[:2].T)[0], flat[(vectors @ asked[0]).argmax()]
 folders = [chunk.document_id.partition("/")[0] for chunk in chunks]
 for folder, marker in zip(dict.fromkeys(folders), "os^Dv", strict=False):
@@ -90,7 +96,7 @@ plt.scatter(*place, marker="*", s=180, color="black", label="a question")
 plt.plot(*zip(place, nearest, strict=True), color="black", linewidth=0.8)
 plt.gca().set(xlabel="first component", ylabel="second component")
 plt.legend(frameon=False, fontsize=8)
-print("question:", item.question, "\nline to the nearest chunk by cosine, measured in all dimensions")
+print("the line leads to the nearest chunk by cosine, measured in all dimensions")
 
 # %% [markdown]
 # Do kinds of documents form clouds? Ask of each chunk where its nearest neighbour *in another document* comes from.
@@ -158,6 +164,8 @@ for _ in range(3):
         began = time.perf_counter()
         made[name] = encode(sample)
         seconds[name] = min(seconds.get(name, 1e9), time.perf_counter() - began)
+
+# %%
 rates = {name: len(sample) / taken for name, taken in seconds.items()}
 print(f"precision: {fast.dtype};", ", ".join(f"{name} {rate:.0f} chunks/s" for name, rate in rates.items()))
 print(f"ours is {rates['ours'] / rates['default call']:.2f} times as fast on this machine, now")
@@ -245,6 +253,7 @@ asked = {name: encode_with(model, [q.question for q in items], query=True) for n
 indexed = {name: encode_with(model, passages) for name, model in models.items()}
 
 
+# %%
 def recall(rankings: np.ndarray) -> list[float]:
     """Recall@5 of each question; a row of chunk numbers for each, best first."""
     hits = [[Hit(chunks[i], 0.0, 1) for i in row[:5]] for row in rankings]
