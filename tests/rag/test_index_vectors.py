@@ -250,3 +250,13 @@ def test_searching_while_changing_gives_whole_answers(store, chunks):
 
     found = asyncio.run(churn())[1::3]
     assert [document.metadata["title"] for (document,) in found] == ["Valve"] * 30
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_emptied_index_fills_again(kind):
+    vectors = units(300)
+    made = filled(kind, vectors)
+    made.delete(np.arange(300))
+    assert len(made) == 0 and made.search(vectors[:2], 5)[1].shape == (2, 0)
+    made.add(vectors[:100])
+    assert len(made) == 100 and made.search(vectors[:2], 5)[1].shape == (2, 5)
