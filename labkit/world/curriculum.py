@@ -34,7 +34,7 @@ LEVELS = (
     Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.3, 0.03),
     Level(
         (2, 6), (3, 8), 5, 10, ("cited", "cited", "cited", "framed", "value", "sentence", "bullet", "json"),
-        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.2, 0.03,
+        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.25, 0.03,
     ),
 )  # fmt: skip
 LONG = Level((6, 14), (3, 8), 14, 10, LEVELS[-1].forms, (40, 160), 0.25, 0.25, 0.5, 0.4, 0.0)

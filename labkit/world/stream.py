@@ -40,7 +40,7 @@ def conversation(rng: random.Random, level: Level) -> list[Message]:
     if choice < 0.02 + level.drill + level.reviews:
         return reviews(rng)
     scene, form = Scene(LONG if level is LEVELS[-1] and rng.random() < 0.02 else level, rng), rng.choice(level.forms)
-    opening, closing = rng.choice(wording()["openings"]), rng.choice(wording()["closings"])
+    opening, closing = _frame("openings", rng), _frame("closings", rng)
     system = FRAMED.format(opening=opening, closing=closing) if form == "framed" else FORMS[form]
     messages = [{"role": "system", "content": system}]
     passages = [(p.title, p.text) for p in scene.passages]
@@ -50,6 +50,14 @@ def conversation(rng: random.Random, level: Level) -> list[Message]:
         messages.append({"role": "assistant", "content": written(turn, form, opening, closing)})
         passages = []
     return messages
+
+
+def _frame(part: str, rng: random.Random) -> str:
+    """A line to begin or end an answer with; half of them words in any order, so that the prompt must be copied."""
+    if rng.random() < 0.5:
+        return rng.choice(wording()[part])
+    words = " ".join(rng.sample(wording()["filler"], 3)).replace(".", "").lower().split()
+    return " ".join(rng.sample(words, rng.randint(3, 7))).capitalize() + "."
 
 
 def _blind(rng: random.Random) -> list[Message]:
