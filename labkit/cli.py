@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,13 +13,12 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import labkit
-from labkit import LabError, __version__
+from labkit import LabError, __version__, cli_tune
+from labkit.cli_options import ProfileName, checked
 from labkit.profile import PROFILES, check_size, resolve, runs_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
-
-T = TypeVar("T")
 
 
 class _OneLine(TyperGroup):
@@ -53,17 +51,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ProfileName = Annotated[
-    str, typer.Option("--profile", help="pocket, laptop, gpu, a model's folder, or a hub id as owner/name.")
-]
-
-
-def _checked(check: Callable[[str], T], value: str) -> T:
-    """The checked value; a wrong one is a wrong command, not a failed run."""
-    try:
-        return check(value)
-    except LabError as error:
-        raise typer.BadParameter(str(error)) from error
+app.add_typer(cli_tune.app)
 
 
 def _version(wanted: bool) -> None:
@@ -105,9 +93,9 @@ def compare(
     from labkit.execute import SOURCES, shown
     from labkit.notebooks import run_into
 
-    model = _checked(resolve, profile)
+    model = checked(resolve, profile)
     parameters = {"PROFILE": profile if profile in PROFILES else model.model, "FRESH": fresh}
-    parameters["SIZE"] = _checked(check_size, size)
+    parameters["SIZE"] = checked(check_size, size)
     root = (out or runs_folder() / "compare").absolute()
     print(f"Comparing base, rag, tuned and hybrid: profile {model.name}, {size} size", file=sys.stderr)
     folder = run_into(SOURCES / "3_compare" / "12_compare.py", root, parameters, progress=False, echo=True)
@@ -136,7 +124,7 @@ def ask(
         raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")
     if not question.strip():
         raise typer.BadParameter("the question is empty: write it in quotes")
-    _checked(resolve, profile)
+    checked(resolve, profile)
     with environment(profile):
         lab = labkit.open(profile, progress=sys.stderr.isatty())
         _print_answer(lab.arm(arm).answer([question])[0])
@@ -171,8 +159,8 @@ def retrieve(
     from labkit.rag.beir import evaluate_profile, summary
     from labkit.rag.retrieve import check_method
 
-    reranker = _checked(resolve, profile).reranker
-    _checked(lambda name: check_method(name, reranker), method)
+    reranker = checked(resolve, profile).reranker
+    checked(lambda name: check_method(name, reranker), method)
     with environment(profile):
         print(*summary(evaluate_profile(beir, method, profile)), sep="\n")
 

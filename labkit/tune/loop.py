@@ -3,25 +3,25 @@
 Imported only when a training begins: it needs torch and transformers. Introduced in 08_train.
 """
 
-import json
-import time
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from labkit.checkpoint import precision
 from labkit.errors import LabError
-from labkit.store import write_json
 from labkit.tune.prepare import IGNORED, Collator, Row
-from labkit.tune.train import TrainSettings
-
-COMPLETE = "complete.json"
+from labkit.tune.train import Check, TrainSettings
+from labkit.tune.train_watch import COMPLETE, Watch, best_file, newest
 
 
 class Steps(torch.utils.data.Dataset):
@@ -60,48 +60,36 @@ class AnswerTrainer(Trainer):
             raise LabError(f"the loss is {loss.item()} at step {len(self.losses)}: lower the learning rate")
         return loss
 
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """As Trainer does; torch tells of a full disk by a RuntimeError, here it is an OSError."""
+        try:
+            super()._save_checkpoint(model, trial)
+        except (RuntimeError, SafetensorError) as error:
+            raise OSError(f"a checkpoint was cut off: {' '.join(str(error).split())[:80]}") from error
+
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: it would walk over all modules at every step."""
         return 0
 
 
-class Watch(TrainerCallback):
-    """Saves by the clock, marks a checkpoint complete once it is, and draws the progress bar."""
+@dataclass(frozen=True)
+class Ran:
+    """Steps and seconds of a training, and what it tells: the losses of the steps, the figures of the epochs."""
 
-    def __init__(self, trainer: AnswerTrainer, home: Path, bar: tqdm, before: float, every: float) -> None:
-        self.trainer, self.home, self.bar, self.before, self.every = trainer, home, bar, before, every
-        self.began = self.saved = time.perf_counter()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for a checkpoint when the last is old enough and steps remain."""
-        self.bar.set_postfix(loss=f"{self.trainer.losses[-1]:.3f}", refresh=False)
-        self.bar.update(1)
-        due = time.perf_counter() - self.saved >= self.every
-        control.should_save = due and state.global_step < state.max_steps
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The marker is written last and whole: a checkpoint without it was cut off."""
-        seconds = self.before + time.perf_counter() - self.began
-        marker = {"step": state.global_step, "seconds": seconds, "losses": self.trainer.losses}
-        write_json(self.home / f"checkpoint-{state.global_step}" / COMPLETE, marker)
-        self.saved = time.perf_counter()
-
-
-def newest(home: Path) -> tuple[Path | None, dict[str, Any]]:
-    """The newest complete checkpoint with what its marker says; (None, an empty start) without one."""
-    marked = [(json.loads(path.read_text("utf-8")), path.parent) for path in home.glob(f"*/{COMPLETE}")]
-    if not marked:
-        return None, {"step": 0, "seconds": 0.0, "losses": []}
-    marker, folder = max(marked, key=lambda pair: pair[0]["step"])
-    return folder, marker
+    steps: int
+    seconds: float
+    told: tuple[tuple[float, ...], tuple[dict[str, float], ...]]
 
 
 def run(
     network: PreTrainedModel, rows: Sequence[Row], steps: Sequence[Sequence[int]], settings: TrainSettings,
-    home: Path, pad: int, progress: bool, save_seconds: float,
-) -> tuple[list[float], float]:  # fmt: skip
-    """Train on from the newest complete checkpoint in `home`: the losses, and the seconds before it."""
+    home: Path, pad: int, check: Check | None, progress: bool, save_seconds: float,
+) -> Ran:  # fmt: skip
+    """Train on from the newest complete checkpoint in `home`; what was cut off there is deleted first."""
     checkpoint, marker = newest(home)
+    for folder in home.glob("checkpoint-*"):
+        if not (folder / COMPLETE).is_file():  # else the rotation would count it, and drop a complete one
+            shutil.rmtree(folder)
     collate = Collator(pad)
     trainer = AnswerTrainer(
         network,
@@ -111,10 +99,14 @@ def run(
     )
     trainer.losses = list(marker["losses"])
     trainer.remove_callback(PrinterCallback)
+    sizes = [sum(len(rows[i]["input_ids"]) for i in step) for step in steps]
     with tqdm(total=len(steps), initial=marker["step"], desc="training", unit="step", disable=not progress) as bar:
-        trainer.add_callback(Watch(trainer, home, bar, marker["seconds"], save_seconds))
+        watch = Watch(trainer, home, bar, marker, sizes, settings.epochs, check, save_seconds)
+        trainer.add_callback(watch)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return trainer.losses, marker["seconds"]
+    if check and check.patience is not None:
+        network.load_state_dict(load_file(best_file(home, check.best(watch.epochs))), strict=False)
+    return Ran(trainer.state.global_step, watch.seconds, (tuple(trainer.losses), tuple(watch.epochs)))
 
 
 def _arguments(settings: TrainSettings, home: Path, steps: int) -> TrainingArguments:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +51,41 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class Check:
+    """What to measure after every epoch, as names and numbers, and whether to stop by it.
+
+    With `patience`, training ends once `watch` has not fallen for so many epochs, and the weights of the best epoch
+    come back. Introduced in 08_train.
+
+    >>> Check(lambda: {"loss": answer_loss(network, held_out)}, patience=2)
+    """
+
+    measure: Callable[[], Mapping[str, float]]
+    patience: int | None = None
+    watch: str = "loss"
+
+    def best(self, epochs: Sequence[Mapping[str, float]]) -> int:
+        """The number, from 0, of the epoch with the lowest `watch`; of equals the first."""
+        return min(range(len(epochs)), key=lambda n: (epochs[n][self.watch], n))
+
+    def enough(self, epochs: Sequence[Mapping[str, float]]) -> bool:
+        """Whether to stop now."""
+        return self.patience is not None and len(epochs) - 1 - self.best(epochs) >= self.patience
+
+
+@dataclass(frozen=True)
 class TrainReport:
-    """What a training took: optimiser steps, seconds, tokens without padding, and the loss of every step."""
+    """What a training took: optimiser steps, seconds, tokens without padding, and the loss of every step.
+
+    `epochs` holds, for each, the mean loss of its steps as "train loss" and what the check measured; the seconds of
+    checking are not counted.
+    """
 
     steps: int
     seconds: float
     tokens: int
     losses: tuple[float, ...]
+    epochs: tuple[dict[str, float], ...] = ()
 
     @property
     def tokens_per_second(self) -> float:
@@ -94,13 +121,16 @@ def train(
     folder: Path | str,
     progress: bool = True,
     save_seconds: float = 20.0,
+    check: Check | None = None,
+    keep: Callable[[TrainReport], object] | None = None,
 ) -> TrainReport:
     """Train the float32 weights that require gradients, in place; the same seed gives the same weights.
 
     `folder` holds checkpoints while it runs, one every `save_seconds`. After a kill the same call, with the
     same initial weights, goes on from the newest complete one and ends where a straight run ends. Computes in
-    bfloat16 where the processor does. Raises LabError for no rows, other weights than float32, a loss that is
-    not a number, and a disk that cannot be written.
+    bfloat16 where the processor does. `check` measures after every epoch and may stop early; `keep` saves the
+    trained weights before the checkpoints go. Raises LabError for no rows, other weights than float32, a loss
+    that is not a number, and a disk that cannot be written.
 
     >>> report = train(model.network, model.tokenizer, rows, TrainSettings(epochs=1), "runs/train")
     >>> report.losses[-1] < report.losses[0]
@@ -110,7 +140,6 @@ def train(
         raise LabError("there is nothing to train on: give at least one row")
     if any(p.requires_grad and "float32" not in str(p.dtype) for p in network.parameters()):
         raise LabError("weights to train must be float32: load the model with dtype='float32'")
-    began = time.perf_counter()
     lengths = [len(row["input_ids"]) for row in rows]
     steps = batches(lengths, settings)
     home = Path(folder) / f"train-{_name(network, rows, settings)[:16]}"
@@ -121,13 +150,19 @@ def train(
         from labkit.tune.loop import run
 
         try:
-            losses, before = run(network, rows, steps, settings, home, pad, progress, save_seconds)
+            ran = run(network, rows, steps, settings, home, pad, check, progress, save_seconds)
+            report = TrainReport(ran.steps, ran.seconds, _tokens(lengths, steps[: ran.steps]), *ran.told)
+            network.eval()
+            if keep:
+                keep(report)
         except (OSError, SafetensorError) as error:
-            raise LabError(f"cannot write checkpoints in {folder} ({error}): make room or choose another") from error
+            raise LabError(f"cannot write in {folder} ({error}): make room or choose another folder") from error
     shutil.rmtree(home, ignore_errors=True)
-    network.eval()
-    tokens = sum(lengths[i] for step in steps for i in step)
-    return TrainReport(len(steps), before + time.perf_counter() - began, tokens, tuple(losses))
+    return report
+
+
+def _tokens(lengths: Sequence[int], steps: Sequence[Sequence[int]]) -> int:
+    return sum(lengths[i] for step in steps for i in step)
 
 
 def _name(network: PreTrainedModel, rows: Sequence[Row], settings: TrainSettings) -> str:

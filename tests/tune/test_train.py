@@ -116,7 +116,7 @@ def test_what_cannot_be_trained_is_one_clear_line(base, rows, tmp_path, model):
     refused("the loss is nan at step 1: lower", rows=[{"input_ids": [5, 6], "labels": [IGNORED] * 2}])
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    refused("cannot write checkpoints", folder=blocked)
+    refused("cannot write in", folder=blocked)
     with pytest.raises(LabError, match="schedule 'cosin': choose"):
         TrainSettings(schedule="cosin")
     with pytest.raises(LabError, match="at least 1"):

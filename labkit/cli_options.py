@@ -1,0 +1,23 @@
+"""Options and checks that several commands share. Introduced in 00_start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from labkit.errors import LabError
+
+T = TypeVar("T")
+ProfileName = Annotated[
+    str, typer.Option("--profile", "--model", help="pocket, laptop, gpu, a model's folder, or a hub id as owner/name.")
+]
+
+
+def checked(check: Callable[[str], T], value: str) -> T:
+    """The checked value; a wrong one is a wrong command (exit status 2), not a failed run."""
+    try:
+        return check(value)
+    except LabError as error:
+        raise typer.BadParameter(str(error)) from error
