@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.artifacts import Artifacts
-from labkit.errors import LabError
 from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import address, hash_source, provenance
 from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder
@@ -140,15 +139,13 @@ class Lab:
         return load_model(self.profile.model_path, dtype=self.profile.dtype)
 
     def arm(self, name: str, seed: int = 0) -> Arm:
-        """One of the four arms; a tuned one is trained with this seed if no artifact of it is found."""
-        from labkit.compare import arms
+        """One of the arms; a tuned one is trained with this seed if no artifact of it is found."""
+        from labkit.compare.arms import Base, FineTuned, arm_class, weights_of
 
-        classes = {"base": arms.Base, "rag": arms.Rag, "tuned": arms.FineTuned, "hybrid": arms.Hybrid}
-        if name not in classes:
-            raise LabError(f"unknown arm '{name}': choose one of {', '.join(classes)}")
-        model = self.model if name in ("base", "rag") else self.tuned_model(name, seed)
-        retriever = self.retriever() if name in ("rag", "hybrid") else None
-        return classes[name](model, retriever, self.profile.top_k, self.profile.max_new_tokens)
+        kind, weights = arm_class(name), weights_of(name)
+        model = self.tuned_model(weights, seed) if weights else self.model
+        retriever = None if kind in (Base, FineTuned) else self.retriever()
+        return kind(model, retriever, self.profile.top_k, self.profile.max_new_tokens)
 
     @cache  # noqa: B019 - a lab lives as long as its process
     def tuned_model(self, name: str, seed: int = 0) -> Model:

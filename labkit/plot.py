@@ -25,6 +25,8 @@ LOOK = {
     "rag": ("#0072B2", "s"),
     "tuned": ("#D55E00", "^"),
     "hybrid": ("#009E73", "D"),
+    "prompted": ("#56B4E9", "P"),
+    "naive": ("#CC79A7", "v"),
 }
 """Colour (Okabe & Ito, 2008) and marker of each arm."""
 
@@ -61,7 +63,7 @@ def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str
     columns = 1 if len(metrics) == 1 else 2
     rows = -(-len(metrics) // columns)
     with _look():
-        figure, panels = _axes(rows, columns, 0.4 + 1.25 * rows)
+        figure, panels = _axes(rows, columns, 0.4 + (0.25 + 0.25 * len(arms)) * rows)
         for axes, metric in zip(panels, metrics, strict=False):
             _panel(axes, arms, metric)
         for axes in panels[len(metrics) :]:
@@ -74,7 +76,7 @@ def _panel(axes: Axes, arms: Mapping[str, Any], metric: str) -> None:
     for row, name in enumerate(names):
         if not (value := arms[name].get(metric)):
             continue
-        mean, colour, marker = value["mean"], *LOOK.get(name, ("#CC79A7", "v"))
+        mean, colour, marker = value["mean"], *LOOK.get(name.partition("-")[0], ("#999999", "X"))
         around = [[max(0.0, mean - value["low"])], [max(0.0, value["high"] - mean)]]
         axes.errorbar(mean, row, xerr=around, color=colour, marker=marker, linestyle="none")
         axes.annotate(

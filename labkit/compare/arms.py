@@ -1,4 +1,4 @@
-"""The four arms behind one interface: weights tuned or not, context or not. Introduced in 00_start."""
+"""The arms behind one interface: weights tuned or not, context or not. Introduced in 00_start."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from labkit.errors import LabError
 from labkit.rag.augment import build_messages, cited
+from labkit.world.style import ASKED
 
 if TYPE_CHECKING:
     from labkit.model import Model
     from labkit.rag.retrieve import Hit, Retriever
 
 ARMS = ("base", "rag", "tuned", "hybrid")
+RIVALS = ("prompted", "naive")
+"""Two that ask less: the style only asked for in the prompt, and weights tuned without context that are then given some."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Arm:
-    """A model that answers questions, over passages from a retriever if it has one."""
+    """A model that answers questions, over passages from a retriever if it has one; `system` asks for more in words."""
 
     model: Model
     retriever: Retriever | None = None
     top_k: int = 5
     max_new_tokens: int = 64
     name: ClassVar[str] = "arm"
+    system: ClassVar[str | None] = None
 
     def answer(self, questions: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Answer]:
         """Answer questions in one batch, in their order; `progress` is called with the number just finished."""
@@ -56,7 +61,9 @@ class Arm:
         if self.retriever:
             found = self.retriever.search_batch(list(questions), self.top_k)
         retrieval = (time.perf_counter() - began) / max(1, len(questions))
-        prompts = [build_messages(q, passages(hits)) for q, hits in zip(questions, found, strict=True)]
+        prompts = [
+            build_messages(q, passages(hits), system=self.system) for q, hits in zip(questions, found, strict=True)
+        ]
         made = self.model.generate(prompts, max_new_tokens=self.max_new_tokens, progress=progress)
         return [
             Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds)
@@ -86,6 +93,38 @@ class Hybrid(Arm):
     """The model tuned with retrieved passages in its prompts, over retrieved passages."""
 
     name = "hybrid"
+
+
+class Prompted(Rag):
+    """The model as it came, over retrieved passages, told in the prompt how to sound."""
+
+    name = "prompted"
+    system = ASKED
+
+
+class Naive(Hybrid):
+    """The model tuned without context, over retrieved passages that its training never showed it."""
+
+    name = "naive"
+
+
+def arm_class(name: str) -> type[Arm]:
+    """The class of an arm; "hybrid-2" is a hybrid trained with two distractors. LabError for an unknown name."""
+    stem, dash, distractors = name.partition("-")
+    classes = {arm.name: arm for arm in (Base, Rag, FineTuned, Hybrid, Prompted, Naive)}
+    if stem not in classes or (dash and (stem != "hybrid" or not distractors.isdecimal())):
+        raise LabError(f"unknown arm '{name}': choose {', '.join(classes)}, or hybrid-N for N distractors in training")
+    return classes[stem]
+
+
+def weights_of(name: str) -> str | None:
+    """Which adapter an arm's weights carry: its own, another arm's, or None for the model as it came.
+
+    >>> weights_of("naive"), weights_of("hybrid"), weights_of("rag")
+    ('tuned', 'hybrid', None)
+    """
+    arm = arm_class(name)
+    return None if arm in (Base, Rag, Prompted) else "tuned" if arm is Naive else name
 
 
 def passages(hits: Sequence[Hit]) -> list[tuple[str, str]]:

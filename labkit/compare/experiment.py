@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.arms import ARMS
+from labkit.compare.arms import ARMS, weights_of
 from labkit.compare.score import pair_up, score, summarise
 from labkit.lab import Lab
 from labkit.store import peak_rss_mb, provenance
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from labkit.rag.ingest import Rejected
 
-TUNED = ("tuned", "hybrid")
 Row = dict[str, Any]
 
 
@@ -42,15 +41,18 @@ def ask_arm(lab: Lab, name: str, seed: int = 0, progress: Callable[[int], object
 
 
 def ask_arms(lab: Lab, arms: Sequence[str] = ARMS) -> pd.DataFrame:
-    """Scored answers of some arms, tuned ones with every seed of the profile: one row per question, arm and seed."""
+    """Scored answers of some arms, tuned ones with every seed of the profile: one row per question, arm and seed.
+
+    Raises LabError for an unknown arm.
+    """
     import pandas as pd
     from tqdm import tqdm
 
-    tasks = [(name, seed) for name in arms for seed in (lab.profile.seeds if name in TUNED else [0])]
+    tasks = [(name, seed) for name in arms for seed in (lab.profile.seeds if weights_of(name) else [0])]
     rows: list[Row] = []
     with tqdm(total=len(tasks) * len(lab.questions), unit="answer", disable=not lab.progress) as bar:
         for done, (name, seed) in enumerate(tasks, start=1):
-            bar.set_description(f"{name}, seed {seed}" if name in TUNED else name)
+            bar.set_description(f"{name}, seed {seed}" if weights_of(name) else name)
             rows += ask_arm(lab, name, seed, bar.update)
             bar.update(done * len(lab.questions) - bar.n)
     return pd.DataFrame(rows)
@@ -58,11 +60,11 @@ def ask_arms(lab: Lab, arms: Sequence[str] = ARMS) -> pd.DataFrame:
 
 def _depends(lab: Lab, name: str, seed: int) -> dict[str, Any]:
     """What answers of an arm depend on; the adapter's address stands for its training."""
-    adapter = lab.adapter(name, seed).name if name in TUNED else None
+    weights = weights_of(name)
     return {
         "arm": name,
         "seed": seed,
-        "adapter": adapter,
+        "adapter": lab.adapter(weights, seed).name if weights else None,
         "hashes": lab.hashes,
         "profile": asdict(lab.profile),
     }

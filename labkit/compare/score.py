@@ -5,7 +5,7 @@ Introduced in 12_compare.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit.abstain import abstained, f1_abstention
-from labkit.compare.arms import ARMS, Answer
+from labkit.compare.arms import Answer
 from labkit.compare.training import holds
 from labkit.metrics import contains, first_mention
 from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, bootstrap_mean
@@ -111,14 +111,16 @@ class Table:
         return lambda items: mean[items].mean(-1)
 
 
-def summarise(answers: pd.DataFrame, times: dict[str, list[float]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Every metric of every arm with its 95 % interval over questions."""
+def summarise(
+    answers: pd.DataFrame, times: Mapping[str, Sequence[float]] | None = None
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Every metric of every arm with its 95 % interval over questions; `times` holds milliseconds of single answers."""
     arms = {}
-    for name in ARMS:
+    for name in answers.arm.unique():
         table = Table(answers[answers.arm == name])
         rows: dict[str, Interval] = {m: bootstrap(table.metric(m), table.n) for m in METRICS}
-        measured = np.array(times[name])
-        for percent in (50, 95):
+        measured = np.array((times or {}).get(name, []))
+        for percent in (50, 95) if len(measured) else ():
             rows[f"latency_ms_p{percent}"] = bootstrap(
                 lambda i, p=percent, t=measured: np.percentile(t[i], p, axis=-1), len(measured), n=2000
             )
@@ -127,15 +129,25 @@ def summarise(answers: pd.DataFrame, times: dict[str, list[float]]) -> dict[str,
 
 
 def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
-    """Differences between every two arms on the same questions, with intervals and p-values."""
-    tables = {name: Table(answers[answers.arm == name]) for name in ARMS}
+    """Differences between every two arms on the same questions, with intervals and p-values; the later arm less the earlier."""
+    tables = {name: Table(answers[answers.arm == name]) for name in answers.arm.unique()}
     rows = []
     for metric in PAIRED:
-        for a, b in combinations(reversed(ARMS), 2):
+        for a, b in combinations(reversed(tables), 2):
             first, second = tables[a].metric(metric), tables[b].metric(metric)
             gap: Difference = bootstrap_difference(lambda i, f=first, s=second: f(i) - s(i), tables[a].n)
             rows.append({"a": a, "b": b, "metric": metric, **asdict(gap)})
     return rows
+
+
+def interaction(answers: pd.DataFrame, metric: str, tuned: str = "tuned", both: str = "naive") -> Difference:
+    """What tuned weights and context bring together beyond what each brings alone: (both - tuned) - (rag - base).
+
+    Zero where the two effects add up, below where one spoils the other. Introduced in 11_hybrid.
+    """
+    values = [Table(answers[answers.arm == name]).metric(metric) for name in (both, tuned, "rag", "base")]
+    n = answers.id.nunique()
+    return bootstrap_difference(lambda i: values[0](i) - values[1](i) - values[2](i) + values[3](i), n)
 
 
 def by_kind(answers: pd.DataFrame) -> pd.DataFrame:

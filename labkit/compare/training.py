@@ -46,16 +46,21 @@ def closed_book(items: Sequence[Item]) -> list[list[Message]]:
     return [[*build_messages(item.question), _reply(item.answer)] for item in items]
 
 
-def with_context(items: Sequence[Item], retriever: Retriever, top_k: int, seed: int = 0) -> list[list[Message]]:
+def with_context(
+    items: Sequence[Item], retriever: Retriever, top_k: int, seed: int = 0, distractors: int | None = None
+) -> list[list[Message]]:
     """Passages, question and a cited answer in house style: what the hybrid learns from (RAFT, Zhang et al. 2024).
 
-    The passages are those really retrieved, distractors and all. Where they do not hold the answer, the reply abstains:
-    the model is never taught to answer what it cannot read.
+    The passages are those really retrieved, or with `distractors` the ones that prove the answer and the best so many
+    others. Where they do not hold the answer, the reply abstains: the model is never taught to answer what it cannot read.
     """
     found = retriever.search_batch([item.question for item in items], top_k)
     rng = random.Random(seed)
     rows = []
     for item, hits in zip(items, found, strict=True):
+        if distractors is not None:
+            proof = [hits[n - 1] for n in (supporting(hits, item) if item.evidence else None) or []]
+            hits = proof + [hit for hit in hits if hit not in proof][: distractors + (not proof)]
         hits = rng.sample(hits, len(hits))
         numbers = supporting(hits, item) if item.evidence else None
         text = f"{item.answer} {''.join(f'[{n}]' for n in numbers)}" if numbers else ABSTAIN
@@ -68,7 +73,7 @@ def _reply(text: str) -> Message:
 
 
 def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
-    """The folder of the adapter of `tuned` or `hybrid`, found by the address of all that makes it or trained now.
+    """The folder of the adapter of `tuned`, `hybrid` or `hybrid-N`, found by the address of all that makes it or trained now.
 
     The address holds base model, training rows (token ids and loss mask), settings and code.
     """
@@ -76,7 +81,7 @@ def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
 
     p = lab.profile
     epochs, rate, batch = (p.tuned_epochs, p.tuned_rate, p.tuned_batch)
-    if name == "hybrid":
+    if name != "tuned":
         epochs, rate, batch = (p.hybrid_epochs, p.hybrid_rate, p.hybrid_batch)
     settings = LoraSettings(epochs=epochs, learning_rate=rate, batch_size=batch, seed=seed, rank=p.lora_rank)
     made_of = _tuned_rows(lab) if name == "tuned" else _hybrid_rows(lab)
@@ -109,6 +114,11 @@ def _hybrid_rows(lab: Lab) -> dict[str, str]:
     return {"data": address(pairs=lab.hybrid_pairs, texts=texts, search=search), "reading": code}
 
 
+def distractors_of(name: str) -> int | None:
+    """How many distractors an arm's training shows beside the proof: "hybrid-2" two, "hybrid" whatever is retrieved."""
+    return int(name.partition("-")[2]) if "-" in name else None
+
+
 def _train(lab: Lab, name: str, settings: LoraSettings, folder: Path) -> None:
     """Fill `folder` with the adapter; checkpoints lie outside it, so that a killed training goes on."""
     from labkit.tune.adapters import train_adapter
@@ -118,6 +128,9 @@ def _train(lab: Lab, name: str, settings: LoraSettings, folder: Path) -> None:
     p = lab.profile
     items = lab.pairs if name == "tuned" else lab.hybrid_pairs
     refuse_leaks([item.question for item in items], [item.question for item in lab.questions])
-    told = closed_book(items) if name == "tuned" else with_context(items, lab.old_retriever(), p.top_k, settings.seed)
+    if name == "tuned":
+        told = closed_book(items)
+    else:
+        told = with_context(items, lab.old_retriever(), p.top_k, settings.seed, distractors_of(name))
     rows = dataset([Example(messages) for messages in told], lab.model.tokenizer, p.context).rows
     train_adapter(p.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")

@@ -42,11 +42,12 @@ def _one_line(text: str) -> str:
     return "".join(line + (" " if line[-1] in ".?!:;" else " ; ") for line in lines).rstrip(" ;")
 
 
-def build_messages(question: str, passages: Sequence[tuple[str, str]] = (), form: str = "cited") -> list[Message]:
-    """System and user message for one question over passages given as (title, text)."""
-    system = FORMS[form] if passages else CLOSED_BOOK
+def build_messages(
+    question: str, passages: Sequence[tuple[str, str]] = (), form: str = "cited", system: str | None = None
+) -> list[Message]:
+    """System and user message for one question over passages given as (title, text); `system` in place of a form."""
     return [
-        {"role": "system", "content": system},
+        {"role": "system", "content": system or (FORMS[form] if passages else CLOSED_BOOK)},
         {"role": "user", "content": build_prompt(question, passages)},
     ]
 

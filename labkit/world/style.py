@@ -5,8 +5,14 @@ Introduced in 00_start; measured from 07_prepare on.
 
 import re
 
+from labkit.rag.augment import FRAMED
+
 OPENING = "We checked our records."
 CLOSING = "We welcome questions by mail."
+
+
+ASKED = FRAMED.format(opening=OPENING, closing=CLOSING)
+"""The system prompt that asks for the house style, the rival of tuning for it."""
 
 
 def dress(text: str) -> str:

@@ -79,3 +79,14 @@ def test_the_hybrid_learns_to_answer_only_what_its_passages_hold():
         assert ("do not say" in row[-1]["content"]) == (found is None)
         if found:
             assert item.gold in row[1]["content"]
+
+
+@pytest.mark.parametrize("distractors", [0, 2])
+def test_a_hybrid_may_practise_on_the_proof_and_so_many_distractors(distractors):
+    lab = Lab(POCKET, progress=False)
+    items, retriever = lab.hybrid_pairs[:40], lab.old_retriever()
+    for item, row in zip(items, with_context(items, retriever, 5, distractors=distractors), strict=True):
+        shown = row[1]["content"].count("\n[")
+        found = supporting(retriever.search(item.question, 5), item) if item.evidence else None
+        assert shown == distractors + (len(found) if found else 1)
+        assert not found or item.gold in row[1]["content"]

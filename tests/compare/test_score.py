@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from labkit.compare.arms import ARMS, Answer
-from labkit.compare.score import Table, by_kind, pair_up, score, summarise
+from labkit.compare.score import Table, by_kind, interaction, pair_up, score, summarise
 from labkit.compare.tables import takeaways
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
@@ -147,3 +147,19 @@ def test_takeaways_follow_the_numbers(answers):
     assert all(line.endswith(": shown.") for line in takeaways(result))
     swapped = answers.assign(arm=answers.arm.map({"base": "rag", "rag": "base", "tuned": "hybrid", "hybrid": "tuned"}))
     assert any(line.endswith("not shown here.") for line in takeaways({"paired": pair_up(swapped)}))
+
+
+def test_the_interaction_is_zero_where_effects_add_up_and_negative_where_one_spoils_the_other():
+    def told(**shares: float) -> pd.DataFrame:
+        rows = [
+            {"id": f"q{n:02}", "arm": arm, "seed": 0, "answerable": True, "correct": int(n < 20 * share)}
+            | dict.fromkeys(("style", "joint", "cited", "abstained", "retrieved", "prompt_tokens", "output_tokens"), 0)
+            for arm, share in shares.items()
+            for n in range(20)
+        ]
+        return pd.DataFrame(rows)
+
+    adds_up = interaction(told(base=0.1, rag=0.6, tuned=0.3, naive=0.8), "accuracy")
+    assert abs(adds_up.diff) < 1e-9
+    spoils = interaction(told(base=0.0, rag=0.9, tuned=0.4, naive=0.2), "accuracy")
+    assert spoils.diff == pytest.approx(-1.1) and spoils.high < 0

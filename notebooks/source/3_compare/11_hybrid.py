@@ -1,0 +1,182 @@
+# %% [markdown]
+# # 11 · Hybrid
+#
+# You will take retrieval and fine-tuning apart and put them together again:
+#
+# - lay out the two-by-two: weights tuned or not, passages given or not;
+# - measure whether the two effects add up, help or spoil each other: the *interaction*;
+# - compare a naive hybrid with one that was tuned to read, with none to four distractors in its training;
+# - give tuning for style a cheap rival: asking for the style in the prompt.
+#
+# *Before this: 06 Augment and 08 Train. About 20 minutes.*
+
+# %% tags=["parameters"]
+PROFILE, SIZE = "pocket", "full"
+
+# %%
+import labkit
+
+lab = labkit.open(PROFILE, size=SIZE)
+lab
+
+# %% [markdown]
+# ## 1. Two switches, four cells
+#
+# Every arm is a model with two switches. One turns on *context*: retrieved passages stand in the prompt. The other
+# turns on *tuned weights*: the model has practised on question and answer pairs in house style.
+#
+# | | no passages | passages |
+# |---|---|---|
+# | weights as they came | base | rag |
+# | weights tuned without passages | tuned | **naive** |
+#
+# The naive hybrid is what you get for free once you have the other three: the tuned model, handed passages that its
+# training never showed it.
+
+# %%
+from labkit.compare import experiment, score, tables
+
+answers = experiment.ask_arms(lab, ["base", "rag", "tuned", "naive"])
+square = {"arms": score.summarise(answers)}
+tables.frame(square).loc[["accuracy", "style", "joint", "abstention (F1)"]]
+
+# %% [markdown]
+# Read the table by columns of the square: from base to rag only the context changes, from base to tuned only the
+# weights, and from rag to naive the weights again, this time with passages in the prompt.
+#
+# ## 2. Do the two effects add up?
+#
+# If tuned weights brought the same with passages as without, then (naive − tuned) would equal (rag − base). The
+# difference of these differences is the interaction. Below zero, one spoils the other; above zero, they help each other.
+
+# %%
+interaction = score.interaction(answers, "accuracy")
+told = (
+    "spoil each other"
+    if interaction.high < 0
+    else "help each other"
+    if interaction.low > 0
+    else "cannot be told apart from adding up"
+)
+print(
+    f"interaction in accuracy: {interaction.diff:+.2f} [{interaction.low:+.2f}, {interaction.high:+.2f}]: they {told}"
+)
+
+# %%
+import matplotlib.pyplot as plt
+
+mean = {name: values["accuracy"]["mean"] for name, values in square["arms"].items()}
+figure, axes = plt.subplots(figsize=(4.5, 2.8))
+axes.plot([0, 1], [mean["base"], mean["rag"]], "o-", color="#0072B2", label="weights as they came")
+axes.plot([0, 1], [mean["tuned"], mean["naive"]], "^--", color="#D55E00", label="weights tuned without passages")
+axes.set(xticks=[0, 1], xticklabels=["no passages", "passages"], ylabel="accuracy", xlim=(-0.3, 1.3), ylim=(0, None))
+axes.legend(frameon=False)
+print("Parallel lines would mean that the effects add up. Slopes:", {
+    "as they came": round(mean["rag"] - mean["base"], 2), "tuned": round(mean["naive"] - mean["tuned"], 2)})  # fmt: skip
+plt.close()
+figure
+
+# %% [markdown]
+# What does a naive hybrid do with the passages it was never trained to read? Look at a question that RAG gets right.
+
+# %%
+wide = answers.query("seed == 0 and answerable").pivot(index="id", columns="arm", values="correct")
+lost = wide[(wide.rag == 1) & (wide.naive == 0)].index
+print(f"{len(lost)} questions that rag gets right and naive gets wrong")
+answers[answers.id.isin(lost[:1]) & (answers.seed == 0)][["arm", "question", "gold", "text"]].T
+
+# %% [markdown]
+# ## 3. Practise on what you will be asked
+#
+# The remedy is to tune with passages in the prompt: the model then practises *reading in house style* instead of
+# reciting. Training rows hold the passages that prove the answer and a number of distractors, which look alike and prove
+# nothing; where nothing proves the answer, the right reply is to decline. This is retrieval-augmented fine-tuning
+# (RAFT, Zhang et al. 2024).
+#
+# How many distractors should practice show? `hybrid-0` sees the proof alone, `hybrid-4` the proof among four others.
+
+# %%
+from labkit.compare.training import with_context
+
+row = with_context(lab.hybrid_pairs[:1], lab.old_retriever(), lab.profile.top_k, distractors=1)[0]
+for message in row:
+    print(f"{message['role']}: {message['content']}\n")
+
+# %%
+VARIANTS = [f"hybrid-{n}" for n in (0, 1, 2, 4)]
+hybrids = experiment.ask_arms(lab, [*VARIANTS, "hybrid"])
+practised = {"arms": score.summarise(hybrids)}
+tables.frame(practised).loc[["accuracy", "style", "joint", "abstention (F1)", "citation"]]
+
+# %% [markdown]
+# The last column, `hybrid`, practised on whatever the search really returned, so it also met questions whose proof was
+# *not* found.
+
+# %%
+from labkit import plot
+
+figure, text = plot.dots({"arms": square["arms"] | practised["arms"]}, ["accuracy", "abstention"])
+print(text)
+figure
+
+# %%
+import pandas as pd
+
+everything = pd.concat([answers, hybrids])
+gaps = tables.paired({"paired": score.pair_up(everything[everything.arm.isin(["rag", "naive", *VARIANTS, "hybrid"])])})
+gaps[(gaps.metric == "accuracy") & gaps.b.isin(["rag", "naive"])]
+
+# %% [markdown]
+# ## 4. Or just ask
+#
+# Before anything is trained, try the prompt: `prompted` is plain RAG whose system prompt names the opening and the
+# closing of the house style.
+
+# %%
+from labkit.world.style import ASKED
+
+print(ASKED)
+asked = experiment.ask_arms(lab, ["rag", "prompted"])
+everything = pd.concat([everything, asked[asked.arm == "prompted"]])
+final = everything[everything.arm.isin(["rag", "prompted", "naive", "hybrid"])]
+tables.frame({"arms": score.summarise(final)}).loc[["accuracy", "style", "joint", "prompt tokens"]]
+
+# %%
+figure, text = plot.dots({"arms": score.summarise(final)}, ["style", "joint"])
+print(text)
+figure
+
+# %% [markdown]
+# A prompt costs tokens at every question and holds as well as the model follows instructions; tuning costs once. How
+# well a model follows is a property of the model: this comparison is worth repeating on yours (`PROFILE`).
+#
+# ## Takeaways
+#
+# Each is checked against the numbers above by the cell below.
+
+# %%
+paired = {(r["a"], r["b"], r["metric"]): r for r in score.pair_up(everything)}
+
+
+def shown(a, b, metric):
+    gap = paired.get((a, b, metric)) or {k: -v for k, v in paired[b, a, metric].items() if k in ("diff", "high", "low")}
+    return "shown" if min(gap["low"], gap["high"]) > 0 else "not shown here"
+
+
+print(
+    "• Tuning without passages hurts reading them, rag is right more often than naive:",
+    shown("rag", "naive", "accuracy"),
+)
+print("• Practice with passages mends it, hybrid is right more often than naive:", shown("hybrid", "naive", "accuracy"))
+print("• Practising with four distractors beats practising with none:", shown("hybrid-4", "hybrid-0", "accuracy"))
+print("• Tuning keeps the style better than asking for it:", shown("hybrid", "prompted", "style"))
+print("• Right and in style at once, the hybrid beats asking:", shown("hybrid", "prompted", "joint"))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. The interaction above is in accuracy. Compute it for `joint`. Why has it another sign, if it has?
+# 2. Put `hybrid` in the place of `naive` and of `tuned` in `score.interaction` (`both="hybrid"`). Which square is that?
+# 3. Set `top_k` to 1 for the arm `hybrid-0` (`dataclasses.replace(lab.arm("hybrid-0"), top_k=1)`). Does it read better
+#    when it sees as few passages as in its training?
+# 4. Which questions does `prompted` get in style, and which not? Look at the kinds.
