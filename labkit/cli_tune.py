@@ -42,3 +42,49 @@ def tune(
     with environment(profile):
         tuned = tune_file(pairs, out, chosen.model_path, settings, chosen.context, drop_long, sys.stderr.isatty())
     print(tuned)
+
+
+@app.command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="Folder of an adapter; hybrid or tuned for the course's own.")],
+    out: Annotated[Path, typer.Option(help="Folder for the merged model; it must not be there yet.")],
+    profile: ProfileName = "pocket",
+    size: Annotated[str, typer.Option(help="full, or smoke to see that it works.")] = "full",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    exam: Annotated[
+        bool | None, typer.Option("--exam/--no-exam", help="Ask the course's questions.", show_default="hybrid, tuned")
+    ] = None,
+) -> None:
+    """Merge an adapter into its base model, and export the result if it passes every check.
+
+    Example: labkit merge hybrid --out runs/merged
+    """
+    import labkit
+    from labkit.execute import environment
+    from labkit.profile import check_size, resolve
+    from labkit.tune.deploy_export import merge_into
+
+    checked(resolve, profile), checked(check_size, size)
+    with environment(profile):
+        lab = labkit.open(profile, size=size, progress=sys.stderr.isatty())
+        for check in merge_into(lab, adapter, out, dtype, exam):
+            print(f"passed: {check}")
+    print(f"Exported to {out}; labkit serve {out} serves it")
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="Folder of a model, pocket, laptop, gpu, or a hub id as owner/name.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is reached from this machine only.")] = (
+        "127.0.0.1"
+    ),
+    wait: Annotated[float, typer.Option(min=1, help="Seconds until it must be ready.")] = 120,
+) -> None:
+    """Serve a model behind the OpenAI API until Ctrl-C.
+
+    Example: labkit serve runs/merged --port 8000
+    """
+    from labkit.tune.deploy_serve import serve_until_stopped
+
+    serve_until_stopped(model, host, port, wait)
