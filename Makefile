@@ -7,13 +7,17 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test bench lab notebooks data pretrain lint
+.PHONY: help compare claims test bench lab notebooks data pretrain lint
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 compare: $(READY)  ## compare the four arms and print the table (PROFILE=pocket SIZE=full; FRESH=1 trains again)
 	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh)
+
+claims: $(READY)  ## measure what is missing for the article's claims and write the ledger of verdicts
+	@$(BIN)/python -m labkit.compare.claims
+	@$(BIN)/labkit claims
 
 test: $(READY)  ## run every test
 	@$(BIN)/pytest

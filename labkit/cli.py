@@ -166,21 +166,31 @@ def retrieve(
 
 
 @app.command()
+def claims(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of rows in JSON instead of a table.")] = False,
+) -> None:
+    """Print the article's claims with their verdicts, from the newest ledger that `make claims` wrote.
+
+    Example: labkit claims --json
+    """
+    from labkit.compare.claims import read_ledger, table
+
+    found = read_ledger()
+    if as_json:
+        print(json.dumps(found["claims"], indent=1))
+    else:
+        Console(highlight=False).print(table(found))
+
+
+@app.command()
 def doctor() -> None:
     """Check that this machine has what the course needs; exit status 1 if something required is missing.
 
     Example: labkit doctor
     """
-    from rich import box
-    from rich.table import Table
+    from labkit.doctor import examine, table
 
-    from labkit.doctor import examine
-
-    table = Table("", "", "found", "what to do", box=box.SIMPLE_HEAD)
     checks = examine()
-    for check in checks:
-        state = "[green]ok[/]" if check.good else ("[red]missing[/]" if check.required else "[yellow]without[/]")
-        table.add_row(check.name, state, check.seen, "" if check.good else check.remedy)
-    Console(highlight=False).print(table)
+    Console(highlight=False).print(table(checks))
     if any(check.required and not check.good for check in checks):
         raise typer.Exit(1)

@@ -11,10 +11,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.profile import PROFILES, ROOT, runs_folder
 from labkit.store import MANIFEST, Store
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 GIB = 2**30
 INSTALL = "run make compare, or pip install -c constraints.txt -e ."
@@ -147,3 +151,15 @@ def _artifacts(root: Path) -> Check:
     seen = f"damaged: {', '.join(bad)}" if bad else f"{len(folders)} shipped"
     remedy = "git checkout data/artifacts; without them the tuned arms are trained here (minutes)"
     return Check("trained adapters", bool(folders) and not bad, seen, remedy, required=False)
+
+
+def table(checks: list[Check]) -> Table:
+    """The checks for the terminal, with the remedy beside what is missing."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table("", "", "found", "what to do", box=box.SIMPLE_HEAD)
+    for check in checks:
+        state = "[green]ok[/]" if check.good else ("[red]missing[/]" if check.required else "[yellow]without[/]")
+        made.add_row(check.name, state, check.seen, "" if check.good else check.remedy)
+    return made

@@ -38,7 +38,7 @@ def run_into(
     >>> run_into(source, runs_folder() / "compare", {"SIZE": "smoke"}).name
     '20260102-030405'
     """
-    folder = _new_folder(root)
+    folder = new_folder(root)
     given = {**(parameters or {}), "OUT": shown(folder)}
     execute(source, folder / f"{source.stem}.ipynb", given, progress, echo)
     point(root / "latest", folder)
@@ -51,14 +51,15 @@ def point(link: Path, folder: Path) -> None:
     Introduced in 12_compare.
     """
     if link.is_dir() and not link.is_symlink():
-        link.rename(_new_folder(link.parent) / "before")
+        link.rename(new_folder(link.parent) / "before")
     new = link.with_name(f".{link.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     new.symlink_to(folder.name)
     new.replace(link)
 
 
-def _new_folder(root: Path) -> Path:
+def new_folder(root: Path) -> Path:
+    """A new folder of `root`, named by the time. Introduced in 12_compare."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for name in (stamp, *(f"{stamp}-{n}" for n in range(2, 100))):
         try:

@@ -1,0 +1,92 @@
+"""Every claim has a rule, and every rule turns its verdict when the data turn."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labkit.compare import claims
+from labkit.compare.claims import VERDICTS, Need, judge, load_claims, read_ledger, rules_hash, verdict
+from labkit.errors import LabError
+from labkit.stats import Interval
+from labkit.store import write_json
+
+CLAIMS = load_claims()
+
+
+def beside(need: Need, claimed: bool) -> Interval:
+    """An interval wholly on one side of a need's bound."""
+    middle = need.bound + (1 if need.above == claimed else -1)
+    return Interval(middle, middle - 0.5, middle + 0.5)
+
+
+def test_the_article_has_46_claims_and_each_names_a_lesson():
+    assert len(CLAIMS) == 46 and len({claim.id for claim in CLAIMS}) == 46
+    assert all(claim.needs and claim.lesson[:2].isdecimal() and claim.claim.endswith(".") for claim in CLAIMS)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_turning_the_data_turns_the_verdict(claim):
+    # One figure may stand in two needs of one claim, with two bounds: then a value beyond both is looked for.
+    for claimed, expected in ((True, "supported"), (False, "refuted")):
+        figures = {need.figure: beside(need, claimed) for need in claim.needs}
+        assert verdict(claim, figures) == expected
+    figures.popitem()
+    assert verdict(claim, figures) == "not measurable here"
+
+
+def test_an_interval_across_the_bound_supports_nothing():
+    need = Need("style: tuned", 0.9, above=True)
+    assert need.holds(Interval(0.92, 0.85, 0.99)) is None
+    claim = replace(CLAIMS[0], needs=(need, Need("style: rag", 0.5, above=False)))
+    across = {"style: tuned": Interval(0.92, 0.85, 0.99), "style: rag": Interval(0.1, 0.0, 0.2)}
+    assert verdict(claim, across) == "mixed"
+    assert verdict(claim, across | {"style: tuned": Interval(0.5, 0.4, 0.6)}) == "mixed"
+    assert verdict(claim, across | {"style: rag": Interval(0.8, 0.7, 0.9)}) == "refuted"
+
+
+def test_a_bound_that_is_met_but_not_passed_holds_for_no_side():
+    assert Need("a", 0.0, above=True).holds(Interval(0.0, 0.0, 0.0)) is None
+    assert Need("a", 0.0, above=False).holds(Interval(0.0, 0.0, 0.0)) is None
+
+
+def test_a_row_tells_the_first_figure_with_its_interval_and_its_run():
+    claim = next(claim for claim in CLAIMS if claim.id == "ideal-use")
+    figures = {need.figure: beside(need, True) for need in claim.needs}
+    row = judge([claim], figures, {claim.lesson: "abc"})[0]
+    assert {"id", "claim", "verdict", "metric", "value", "low", "high", "run"} <= set(row)
+    assert (row["verdict"], row["metric"], row["run"]) == ("supported", claim.needs[0].figure, "abc")
+    assert row["low"] < row["value"] < row["high"] and len(row["needs"]) == len(claim.needs)
+    assert (
+        judge([claim], {}, {})[0] | {"verdict": "not measurable here", "value": None, "run": None}
+        == judge([claim], {}, {})[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- {id: a, claim: A., lesson: 12_compare, needs: [{figure: f}]}", "one bound"),
+        ("- {id: a, claim: A., lesson: 12_compare, needs: [{figure: f, above: 0, below: 1}]}", "one bound"),
+        ("- &c {id: a, claim: A., lesson: 12_compare, needs: [{figure: f, above: 0}]}\n- *c", "stands twice"),
+    ],
+)
+def test_a_bad_rule_is_refused(tmp_path: Path, text: str, said: str):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(LabError, match=said):
+        load_claims(path)
+
+
+def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
+    with pytest.raises(LabError, match="make claims"):
+        read_ledger()
+    path = tmp_path / "claims" / "latest" / "ledger.json"
+    path.parent.mkdir(parents=True)
+    write_json(path, {"rules": rules_hash(), "claims": judge(CLAIMS, {}, {})})
+    assert {row["verdict"] for row in read_ledger()["claims"]} == {VERDICTS[3]}
+    write_json(path, {**json.loads(path.read_text()), "rules": "other"})
+    with pytest.raises(LabError, match="rules changed"):
+        read_ledger()
