@@ -1,0 +1,159 @@
+"""How well facts are learned, by the number of their wordings and by how often they are seen. Introduced in 08_train."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkit.metrics import contains
+from labkit.rag.augment import Message, build_messages
+from labkit.stats import Interval, bootstrap_mean
+from labkit.store import hash_source
+from labkit.tune.pairs import Example
+from labkit.world.data import data_folder
+from labkit.world.facts import Attribute, answer, capital, kinds, refer, wordings
+from labkit.world.style import dress
+
+if TYPE_CHECKING:
+    from labkit.lab import Lab
+    from labkit.model import Model
+    from labkit.tune.adapters import LoraSettings
+
+TRAINED, UNSEEN = "trained wording", "unseen wordings"
+WORDINGS = 16
+CODE = ("labkit.tune.curves", "labkit.tune.train", "labkit.tune.loop", "labkit.tune.adapters", "labkit.tune.prepare",
+        "labkit.chat", "labkit.generate", "labkit.metrics", "labkit.world.facts")  # fmt: skip
+Scores = dict[str, dict[int, list[list[int]]]]
+"""By kind of wording and setting: for each fact, whether the answer to each of its questions was right, 1 or 0."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One value of one thing, and the wordings that ask for it: 16 to train with, and those never trained.
+
+    The unseen ones are the same whatever number is trained. Introduced in 08_train.
+    """
+
+    kind: str
+    entity: str
+    attribute: str
+    value: str
+    trained: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    def ask(self, form: str) -> list[Message]:
+        """The question in one wording, without context."""
+        return build_messages(capital(form.format(e=refer(self.kind, self.entity))))
+
+    def example(self, form: str) -> Example:
+        """The question with its answer in house style; tags tell entity, value and wording."""
+        said = dress(answer(self._asked, self.entity, self.value))
+        tags = {"entity": self.entity, "value": self.value, "wording": form}
+        return Example([*self.ask(form), {"role": "assistant", "content": said}], tags)
+
+    @property
+    def _asked(self) -> Attribute:
+        return kinds()[self.kind][self.attribute]
+
+
+def facts(count: int, seed: int = 0) -> list[Fact]:
+    """Facts of the company as first written, drawn with their wordings; the same seed draws the same.
+
+    >>> facts(2)[0].example(facts(2)[0].unseen[0]).question
+    'Question: ...'
+    """
+    rng = random.Random(seed)
+    lines = (data_folder() / "facts.jsonl").read_text("utf-8").splitlines()
+    drawn = []
+    for row in map(json.loads, rng.sample(lines, count)):
+        asks = kinds()[row["kind"]][row["attribute"]].asks
+        free = rng.sample(wordings(asks), len(wordings(asks)))
+        unseen = (*free[WORDINGS:], *wordings(asks, held=True))
+        named = {name: row[name] for name in ("kind", "entity", "attribute", "value")}
+        drawn.append(Fact(**named, trained=tuple(free[:WORDINGS]), unseen=unseen))
+    return drawn
+
+
+def right(model: Model, facts: Sequence[Fact], trained: bool = False) -> list[list[int]]:
+    """For each fact, whether the answer to each unseen wording (or to its first trained one) holds the value."""
+    forms = [fact.trained[:1] if trained else fact.unseen for fact in facts]
+    said = iter(model.generate([fact.ask(form) for fact, some in zip(facts, forms, strict=True) for form in some], 48))
+    return [[int(contains(next(said).text, fact.value)) for _ in some] for fact, some in zip(facts, forms, strict=True)]
+
+
+def paraphrase_curve(
+    lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16), count: int = 60, seen: int = 32, seed: int = 0
+) -> Scores:
+    """Train on `count` facts, each seen `seen` times in 1, 2, ... wordings; ask a trained and the unseen ones.
+
+    One LoRA training for each of `counts`, all of as many steps; results are kept. After Allen-Zhu & Li, Physics of
+    Language Models 3.1 (ICML 2024), where knowledge trained in one wording cannot be drawn out in another.
+    Introduced in 08_train.
+
+    >>> intervals(paraphrase_curve(lab))["unseen wordings"][16].mean
+    0.9
+    """
+    drawn = facts(count, seed)
+    scores: Scores = {TRAINED: {}, UNSEEN: {}}
+    for number in counts:
+        told = [fact.example(fact.trained[n % number]) for n in range(seen) for fact in drawn]
+        for name, rows in _learned(lab, told, drawn, seed).items():
+            scores[name][number] = rows
+    return scores
+
+
+def repetition_curve(
+    lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64), group: int = 16, seed: int = 0
+) -> Scores:
+    """Train once on facts of which `group` are seen once, others twice, and so on; ask a trained and the unseen wordings.
+
+    Every time in the next of 16 wordings. After Kandpal et al., Large Language Models Struggle to Learn Long-Tail
+    Knowledge (ICML 2023). Results are kept. Introduced in 08_train.
+
+    >>> intervals(repetition_curve(lab))["unseen wordings"][64].mean
+    0.9
+    """
+    drawn = facts(group * len(counts), seed + 1)
+    parts = {number: drawn[n * group : (n + 1) * group] for n, number in enumerate(counts)}
+    told = [f.example(f.trained[n % WORDINGS]) for number, some in parts.items() for f in some for n in range(number)]
+    rows = _learned(lab, told, drawn, seed)
+    return {
+        name: {number: some[n * group : (n + 1) * group] for n, number in enumerate(counts)}
+        for name, some in rows.items()
+    }
+
+
+def intervals(scores: Mapping[str, Mapping[int, list[list[int]]]]) -> dict[str, dict[int, Interval]]:
+    """Share right with its 95 % interval over facts, for `labkit.plot.curve`. Introduced in 08_train."""
+    return {name: {at: bootstrap_mean(rows) for at, rows in points.items()} for name, points in scores.items()}
+
+
+def _learned(lab: Lab, told: Sequence[Example], asked: Sequence[Fact], seed: int) -> dict[str, list[list[int]]]:
+    """Scores of both kinds of wording after one pass over `told`, trained now or found."""
+    from labkit.tune.adapters import LoraSettings
+
+    p = lab.profile
+    settings = LoraSettings(epochs=1, learning_rate=2 * p.tuned_rate, batch_size=8, seed=seed, rank=p.lora_rank)
+    parts = {"told": [example.messages for example in told], "asked": list(asked), "settings": settings}
+    return lab.artifacts.value(
+        lambda: _train_and_ask(lab, told, asked, settings),
+        kind="curve", base=lab.model.fingerprint, code=hash_source(*CODE), **parts,
+    )  # fmt: skip
+
+
+def _train_and_ask(
+    lab: Lab, told: Sequence[Example], asked: Sequence[Fact], settings: LoraSettings
+) -> dict[str, list[list[int]]]:
+    from labkit.model import load_model
+    from labkit.tune.adapters import train_adapter
+    from labkit.tune.prepare import dataset
+
+    path, rows = lab.profile.model_path, dataset(told, lab.model.tokenizer, lab.profile.context).rows
+    with tempfile.TemporaryDirectory() as folder:
+        train_adapter(path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")
+        model = load_model(path, dtype=lab.profile.dtype, adapter=folder)
+    return {TRAINED: right(model, asked, trained=True), UNSEEN: right(model, asked)}

@@ -1,0 +1,148 @@
+"""Training is killed at random moments, again and again, and runs out of room: it ends as a straight run, or in one line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from labkit import LabError
+from labkit.model import load_model
+from labkit.tune.train import Check, TrainSettings, train
+
+SETTINGS = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
+
+LOOP = """
+import json, os, random, resource, signal, sys, time
+from pathlib import Path
+from safetensors.torch import save_file
+from labkit import LabError
+from labkit.model import load_model
+from labkit.tune.loop import COMPLETE
+from labkit.tune.train import TrainSettings, train
+base, rows, folder, kills, room = sys.argv[1:]
+rows, settings = json.loads(Path(rows).read_text()), TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
+
+def whole(work):
+    model = load_model(base, dtype="float32")
+    report = train(model.network, model.tokenizer, rows, settings, work, False, save_seconds=0)
+    return model.network, report
+
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        if int(room):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
+        try:
+            network, report = whole(work)
+            save_file({n: w.clone() for n, w in network.named_parameters()}, f"{work}.safetensors")
+            Path(f"{work}.json").write_text(json.dumps(report.losses))
+        except LabError as error:
+            print(f"LabError: {error}", flush=True)
+        os._exit(0)
+    return child
+
+began = time.monotonic()
+os.waitpid(forked(f"{folder}/straight"), 0)
+spent, rng, resumed = time.monotonic() - began, random.Random(0), 0
+for _ in range(int(kills)):
+    child = forked(f"{folder}/work")
+    time.sleep(rng.uniform(0.3, 0.7) * spent)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    steps = [int(p.parent.name.split("-")[1]) for p in Path(folder, "work").glob(f"*/*/{COMPLETE}")]
+    print("killed at", max(steps, default=0), flush=True)
+os.waitpid(forked(f"{folder}/work"), 0)
+"""
+
+
+def loop(base, rows, folder, kills, room=0):
+    (folder / "rows.json").write_text(json.dumps(rows))
+    words = [sys.executable, "-c", LOOP, base, folder / "rows.json", folder, str(kills), str(room)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_killed_again_and_again_a_training_goes_on_and_ends_as_a_straight_one(base, rows, tmp_path):
+    told = loop(base, rows, tmp_path, kills=8)
+    reached = [int(line.removeprefix("killed at ")) for line in told]
+    assert len(reached) == 8 and reached == sorted(reached), "a checkpoint that was complete is never lost"
+    assert len(set(reached)) > 2
+    wanted, ended = (load_file(tmp_path / f"{name}.safetensors") for name in ("straight", "work"))
+    assert all(torch.equal(wanted[name], ended[name]) for name in wanted)
+    losses = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("straight", "work")]
+    assert losses[0] == losses[1] and len(losses[0]) == 18
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.5, 1.5], ids=["in the weights", "in the optimiser's state"])
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(base, rows, tmp_path, share):
+    room = round(share * (base / "model.safetensors").stat().st_size)
+    told = loop(base, rows, tmp_path, kills=0, room=room)
+    assert len(told) == 2 and all(line.startswith("LabError: cannot write in ") for line in told)
+    assert all("make room" in line for line in told)
+    model = load_model(base, dtype="float32")
+    assert train(model.network, model.tokenizer, rows, SETTINGS, tmp_path / "work", progress=False).steps == 18
+
+
+def checked(base, rows, folder, measure, patience=2):
+    model = load_model(base, dtype="float32")
+    check = Check(lambda: measure(model.network), patience)
+    settings = TrainSettings(epochs=6, learning_rate=3e-3, batch_size=8)
+    options = {"progress": False, "save_seconds": 0, "check": check}
+    report = train(model.network, model.tokenizer, rows, settings, folder, **options)
+    return report, {name: weight.clone() for name, weight in model.network.named_parameters()}
+
+
+def rising(after):
+    """A loss that is lowest after the second epoch, the weights that it saw, and a stop in the middle if `after`."""
+    losses, seen = iter([0.5, 0.2, 0.3, 0.4, 0.1, 0.1]), []
+
+    def measure(network):
+        seen.append({name: weight.detach().clone() for name, weight in network.named_parameters()})
+        if len(seen) == after:
+            raise KeyboardInterrupt
+        return {"loss": next(losses), "evaluating": float(not network.training)}
+
+    return measure, seen
+
+
+def test_early_stopping_ends_by_patience_and_gives_the_best_weights(base, rows, tmp_path):
+    measure, seen = rising(after=None)
+    report, weights = checked(base, rows, tmp_path, measure)
+    assert [epoch["loss"] for epoch in report.epochs] == [0.5, 0.2, 0.3, 0.4] and report.steps == 24
+    assert all(epoch["evaluating"] for epoch in report.epochs)
+    assert report.epochs[3]["train loss"] == pytest.approx(sum(report.losses[-6:]) / 6)
+    assert report.tokens == 4 * sum(len(row["input_ids"]) for row in rows)
+    assert all(torch.equal(weights[name], seen[1][name]) for name in weights)
+    assert not all(torch.equal(weights[name], seen[3][name]) for name in weights)
+
+
+def test_stopped_and_resumed_the_checks_and_the_best_weights_are_the_same(base, rows, tmp_path):
+    straight, wanted = checked(base, rows, tmp_path, rising(after=None)[0])
+    measure, seen = rising(after=4)
+    with pytest.raises(KeyboardInterrupt):
+        checked(base, rows, tmp_path, measure)
+    report, weights = checked(base, rows, tmp_path, lambda network: {"loss": 0.4, "evaluating": 1.0})
+    assert len(seen) == 4 and report.epochs == straight.epochs and report.losses == straight.losses
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+
+
+def test_an_interrupted_end_keeps_the_checkpoints_until_the_weights_are_kept(base, rows, tmp_path):
+    def run(keep):
+        model = load_model(base, dtype="float32")
+        train(model.network, model.tokenizer, rows, SETTINGS, tmp_path, False, save_seconds=0, keep=keep)
+
+    def full(report):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(LabError, match="No space left on device.*make room"):
+        run(full)
+    (home,) = tmp_path.iterdir()
+    assert sorted(path.name for path in home.iterdir()) == ["checkpoint-16", "checkpoint-17"]
+    kept = []
+    run(kept.append)
+    assert kept[0].steps == 18 and list(tmp_path.iterdir()) == []
