@@ -1,0 +1,204 @@
+"""The gate refuses by name, merging changes nothing, and an export is whole or not there."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from labkit import LabError
+from labkit.model import load_model
+from labkit.store import MANIFEST
+from labkit.tune.adapters import LoraSettings, add_lora, save_adapter
+from labkit.tune.deploy import Check, Limits, exam_checks, require, weight_checks
+from labkit.tune.deploy_chat import answer_format, verify
+from labkit.tune.deploy_export import export, largest_gap, logits, merge
+
+TALKS = [[{"role": "user", "content": f"Question {n}: where?"}] for n in range(3)]
+PASSED = [Check("style", 1.0, 0.9)]
+
+
+@pytest.fixture(scope="module")
+def adapter(base, tmp_path_factory):
+    """An adapter that changes what the model says."""
+    folder = tmp_path_factory.mktemp("adapter")
+    network = add_lora(load_model(base, dtype="float32").network, LoraSettings(rank=4, alpha=8))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    save_adapter(network, folder, str(base))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def merged(base, adapter):
+    return merge(base, adapter, TALKS)
+
+
+@pytest.fixture(scope="module")
+def exported(merged, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports") / "norvale"
+    return export(merged[0], folder, PASSED, "tiny", "mine", "ab" * 32)
+
+
+def row(correct, answerable=1, style=1, output_tokens=9):
+    return {"correct": correct, "answerable": answerable, "style": style, "output_tokens": output_tokens}
+
+
+def test_a_failing_gate_names_each_failed_check_and_its_limit():
+    require(PASSED)
+    with pytest.raises(LabError) as refused:
+        require([*PASSED, Check("accuracy", 0.214, 0.3), Check("merging gap", math.nan, 1e-3, at_most=True)])
+    said = str(refused.value)
+    assert "2 of 3 checks failed: accuracy 0.214 (at least 0.3); merging gap nan (at most 0.001)" in said
+    assert "\n" not in said and "style" not in said
+
+
+def test_a_value_that_is_not_a_number_passes_no_check():
+    assert not Check("x", math.nan, 0).passed and not Check("x", math.nan, 0, at_most=True).passed
+    assert Check("x", 0.3, 0.3).passed and Check("x", 0.3, 0.3, at_most=True).passed
+
+
+def test_an_exam_counts_what_tuning_cost_and_what_it_brought():
+    before = [row(1), row(1), row(0), row(1, answerable=0)]
+    after = [row(1), row(0, style=0), row(1), row(0, answerable=0, output_tokens=64)]
+    found = {check.name: check.value for check in exam_checks(after, before, room=64)}
+    assert found == {"accuracy": 2 / 3, "style": 3 / 4, "reading kept": 1 / 2, "answers finished": 3 / 4}
+    nothing = exam_checks([row(0)], [row(0)], room=64, limits=Limits(kept=1))
+    assert nothing[2].passed  # the base read nothing: nothing could be lost
+
+
+def test_broken_weights_are_counted_and_an_unmerged_adapter_is_extra_weight(base, adapter):
+    model = load_model(base, dtype="float32")
+    assert all(check.passed for check in weight_checks(model, model.size))
+    beside = load_model(base, dtype="float32", adapter=adapter, merge=False)
+    assert [check.passed for check in weight_checks(beside, model.size)] == [True, False]
+    with torch.no_grad():
+        weight = next(model.network.parameters())
+        weight[0, 0], weight[1, 1] = math.nan, math.inf
+    assert weight_checks(model, model.size)[0] == Check("broken weights", 2, 0, at_most=True)
+
+
+def test_merged_equals_unmerged_and_is_what_loading_with_the_adapter_gives(base, adapter, merged):
+    model, gap = merged
+    beside = load_model(base, dtype="float32", adapter=adapter, merge=False)
+    loaded = load_model(base, dtype="float32", adapter=adapter)
+    assert 0 < gap < 1e-4
+    assert largest_gap(logits(model, TALKS), logits(beside, TALKS)) == pytest.approx(gap, rel=0.01)
+    assert largest_gap(logits(model, TALKS), logits(load_model(base, dtype="float32"), TALKS)) > 0.01
+    assert [g.text for g in model.generate(TALKS, 8)] == [g.text for g in beside.generate(TALKS, 8)]
+    assert model.fingerprint == loaded.fingerprint and model.size == loaded.size
+
+
+def test_merging_takes_the_wanted_precision_and_refuses_another(base, adapter):
+    model, gap = merge(base, adapter, TALKS, dtype="bfloat16")
+    assert model.dtype == "bfloat16" and gap < 1e-4
+    with pytest.raises(LabError, match="unknown dtype 'int4': choose float32"):
+        merge(base, adapter, TALKS, dtype="int4")
+    with pytest.raises(LabError, match="holds no adapter_config.json"):
+        merge(base, base, TALKS)
+
+
+def test_merging_into_four_bits_changes_more_than_merging_in_full_precision(base, adapter, merged):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    from labkit.model import Model
+
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    network = AutoModelForCausalLM.from_pretrained(base, quantization_config=config, dtype=torch.float32)
+    network = PeftModel.from_pretrained(network, str(adapter))
+    beside = logits(Model(network, merged[0].tokenizer), TALKS)
+    into = logits(Model(network.merge_and_unload(), merged[0].tokenizer), TALKS)
+    assert largest_gap(into, beside) > 100 * merged[1]
+
+
+def test_an_export_holds_safetensors_a_card_and_its_checks_and_names_no_machine(merged, exported, base):
+    names = {path.name for path in exported.iterdir()}
+    assert names >= {"model.safetensors", "config.json", "tokenizer.json", "README.md", "checks.json", MANIFEST}
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl", ".py"))]
+    card = (exported / "README.md").read_text()
+    assert "# norvale" in card and "| style | 1 | ≥ 0.9 |" in card and merged[0].fingerprint in card
+    assert json.loads((exported / "checks.json").read_text())[0]["passed"] is True
+    texts = [path.read_text() for path in exported.iterdir() if path.suffix in (".json", ".md", ".jinja")]
+    assert not [text for text in texts if str(base.parent) in text or str(exported.parent) in text]
+    assert [path.name for path in exported.parent.iterdir() if not path.name.startswith(".")] == ["norvale"]
+    again = load_model(exported, dtype="float32")
+    assert largest_gap(logits(again, TALKS), logits(merged[0], TALKS)) == 0
+
+
+def test_a_failed_check_an_existing_folder_and_a_full_disk_leave_nothing_new(merged, exported, tmp_path):
+    failed = [Check("style", 0.1, 0.9)]
+    with pytest.raises(LabError, match="not exported, 1 of 1 checks failed: style"):
+        export(merged[0], tmp_path / "out", failed, "tiny", "mine", "ab")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(LabError, match="norvale is there already"):
+        export(merged[0], exported, PASSED, "tiny", "mine", "ab")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LabError, match="cannot write"):
+        export(merged[0], tmp_path / "file" / "out", PASSED, "tiny", "mine", "ab")
+
+
+def test_a_damaged_or_half_copied_export_is_not_trusted(exported, tmp_path):
+    assert verify(exported) == exported
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    (copy / "model.safetensors").write_bytes((exported / "model.safetensors").read_bytes()[:-1])
+    with pytest.raises(LabError, match="model.safetensors in .*copy is damaged or missing"):
+        verify(copy)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(LabError, match="model.safetensors in .*copy is damaged or missing"):
+        verify(copy)
+    (copy / MANIFEST).unlink()
+    with pytest.raises(LabError, match="has no whole manifest.json"):
+        verify(copy)
+
+
+EXPORTING = """
+import sys
+from labkit.tune.deploy import Check
+from labkit.tune.deploy_export import export, merge
+model, _ = merge(sys.argv[1], sys.argv[2], [[{"role": "user", "content": "?"}]])
+print("ready", flush=True)
+export(model, sys.argv[3], [Check("style", 1, 0.9)], "tiny", "mine", "ab")
+print("done", flush=True)
+"""
+
+
+def test_killed_at_any_moment_an_export_is_whole_or_absent(base, adapter, tmp_path):
+    target, seen = tmp_path / "norvale", set()
+    for delay in (0.0, 0.02, 0.05, 0.1):
+        words = [sys.executable, "-c", EXPORTING, base, adapter, target]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        seen.add(target.exists())
+        if target.exists():
+            verify(target)
+            shutil.rmtree(target)
+    model, _ = merge(base, adapter, TALKS)
+    export(model, target, PASSED, "tiny", "mine", "ab")
+    assert verify(target) == target and False in seen
+    left = [path.name for path in tmp_path.iterdir() if path.name not in ("norvale", ".locks")]
+    assert not left  # what the killed ones left is cleared away
+
+
+def test_a_chat_template_of_ones_own_tells_how_answers_begin_and_end(exported, tokenizer):
+    settings = json.loads((exported / "tokenizer_config.json").read_text())
+    told = settings["response_template"]
+    assert told["start_anchor"] == "<|im_start|>assistant"
+    assert told["fields"]["content"]["close"] == tokenizer.eos_token
+    parsed = load_model(exported).tokenizer.parse_response(
+        " It is red.<|im_end|>", prefix="<|im_start|>user Why?<|im_end|>\n<|im_start|>assistant"
+    )
+    assert parsed["content"].strip() == "It is red."
+    assert answer_format(load_model(exported).tokenizer) is None  # said already
