@@ -34,9 +34,10 @@ LEVELS = (
     Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.3, 0.03),
     Level(
         (2, 6), (3, 8), 5, 10, ("cited", "cited", "cited", "framed", "value", "sentence", "bullet", "json"),
-        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.25, 0.03,
+        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.35, 0.03,
     ),
 )  # fmt: skip
+WHERE = "Answer with the number of the passage only."
 LONG = Level((6, 14), (3, 8), 14, 10, LEVELS[-1].forms, (40, 160), 0.25, 0.25, 0.5, 0.4, 0.0)
 
 
@@ -44,22 +45,27 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     """A bare list of names and values, asked for name by name: the shortest way to learn looking up and copying.
 
     Most replies repeat the line, so that the value follows the name as it does in the list. Above the first level the
-    list may lie in several passages, whose number the reply cites, or hold two figures to compare.
+    list may lie in several passages, whose number the reply cites or is, lack the name asked for, or hold two figures to
+    compare.
     """
     first = not level.abstain
-    if not first and (choice := rng.random()) < 0.8:
-        return _sums(rng) if choice < 0.15 else _facts(rng)
+    if not first and (choice := rng.random()) < 0.55:
+        return _sums(rng) if choice < 0.12 else _facts(rng)
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
-    form = rng.choices(["sentence", "value", "cited"], [0.7, 0.3, 0.0] if first else [0.2, 0.2, 0.6])[0]
+    weights = [0.7, 0.3, 0.0, 0.0] if first else [0.1, 0.1, 0.4, 0.4]
+    form = rng.choices(["sentence", "value", "cited", "where"], weights)[0]
     lines = {name: f"{name}{gap} {value}" for name, value in names.items()}
     groups = _split(list(names), rng, 1 if first else 5)
     source = {name: i for i, group in enumerate(groups, start=1) for name in group}
     replies = {
-        n: {"sentence": lines[n], "value": v, "cited": f"{lines[n]} [{source[n]}]"}[form] for n, v in names.items()
+        n: {"sentence": lines[n], "value": v, "cited": f"{lines[n]} [{source[n]}]", "where": f"[{source[n]}]"}[form]
+        for n, v in names.items()
     }
+    for _ in range(0 if first else rng.randint(0, 4)):
+        replies.setdefault(new_name(rng, list(names)), ABSTAIN)
     passages = [("List", " ; ".join(lines[name] for name in group)) for group in groups]
-    return _rounds(form, passages, {f"{n}?": replies[n] for n in rng.sample(list(names), len(names))})
+    return _rounds(form, passages, {f"{n}?": replies[n] for n in rng.sample(list(replies), len(replies))})
 
 
 def _split(names: list[str], rng: random.Random, most: int) -> list[list[str]]:
@@ -87,13 +93,14 @@ def _facts(rng: random.Random) -> list[Message]:
     }
     groups = _split(list(lines), rng, 5)
     source = {key: i for i, group in enumerate(groups, start=1) for key in group}
-    form, natural = rng.choice(["cited", "cited", "sentence", "value"]), rng.random() < 0.6
+    form, natural = rng.choice(["cited", "cited", "where", "sentence", "value"]), rng.random() < 0.6
     replies = {}
     for e, a in rng.sample(facts, min(len(facts), 10)):
         key, value = (e.name, a.name), e.facts[a.name]
         said = answer(a, e.name, value) if natural else lines[key]
         question = ask(a, e.name, rng) if natural else f"{labels[key]}?"
-        replies[question] = {"sentence": said, "value": value, "cited": f"{said} [{source[key]}]"}[form]
+        mark = f"[{source[key]}]"
+        replies[question] = {"sentence": said, "value": value, "cited": f"{said} {mark}", "where": mark}[form]
     for _ in range(rng.randint(0, 4)):
         e, a = rng.choice(facts)[0], rng.choice(list(kinds()[kind].values()))
         name = new_name(rng, list(entities)) if rng.random() < 0.5 else e.name
@@ -117,7 +124,7 @@ def _sums(rng: random.Random) -> list[Message]:
 
 
 def _rounds(form: str, passages: list[tuple[str, str]], replies: dict[str, str]) -> list[Message]:
-    messages = [{"role": "system", "content": FORMS[form]}]
+    messages = [{"role": "system", "content": WHERE if form == "where" else FORMS[form]}]
     for asked, reply in replies.items():
         messages.append({"role": "user", "content": build_prompt(asked, passages)})
         messages.append({"role": "assistant", "content": reply})

@@ -133,6 +133,6 @@ def test_held_out_wordings_are_never_streamed():
     held = [sentence_like(a, form) for a, forms in lists for form in held_out(forms)]
     used = [sentence_like(a, form) for a, forms in lists for form in wordings(forms)[:1]]
     rng = random.Random("held out")
-    text = "\n".join(m["content"] for _ in range(400) for m in conversation(rng, LEVELS[-1])).lower()
+    text = "\n".join(m["content"] for _ in range(600) for m in conversation(rng, LEVELS[-1])).lower()
     assert len(held) > 80 and sum(bool(pattern.search(text)) for pattern in used) > len(used) * 0.7
     assert not [pattern.pattern for pattern in held if pattern.search(text)]
