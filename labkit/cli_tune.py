@@ -24,6 +24,7 @@ def tune(
     batch: Annotated[int, typer.Option(help="Examples in a step.")] = 16,
     rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 16,
     seed: Annotated[int, typer.Option(help="Decides the order of the examples.")] = 0,
+    save_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 20.0,
     drop_long: Annotated[bool, typer.Option("--drop-long", help="Leave out examples beyond the context.")] = False,
 ) -> None:
     """Fine-tune a model on your own pairs of prompt and response. The same command goes on after a kill.
@@ -37,10 +38,12 @@ def tune(
     from labkit.tune.train_file import tune_file
 
     chosen = checked(resolve, profile)
-    shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({"learning_rate": rate} if rate else {})}
+    shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({} if rate is None else {"learning_rate": rate})}
     settings = TrainSettings(**shared) if full else LoraSettings(**shared, rank=rank)
     with environment(profile):
-        tuned = tune_file(pairs, out, chosen.model_path, settings, chosen.context, drop_long, sys.stderr.isatty())
+        tuned = tune_file(
+            pairs, out, chosen.model_path, settings, chosen.context, drop_long, sys.stderr.isatty(), save_seconds
+        )
     print(tuned)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,12 +20,12 @@ from labkit.world.style import dress
 if TYPE_CHECKING:
     from labkit.lab import Lab
     from labkit.model import Model
-    from labkit.tune.adapters import LoraSettings
+    from labkit.tune.train import TrainSettings
 
 TRAINED, UNSEEN = "trained wording", "unseen wordings"
 WORDINGS = 16
-CODE = ("labkit.tune.curves", "labkit.tune.train", "labkit.tune.loop", "labkit.tune.adapters", "labkit.tune.prepare",
-        "labkit.chat", "labkit.generate", "labkit.metrics", "labkit.world.facts")  # fmt: skip
+CODE = ("labkit.tune.curves", "labkit.tune.train", "labkit.tune.loop", "labkit.tune.prepare", "labkit.chat",
+        "labkit.generate", "labkit.metrics", "labkit.world.facts")  # fmt: skip
 Scores = dict[str, dict[int, list[list[int]]]]
 """By kind of wording and setting: for each fact, whether the answer to each of its questions was right, 1 or 0."""
 
@@ -86,11 +85,11 @@ def right(model: Model, facts: Sequence[Fact], trained: bool = False) -> list[li
 
 
 def paraphrase_curve(
-    lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16), count: int = 60, seen: int = 32, seed: int = 0
+    lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16), count: int = 60, seen: int = 16, seed: int = 0
 ) -> Scores:
     """Train on `count` facts, each seen `seen` times in 1, 2, ... wordings; ask a trained and the unseen ones.
 
-    One LoRA training for each of `counts`, all of as many steps; results are kept. After Allen-Zhu & Li, Physics of
+    One full fine-tuning for each of `counts`, all of as many steps; results are kept. After Allen-Zhu & Li, Physics of
     Language Models 3.1 (ICML 2024), where knowledge trained in one wording cannot be drawn out in another.
     Introduced in 08_train.
 
@@ -106,15 +105,13 @@ def paraphrase_curve(
     return scores
 
 
-def repetition_curve(
-    lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64), group: int = 16, seed: int = 0
-) -> Scores:
+def repetition_curve(lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16, 32), group: int = 16, seed: int = 0) -> Scores:
     """Train once on facts of which `group` are seen once, others twice, and so on; ask a trained and the unseen wordings.
 
     Every time in the next of 16 wordings. After Kandpal et al., Large Language Models Struggle to Learn Long-Tail
     Knowledge (ICML 2023). Results are kept. Introduced in 08_train.
 
-    >>> intervals(repetition_curve(lab))["unseen wordings"][64].mean
+    >>> intervals(repetition_curve(lab))["unseen wordings"][32].mean
     0.9
     """
     drawn = facts(group * len(counts), seed + 1)
@@ -134,10 +131,9 @@ def intervals(scores: Mapping[str, Mapping[int, list[list[int]]]]) -> dict[str, 
 
 def _learned(lab: Lab, told: Sequence[Example], asked: Sequence[Fact], seed: int) -> dict[str, list[list[int]]]:
     """Scores of both kinds of wording after one pass over `told`, trained now or found."""
-    from labkit.tune.adapters import LoraSettings
+    from labkit.tune.train import TrainSettings
 
-    p = lab.profile
-    settings = LoraSettings(epochs=1, learning_rate=2 * p.tuned_rate, batch_size=8, seed=seed, rank=p.lora_rank)
+    settings = TrainSettings(epochs=1, learning_rate=lab.profile.tuned_rate / 2, batch_size=8, seed=seed)
     parts = {"told": [example.messages for example in told], "asked": list(asked), "settings": settings}
     return lab.artifacts.value(
         lambda: _train_and_ask(lab, told, asked, settings),
@@ -146,14 +142,14 @@ def _learned(lab: Lab, told: Sequence[Example], asked: Sequence[Fact], seed: int
 
 
 def _train_and_ask(
-    lab: Lab, told: Sequence[Example], asked: Sequence[Fact], settings: LoraSettings
+    lab: Lab, told: Sequence[Example], asked: Sequence[Fact], settings: TrainSettings
 ) -> dict[str, list[list[int]]]:
     from labkit.model import load_model
-    from labkit.tune.adapters import train_adapter
     from labkit.tune.prepare import dataset
+    from labkit.tune.train import train
 
-    path, rows = lab.profile.model_path, dataset(told, lab.model.tokenizer, lab.profile.context).rows
-    with tempfile.TemporaryDirectory() as folder:
-        train_adapter(path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")
-        model = load_model(path, dtype=lab.profile.dtype, adapter=folder)
+    model = load_model(lab.profile.model_path, dtype="float32")
+    rows = dataset(told, model.tokenizer, lab.profile.context).rows
+    train(model.network, model.tokenizer, rows, settings, lab.runs / "training", lab.progress)
+    model.network.to(lab.model.network.dtype)
     return {TRAINED: right(model, asked, trained=True), UNSEEN: right(model, asked)}

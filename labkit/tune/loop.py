@@ -52,6 +52,10 @@ class AnswerTrainer(Trainer):
         """
         labels = inputs["labels"][:, 1:]
         columns = (labels != IGNORED).any(0).nonzero()[:, 0]
+        if not len(columns):
+            raise LabError(
+                f"step {len(self.losses) + 1} has nothing to learn: all its labels are -100, leave its rows out"
+            )
         with torch.autocast(labels.device.type, torch.bfloat16, precision(labels.device.type) == "bfloat16"):
             logits = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=columns).logits
         loss = cross_entropy(logits.float().flatten(0, 1), labels[:, columns].flatten(), ignore_index=IGNORED)

@@ -46,6 +46,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise LabError(f"epochs {self.epochs}, batch_size {self.batch_size}: give at least 1 of each")
+        if not 0 < self.learning_rate < float("inf"):
+            raise LabError(f"learning rate {self.learning_rate}: give a number above 0, for example 5e-4")
         if self.schedule not in SCHEDULES:
             raise LabError(f"unknown schedule '{self.schedule}': choose {', '.join(SCHEDULES)}")
 

@@ -73,6 +73,7 @@ def tune_file(
     limit: int,
     drop_long: bool = False,
     progress: bool = True,
+    save_seconds: float = 20.0,
 ) -> Tuned:
     """Train a model on a file's pairs: LoraSettings make an adapter, plain TrainSettings new weights (float32).
 
@@ -112,7 +113,7 @@ def tune_file(
         )
         done.replace(out)
 
-    train(network, model.tokenizer, prepared.rows, settings, work, progress, keep=keep)
+    train(network, model.tokenizer, prepared.rows, settings, work, progress, save_seconds, keep=keep)
     shutil.rmtree(work, ignore_errors=True)
     return _kept(out, name)
 

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save
+from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from labkit.store import write_bytes, write_json
+from labkit.tune.prepare import IGNORED, Collator, Row
 from labkit.tune.train import Check
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from labkit.tune.loop import AnswerTrainer
 
 COMPLETE = "complete.json"
@@ -94,3 +98,23 @@ def newest(home: Path) -> tuple[Path | None, dict[str, Any]]:
         return None, {"step": 0, "seconds": 0.0, "losses": [], "epochs": []}
     marker, folder = max(marked, key=lambda pair: pair[0]["step"])
     return folder, marker
+
+
+def answer_loss(network: PreTrainedModel, rows: Sequence[Row], pad: int, batch_size: int = 32) -> float:
+    """Mean cross-entropy of the rows' answer tokens, in the network's own precision; what a check watches.
+
+    Introduced in 08_train.
+
+    >>> Check(lambda: {"loss": answer_loss(model.network, held_out, pad=0)}, patience=2)
+    """
+    total, count = 0.0, 0
+    for start in range(0, len(rows), batch_size):
+        batch = Collator(pad)(rows[start : start + batch_size])
+        labels = batch["labels"][:, 1:].to(network.device)
+        columns = (labels != IGNORED).any(0).nonzero()[:, 0]
+        with torch.inference_mode():
+            logits = network(batch["input_ids"].to(network.device), use_cache=False, logits_to_keep=columns).logits
+        learned = labels[:, columns].flatten()
+        total += cross_entropy(logits.float().flatten(0, 1), learned, ignore_index=IGNORED, reduction="sum").item()
+        count += int((learned != IGNORED).sum())
+    return total / count

@@ -113,7 +113,7 @@ def test_what_cannot_be_trained_is_one_clear_line(base, rows, tmp_path, model):
 
     refused("nothing to train on", rows=[])
     refused("dtype='float32'", network=load_model(base, dtype="bfloat16").network)
-    refused("the loss is nan at step 1: lower", rows=[{"input_ids": [5, 6], "labels": [IGNORED] * 2}])
+    refused("step 1 has nothing to learn", rows=[{"input_ids": [5, 6], "labels": [IGNORED] * 2}])
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     refused("cannot write in", folder=blocked)
@@ -121,6 +121,8 @@ def test_what_cannot_be_trained_is_one_clear_line(base, rows, tmp_path, model):
         TrainSettings(schedule="cosin")
     with pytest.raises(LabError, match="at least 1"):
         TrainSettings(epochs=0)
+    with pytest.raises(LabError, match="learning rate nan: give a number above 0"):
+        TrainSettings(learning_rate=float("nan"))
 
 
 def test_the_model_is_left_ready_to_answer(model, rows, tmp_path):
