@@ -125,8 +125,9 @@ def serve(model: Path | str, host: str = "127.0.0.1", port: int = 0, wait: float
     ...     server.name
     'pocket'
     """
-    if not (find_spec("fastapi") and find_spec("openai")):
-        raise LabError("serving needs more packages: pip install -c constraints.txt -e .[serve]")
+    missing = [package for package in ("fastapi", "uvicorn", "openai") if not find_spec(package)]
+    if missing:
+        raise LabError(f"serving needs {missing[0]}: pip install -c constraints.txt {' '.join(missing)}")
     folder, name = servable(str(model))
     server = Server(folder, name, host, free_port(host, port))
     try:

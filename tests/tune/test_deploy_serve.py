@@ -90,8 +90,9 @@ def test_the_server_knows_its_model_by_name_and_no_other(server):
 
 
 @pytest.mark.slow
-def test_a_server_listens_on_loopback_only(server):
+def test_a_server_listens_on_loopback_only_and_talks_to_nobody_else(server):
     open_here = psutil.Process(server.process.pid).net_connections()
+    assert {c.raddr.ip for c in open_here if c.raddr} <= {"127.0.0.1"}
     listening = [(c.laddr.ip, c.laddr.port) for c in open_here if c.status == psutil.CONN_LISTEN]
     assert listening == [("127.0.0.1", server.port)]
 
