@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class LoraSettings(TrainSettings):
     """LoRA (Hu et al., ICLR 2022): `rank` of the update, scaled by `alpha` / `rank`, and how to train it.
 
-    "all-linear" adapts every linear layer but the output head; embeddings are never adapted.
-    Introduced in 09_adapters.
+    "all-linear" adapts every linear layer but the output head; embeddings are never adapted. `quantised` keeps
+    the frozen weights in 4 bit while it trains (QLoRA, Dettmers et al., NeurIPS 2023). Introduced in 09_adapters.
 
     >>> LoraSettings(epochs=1).alpha
     32
@@ -36,6 +36,7 @@ class LoraSettings(TrainSettings):
     alpha: int = 32
     dropout: float = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
+    quantised: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,10 @@ def train_adapter(
     >>> model = load_model("data/models/pocket", adapter="runs/adapter")
     """
     from labkit.model import load_model
+    from labkit.tune.adapters_quantised import load_quantised
 
     folder = Path(folder)
-    model = load_model(model_path, dtype="float32")
+    model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
     counts = parameters(network)
     report = train(network, model.tokenizer, rows, settings, checkpoints or folder / "checkpoints", progress)
