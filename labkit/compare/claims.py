@@ -32,6 +32,7 @@ VERDICTS = ("supported", "refuted", "mixed", "not measurable here")
 LESSONS = {
     "11_hybrid": "labkit.compare.figures",
     "12_compare": "labkit.compare.figures",
+    "13_update": "labkit.compare.update",
 }
 """The module whose `figures(lab, names)` measures what a lesson's claims need, as an Interval for each name."""
 

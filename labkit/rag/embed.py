@@ -54,20 +54,21 @@ class Embedder(Embeddings):
     def encode(self, texts: Sequence[str], query: bool = False, progress: bool = False) -> np.ndarray:
         """Vectors (n, d) of `texts`, in their order; `query` uses the model's query prompt if it has one.
 
+        Passages are looked up in the cache. Questions never are: a user's question is new, and its time counts.
         Raises `LabError` if the cache is damaged.
 
         >>> embedder.encode(["a", "b"]) @ embedder.encode(["a"]).T
         """
         prompt = (self.model.prompts or {}).get("query" if query else "document", "") or ""
         texts = [prompt + text for text in texts]
-        unseen = list(dict.fromkeys(texts))
-        known = self.cache.recall(unseen) if self.cache else {}
+        unseen, cache = list(dict.fromkeys(texts)), None if query else self.cache
+        known = cache.recall(unseen) if cache else {}
         unseen = sorted((text for text in unseen if text not in known), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]
             new = dict(zip(group, self._compute(group, progress), strict=True))
-            if self.cache:
-                self.cache.remember(new)
+            if cache:
+                cache.remember(new)
             known |= new
         return np.array([known[text] for text in texts], "float32").reshape(-1, self.dimensions)
 

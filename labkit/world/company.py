@@ -5,6 +5,7 @@ Introduced in 00_start.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -58,15 +59,19 @@ class Company:
         return {a.key for a, b in pairs if a.value != b.value}
 
 
-def make_company(seed: int = SEED) -> Company:
+def make_company(
+    seed: int = SEED, counts: Mapping[str, tuple[int, int]] | None = None, changed: float = CHANGED
+) -> Company:
     """Draw the company; the same seed gives the same company. Introduced in 00_start.
+
+    `counts` gives entities and facts of each by kind; `changed` is the share of facts that differ when updated.
 
     >>> make_company() == make_company()
     True
     """
     rng = random.Random(f"company:{seed}")
     before: Entities = {}
-    for kind, (count, facts) in COUNTS.items():
+    for kind, (count, facts) in (counts or COUNTS).items():
         for _ in range(count):
             sites = [name for k, name in before if k == "site"]
             taken = [name for _, name in before]
@@ -74,14 +79,14 @@ def make_company(seed: int = SEED) -> Company:
             entity = invent(kind, rng, facts, sites, alike, company=True)
             if entity.name not in taken:
                 before[kind, entity.name] = entity
-    return Company(seed, before, _updated(before, rng))
+    return Company(seed, before, updated(before, rng, changed))
 
 
-def _updated(before: Entities, rng: random.Random) -> Entities:
+def updated(before: Entities, rng: random.Random, share: float) -> Entities:
     """The entities with a share of their values drawn again; which site a thing belongs to never changes."""
     after = {key: Entity(e.kind, e.name, dict(e.facts)) for key, e in before.items()}
     free = [(key, a) for key, e in after.items() for a in e.facts if kinds()[e.kind][a].value != "site"]
-    for key, a in rng.sample(free, round(CHANGED * len(free))):
+    for key, a in rng.sample(free, round(share * len(free))):
         after[key].facts[a] = _other(kinds()[key[0]][a], after[key].facts[a], rng)
     return after
 

@@ -106,6 +106,8 @@ def test_unchanged_texts_are_never_embedded_again(embedder, tmp_path):
     once, again, other = cached(), cached(), cached("another model")
     first = once.encode(TEXTS)
     assert once.computed == len(set(TEXTS))
+    once.encode(TEXTS, query=True)
+    assert once.computed == 2 * len(set(TEXTS)), "a question is never looked up"
     np.testing.assert_array_equal(again.encode([*TEXTS, "new"])[:5], first)
     assert again.computed == 1
     other.encode(["new"])
@@ -117,7 +119,7 @@ def test_unchanged_texts_are_never_embedded_again(embedder, tmp_path):
     assert mended.computed == len(set(TEXTS)), "a cut-off vector is made again"
 
 
-def test_a_query_prompt_is_used_and_cached_apart(embedder, tmp_path):
+def test_a_query_prompt_is_used(embedder, tmp_path):
     prompted = Embedder(embedder.model, BUNDLED_SHA256, "float32", cache_dir=tmp_path)
     before = embedder.model.prompts
     embedder.model.prompts = {"query": "query: ", "document": ""}

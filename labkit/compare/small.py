@@ -1,0 +1,137 @@
+"""A second, small company on which a model is trained in a minute, and what studies do with it. Introduced in 13_update.
+
+Every fact is asked for in one wording, the one that a tuned model was trained on: tuning's best case.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
+from labkit.compare.score import is_right
+from labkit.compare.training import closed_book
+from labkit.hashing import address
+from labkit.rag.ingest import Document
+from labkit.world.company import Company, attribute_of, make_company
+from labkit.world.data import Item
+from labkit.world.documents import Writer
+from labkit.world.draft import Manuscript
+from labkit.world.facts import answer, ask
+from labkit.world.render import render_markdown
+from labkit.world.style import style_faults
+
+if TYPE_CHECKING:
+    from labkit.lab import Lab
+    from labkit.model import Model
+    from labkit.rag.index import FaissStore
+
+COUNTS = {"site": (3, 4), "product": (10, 5), "plan": (5, 4)}  # entities, facts of each
+EPOCHS = 80  # over about 80 facts, one wording each
+SEED = 31
+Row = dict[str, Any]
+
+
+def company(share: float) -> Company:
+    """The small company, of whose facts a share differs once updated; before the update always the same."""
+    return make_company(SEED, COUNTS, share)
+
+
+def manuscripts(made: Company, new: bool = False) -> list[Manuscript]:
+    """Its documents of one version; each fact stands in one of them only."""
+    writer = Writer(made, new)
+    return [*writer.products(), *writer.sites(), *writer.plans()]
+
+
+def documents(found: Sequence[Manuscript]) -> list[Document]:
+    """Manuscripts as readable Markdown."""
+    texts = [render_markdown(manuscript).decode() for manuscript in found]
+    return [Document(m.id, m.title, text, "md", address(text=text)) for m, text in zip(found, texts, strict=True)]
+
+
+def items(made: Company, new: bool = False) -> list[Item]:
+    """A question for every fact of one version, worded the same in both; its kind says whether the value changes."""
+    found = []
+    for fact in made.facts(new):
+        name, kind = "|".join(fact.key), "changed" if fact.key in made.changed else "unchanged"
+        question = ask(attribute_of(fact), fact.entity, random.Random(f"update:{name}"))
+        found.append(Item(name, kind, question, fact.value, answer(attribute_of(fact), fact.entity, fact.value)))
+    return found
+
+
+def changed(told: Sequence[Item]) -> list[Item]:
+    """Those whose value changes."""
+    return [item for item in told if item.kind == "changed"]
+
+
+def learn(lab: Lab, model: Model, told: Sequence[Item], seed: int) -> tuple[Model, float]:
+    """The model after training on these pairs without context, its adapter merged in; and the seconds of training."""
+    from labkit.model import Model
+    from labkit.tune.adapters import LoraSettings, add_lora
+    from labkit.tune.prepare import Example, dataset
+    from labkit.tune.train import train
+
+    settings = LoraSettings(
+        epochs=EPOCHS if lab.size == "full" else 1, batch_size=16, seed=seed, rank=lab.profile.lora_rank
+    )
+    rows = dataset([Example(m) for m in closed_book(told)], model.tokenizer, lab.profile.context).rows
+    network = add_lora(deepcopy(model.network).float(), settings)
+    with tempfile.TemporaryDirectory() as folder:
+        report = train(network, model.tokenizer, rows, settings, folder, progress=False)
+    return Model(network.merge_and_unload().to(model.network.dtype), model.tokenizer), report.seconds
+
+
+def asked(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row]:
+    """A row for each question, at smoke size for every eighth: was the arm right, in style, both."""
+    questions, rows = questions[:: 1 if lab.size == "full" else 8], []
+    for item, told in zip(questions, arm.answer([q.question for q in questions]), strict=True):
+        right, style = is_right(item, told.text), not style_faults(told.text)
+        scores = {"correct": int(right), "style": int(style), "joint": int(right and style)}
+        rows.append({**about, "arm": arm.name, "id": item.id, "changed": item.kind == "changed", **scores})
+    return rows
+
+
+def reindexed(lab: Lab, old: Sequence[Document], new: Sequence[Document]) -> tuple[FaissStore, float]:
+    """The index over the new documents, and the seconds to make it when the old ones are embedded already."""
+    from labkit.rag.chunk import chunk_documents
+    from labkit.rag.embed import load_embedder
+    from labkit.rag.index import FaissStore
+
+    p = lab.profile
+    with tempfile.TemporaryDirectory() as cache:
+        embedder = load_embedder(p.embedder, cache_dir=Path(cache))
+        for found in (old, new):
+            began = time.perf_counter()
+            chunks = chunk_documents(found, embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
+            store = FaissStore.from_chunks(chunks, embedder)
+            seconds = time.perf_counter() - began
+    return store, seconds
+
+
+def readers(lab: Lab, seed: int, store: FaissStore) -> list[Arm]:
+    """The hybrid of one seed as lesson 12 has it over an index; before it, with the first seed, RAG, which has none."""
+    from labkit.rag.retrieve import retriever
+
+    p = lab.profile
+    search = retriever(p.method, store, p.reranker)
+    models = {Rag: lab.model} if seed == lab.profile.seeds[0] else {}
+    models[Hybrid] = lab.tuned_model("hybrid", seed)
+    return [arm(model, search, p.top_k, p.max_new_tokens) for arm, model in models.items()]
+
+
+@cache
+def first(lab: Lab, seed: int) -> Model:
+    """The model that learned the first version."""
+    return learn(lab, lab.model, items(company(0.0)), seed)[0]
+
+
+def reciting(lab: Lab, name: str, model: Model) -> Arm:
+    """A model that answers from its weights, under a name of its own."""
+    arm = type(name, (FineTuned,), {"name": name})
+    return arm(model, None, lab.profile.top_k, lab.profile.max_new_tokens)

@@ -1,0 +1,192 @@
+"""When facts change: index again, train again, or both; what is lost, what stays, what it takes. Introduced in 13_update."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labkit.compare.arms import Base
+from labkit.compare.small import (
+    SEED,
+    Row,
+    asked,
+    changed,
+    company,
+    documents,
+    first,
+    items,
+    learn,
+    manuscripts,
+    readers,
+    reciting,
+    reindexed,
+)
+from labkit.hashing import hash_source
+from labkit.stats import Interval, bootstrap, bootstrap_mean, paired_bootstrap
+from labkit.world.company import Company, updated
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.lab import Lab
+
+SHARES = (0.0, 0.1, 0.25, 0.5)
+PATCH = 0.25  # the share at which the tuned arm is also trained on the changes alone
+UPDATES, UPDATED, ASKED = 10, 0.1, (1, 4, 7, 10)  # the stream: its length, the share that changes, when to ask
+CODE = (
+    "labkit.compare.update",
+    "labkit.compare.small",
+    "labkit.tune",
+    "labkit.world.company",
+    "labkit.world.documents",
+)
+
+
+def _kept(lab: Lab, what: str, seed: int, make: Callable[[], list[Row]]) -> pd.DataFrame:
+    """Rows of one part of the study, found or made now."""
+    import pandas as pd
+
+    adapter = lab.adapter("hybrid", seed).name
+    parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "adapter": adapter, "code": hash_source(*CODE)}
+    return pd.DataFrame(lab.artifacts.value(make, what=what, seed=seed, size=lab.size, **parts))
+
+
+def shares(lab: Lab) -> pd.DataFrame:
+    """Each arm's answers after a share of the facts changed, one row for each question, arm, share and seed.
+
+    `tuned` knows the first version, `retrained` learned the second from nothing, `patched` learned the changes on top
+    of the first. Columns share, seed, arm, id, changed, correct, style, joint, seconds (of training), indexing
+    (seconds of indexing the same change).
+    """
+
+    def make(seed: int) -> list[Row]:
+        rows: list[Row] = []
+        for share in SHARES:
+            made = company(share)
+            now = items(made, new=True)
+            store, indexing = reindexed(lab, documents(manuscripts(made)), documents(manuscripts(made, new=True)))
+            about = {"share": share, "seed": seed, "indexing": indexing}
+            arms = [(arm, 0.0) for arm in (*readers(lab, seed, store), reciting(lab, "tuned", first(lab, seed)))]
+            if share:
+                model, seconds = learn(lab, lab.model, now, seed)
+                arms.append((reciting(lab, "retrained", model), seconds))
+            if share == PATCH:
+                model, seconds = learn(lab, first(lab, seed), changed(now), seed)
+                arms.append((reciting(lab, "patched", model), seconds))
+            for arm, seconds in arms:
+                rows += asked(lab, arm, now, **about, seconds=seconds)
+        return rows
+
+    return _seeds(lab, "update shares", make)
+
+
+def stream(lab: Lab) -> pd.DataFrame:
+    """Ten updates, one after another: RAG indexes again, `patched` is trained on each change, `tuned` never.
+
+    Columns as in `shares`, with `step` in place of the share; seconds and indexing add up from the first step on.
+    """
+
+    def make(seed: int) -> list[Row]:
+        model, entities, rng, rows = first(lab, seed), company(0.0).before, random.Random(SEED), []
+        training = indexing = 0.0
+        for step in range(1, UPDATES + 1):
+            made = Company(SEED, entities, updated(entities, rng, UPDATED))
+            entities, now = made.after, items(made, new=True)
+            store, took = reindexed(lab, documents(manuscripts(made)), documents(manuscripts(made, new=True)))
+            model, seconds = learn(lab, model, changed(now), seed)
+            indexing, training = indexing + took, training + seconds
+            if step in ASKED:
+                about = {"step": step, "seed": seed, "indexing": indexing}
+                for arm in readers(lab, seed, store)[:-1]:
+                    rows += asked(lab, arm, now, **about, seconds=0.0)
+                rows += asked(lab, reciting(lab, "patched", model), now, **about, seconds=training)
+                rows += asked(lab, reciting(lab, "tuned", first(lab, seed)), now, **about, seconds=0.0)
+        return rows
+
+    return _seeds(lab, "update stream", make)
+
+
+def removal(lab: Lab) -> pd.DataFrame:
+    """What is still answered once every second document is gone, and what the model knew before: columns as in `shares`.
+
+    `removed` says whether the fact stood in a document that goes, `gone` whether it was asked after that.
+    """
+
+    def make(seed: int) -> list[Row]:
+        every, questions = manuscripts(company(0.0)), items(company(0.0))
+        rows = asked(lab, Base(lab.model, None, 0, lab.profile.max_new_tokens), questions, gone=False, seed=seed)
+        for gone, left in ((False, every), (True, every[::2])):
+            store, _ = reindexed(lab, [], documents(left))
+            for arm in (*readers(lab, seed, store), reciting(lab, "tuned", first(lab, seed))):
+                rows += asked(lab, arm, questions, gone=gone, seed=seed)
+        there = {"|".join(s.fact.key) for manuscript in every[::2] for s in manuscript.statements}
+        return [{**row, "removed": row["id"] not in there} for row in rows]
+
+    return _seeds(lab, "update removal", make)
+
+
+def _seeds(lab: Lab, what: str, make: Callable[[int], list[Row]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([_kept(lab, what, seed, lambda s=seed: make(s)) for seed in lab.profile.seeds])
+
+
+def by_question(rows: pd.DataFrame, arm: str, column: str = "correct") -> np.ndarray:
+    """One value for each question of an arm, the mean over seeds, in the order of the questions' ids."""
+    return rows[rows.arm == arm].groupby("id", sort=True)[column].mean().to_numpy(float)
+
+
+def _gap(rows: pd.DataFrame, a: str, b: str, column: str = "correct") -> Interval:
+    found = paired_bootstrap(by_question(rows, a, column), by_question(rows, b, column))
+    return Interval(found.diff, found.low, found.high)
+
+
+def _times(rows: pd.DataFrame, by: str, arm: str) -> Interval:
+    """How many times as long the training of an arm takes as the indexing of the same changes, over seeds and changes."""
+    took = rows[rows.arm == arm].groupby([by, "seed"])[["seconds", "indexing"]].first().to_numpy(float)
+    return bootstrap(lambda i: took[i, 0].sum(-1) / took[i, 1].sum(-1), len(took))
+
+
+def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
+    """What the claims about updates need, each by its name in claims.yaml; all of them, whatever `names` are."""
+    rows, ten, gone = shares(lab), stream(lab), removal(lab)
+    half, none, patch = (rows[rows.share == share] for share in (0.5, 0.0, PATCH))
+    fresh, last, taken = half[half.changed], ten[ten.step == UPDATES], gone[gone.removed]
+    steady = patch[~patch.changed]
+    before, after = taken[~taken.gone], taken[taken.gone]
+    is_changed = half[half.arm == "rag"].groupby("id", sort=True).changed.first().to_numpy(float)
+    rag = by_question(half, "rag")
+
+    def apart(i: np.ndarray) -> np.ndarray:
+        new, old = is_changed[i], 1 - is_changed[i]
+        return (rag[i] * new).sum(-1) / np.maximum(new.sum(-1), 1) - (rag[i] * old).sum(-1) / np.maximum(old.sum(-1), 1)
+
+    def lost(arm: str) -> Interval:
+        found = paired_bootstrap(by_question(before, arm), by_question(after, arm))
+        return Interval(found.diff, found.low, found.high)
+
+    ten_times = _times(last, "step", "patched")
+    stale = "accuracy on changed facts, not trained again"
+    return {
+        "accuracy lost without the document: rag": lost("rag"),
+        "accuracy lost without the document: tuned": lost("tuned"),
+        "accuracy lost without the adapter: tuned": _gap(gone[~gone.gone], "tuned", "base"),
+        "removed facts still answered: rag": bootstrap_mean(by_question(after, "rag")),
+        "removed facts still answered: tuned - rag": _gap(after, "tuned", "rag"),
+        "seconds to take up a change: tuned / rag": _times(rows, "share", "retrained"),
+        f"{stale}: rag - tuned": _gap(fresh, "rag", "tuned"),
+        f"{stale}: hybrid - tuned": _gap(fresh, "hybrid", "tuned"),
+        "accuracy on changed facts less on unchanged ones: rag": bootstrap(apart, len(rag)),
+        "accuracy with half of the facts changed: rag - tuned": _gap(half, "rag", "tuned"),
+        "joint with no fact changed: tuned - rag": _gap(none, "tuned", "rag", "joint"),
+        "joint with no fact changed: tuned - hybrid": _gap(none, "tuned", "hybrid", "joint"),
+        "accuracy on unchanged facts lost by training on the change: tuned": _gap(steady, "tuned", "patched"),
+        "seconds for ten updates: tuned / rag": ten_times,
+        "seconds for ten updates: tuned / hybrid": ten_times,
+        "seconds for ten updates: hybrid / rag": Interval(1.0, 1.0, 1.0),  # both index the same documents again
+        "accuracy after ten updates: rag - tuned": _gap(last, "rag", "patched"),
+    }
