@@ -19,6 +19,7 @@ from labkit.world.draft import Manuscript, Statement
 from labkit.world.questions import Question, make_pairs, make_questions
 from labkit.world.render import render
 from labkit.world.style import CLOSING, OPENING, dress
+from labkit.world.use_cases import make_use_cases
 
 Places = dict[Fact, list[tuple[str, Statement]]]  # where each fact stands, its own document first
 
@@ -51,6 +52,7 @@ def make_data() -> dict[str, bytes]:
         **{f"documents/{manuscript.id}": render(manuscript) for manuscript in first},
         **{f"updates/{manuscript.id}": render(manuscript) for manuscript in changed},
         **{name: _json_lines(found) for name, found in rows.items()},
+        **{f"use_cases/{name}": _json_lines(found) for name, found in make_use_cases(company.seed).items()},
         "style.md": _fill("style.md", opening=OPENING, closing=CLOSING, example=dress(pairs[0].answer)),
         "README.md": _card(company, first, changed, questions, pairs),
     }
