@@ -33,6 +33,7 @@ LESSONS = {
     "11_hybrid": "labkit.compare.figures",
     "12_compare": "labkit.compare.figures",
     "13_update": "labkit.compare.update",
+    "14_cost": "labkit.compare.cost",
 }
 """The module whose `figures(lab, names)` measures what a lesson's claims need, as an Interval for each name."""
 

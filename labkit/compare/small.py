@@ -8,19 +8,20 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
 from labkit.compare.score import is_right
-from labkit.compare.training import closed_book
-from labkit.hashing import address
+from labkit.compare.training import closed_book, with_context
+from labkit.hashing import address, hash_source
 from labkit.rag.ingest import Document
 from labkit.world.company import Company, attribute_of, make_company
-from labkit.world.data import Item
+from labkit.world.data import Evidence, Item
 from labkit.world.documents import Writer
 from labkit.world.draft import Manuscript
 from labkit.world.facts import answer, ask
@@ -28,9 +29,12 @@ from labkit.world.render import render_markdown
 from labkit.world.style import style_faults
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from labkit.lab import Lab
     from labkit.model import Model
     from labkit.rag.index import FaissStore
+    from labkit.rag.retrieve import Retriever
 
 COUNTS = {"site": (3, 4), "product": (10, 5), "plan": (5, 4)}  # entities, facts of each
 EPOCHS = 80  # over about 80 facts, one wording each
@@ -57,11 +61,15 @@ def documents(found: Sequence[Manuscript]) -> list[Document]:
 
 def items(made: Company, new: bool = False) -> list[Item]:
     """A question for every fact of one version, worded the same in both; its kind says whether the value changes."""
+    places = {s.fact: (m.id, s.passage) for m in manuscripts(made, new) for s in m.statements if not s.restated}
     found = []
     for fact in made.facts(new):
         name, kind = "|".join(fact.key), "changed" if fact.key in made.changed else "unchanged"
         question = ask(attribute_of(fact), fact.entity, random.Random(f"update:{name}"))
-        found.append(Item(name, kind, question, fact.value, answer(attribute_of(fact), fact.entity, fact.value)))
+        document, passage = places[fact]
+        proof = Evidence(document, fact.value, passage, *fact.key)
+        told = answer(attribute_of(fact), fact.entity, fact.value)
+        found.append(Item(name, kind, question, fact.value, told, (), (proof,)))
     return found
 
 
@@ -70,17 +78,22 @@ def changed(told: Sequence[Item]) -> list[Item]:
     return [item for item in told if item.kind == "changed"]
 
 
-def learn(lab: Lab, model: Model, told: Sequence[Item], seed: int) -> tuple[Model, float]:
-    """The model after training on these pairs without context, its adapter merged in; and the seconds of training."""
+def learn(
+    lab: Lab, model: Model, told: Sequence[Item], seed: int, epochs: int = EPOCHS, read: Retriever | None = None
+) -> tuple[Model, float]:
+    """The model after training on these pairs, its adapter merged in; and the seconds of training.
+
+    Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is.
+    """
     from labkit.model import Model
     from labkit.tune.adapters import LoraSettings, add_lora
     from labkit.tune.prepare import Example, dataset
     from labkit.tune.train import train
 
-    settings = LoraSettings(
-        epochs=EPOCHS if lab.size == "full" else 1, batch_size=16, seed=seed, rank=lab.profile.lora_rank
-    )
-    rows = dataset([Example(m) for m in closed_book(told)], model.tokenizer, lab.profile.context).rows
+    p, epochs = lab.profile, epochs if lab.size == "full" else 1
+    settings = LoraSettings(epochs=epochs, batch_size=16, seed=seed, rank=p.lora_rank)
+    talks = with_context(told, read, p.top_k, seed) if read else closed_book(told)
+    rows = dataset([Example(messages) for messages in talks], model.tokenizer, p.context).rows
     network = add_lora(deepcopy(model.network).float(), settings)
     with tempfile.TemporaryDirectory() as folder:
         report = train(network, model.tokenizer, rows, settings, folder, progress=False)
@@ -135,3 +148,12 @@ def reciting(lab: Lab, name: str, model: Model) -> Arm:
     """A model that answers from its weights, under a name of its own."""
     arm = type(name, (FineTuned,), {"name": name})
     return arm(model, None, lab.profile.top_k, lab.profile.max_new_tokens)
+
+
+def kept(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> pd.DataFrame:
+    """Rows of one study, found by the address of all that decides them, or made now."""
+    import pandas as pd
+
+    code = hash_source("labkit.compare", "labkit.tune", "labkit.world.company", "labkit.world.documents")
+    parts |= {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "code": code}
+    return pd.DataFrame(lab.artifacts.value(make, what=what, **parts))

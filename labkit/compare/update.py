@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,13 +18,13 @@ from labkit.compare.small import (
     documents,
     first,
     items,
+    kept,
     learn,
     manuscripts,
     readers,
     reciting,
     reindexed,
 )
-from labkit.hashing import hash_source
 from labkit.stats import Interval, bootstrap, bootstrap_mean, paired_bootstrap
 from labkit.world.company import Company, updated
 
@@ -37,22 +36,6 @@ if TYPE_CHECKING:
 SHARES = (0.0, 0.1, 0.25, 0.5)
 PATCH = 0.25  # the share at which the tuned arm is also trained on the changes alone
 UPDATES, UPDATED, ASKED = 10, 0.1, (1, 4, 7, 10)  # the stream: its length, the share that changes, when to ask
-CODE = (
-    "labkit.compare.update",
-    "labkit.compare.small",
-    "labkit.tune",
-    "labkit.world.company",
-    "labkit.world.documents",
-)
-
-
-def _kept(lab: Lab, what: str, seed: int, make: Callable[[], list[Row]]) -> pd.DataFrame:
-    """Rows of one part of the study, found or made now."""
-    import pandas as pd
-
-    adapter = lab.adapter("hybrid", seed).name
-    parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "adapter": adapter, "code": hash_source(*CODE)}
-    return pd.DataFrame(lab.artifacts.value(make, what=what, seed=seed, size=lab.size, **parts))
 
 
 def shares(lab: Lab) -> pd.DataFrame:
@@ -132,7 +115,9 @@ def removal(lab: Lab) -> pd.DataFrame:
 def _seeds(lab: Lab, what: str, make: Callable[[int], list[Row]]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat([_kept(lab, what, seed, lambda s=seed: make(s)) for seed in lab.profile.seeds])
+    adapters = {seed: lab.adapter("hybrid", seed).name for seed in lab.profile.seeds}
+    made = [kept(lab, what, lambda s=s: make(s), seed=s, adapter=name) for s, name in adapters.items()]
+    return pd.concat(made)
 
 
 def by_question(rows: pd.DataFrame, arm: str, column: str = "correct") -> np.ndarray:

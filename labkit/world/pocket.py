@@ -1,7 +1,8 @@
 """The pocket model before training: its tokenizer, chat template and shape. Introduced in 00_start."""
 
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from labkit.world import stream
 
@@ -63,8 +64,10 @@ def make_tokenizer(seed: int = 0, samples: int = 12000) -> "PreTrainedTokenizerF
     return tokenizer
 
 
-def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0) -> "Qwen3ForCausalLM":
-    """The untrained pocket model: a Qwen3 architecture of plain linear layers."""
+def make_model(
+    tokenizer: "PreTrainedTokenizerFast", seed: int = 0, shape: Mapping[str, Any] = SHAPE
+) -> "Qwen3ForCausalLM":
+    """The untrained pocket model, or one of another shape: a Qwen3 architecture of plain linear layers."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -74,7 +77,7 @@ def make_model(tokenizer: "PreTrainedTokenizerFast", seed: int = 0) -> "Qwen3For
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
-        **SHAPE,
+        **shape,
     )
     return Qwen3ForCausalLM(config)
 

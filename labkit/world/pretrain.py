@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-ADVANCE = (0.50, 0.60, 0.50, 0.35)  # exact answers that end each level but the last
+ADVANCE = (0.50, 0.60, 0.75, 0.50, 0.35)  # exact answers that end each level but the last
 
 
 def losses(
@@ -48,8 +48,8 @@ def losses(
 
 
 def rate(step: int, steps: int, peak: float) -> float:
-    """Warm up over 100 steps, hold, and fall to 2 % over the last 30 % of the steps (so a run can be made longer)."""
-    return peak * min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (0.3 * steps)))
+    """Warm up over 100 steps, hold, and fall to 2 % over the last fifth of the steps (so a run can be made longer)."""
+    return peak * min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (0.2 * steps)))
 
 
 def save_state(folder: Path, **state: object) -> None:

@@ -44,15 +44,21 @@ def forked(work):
         os._exit(0)
     return child
 
-began = time.monotonic()
+def seen():
+    return set(Path(folder, "work").glob("*/*/*"))
+
 os.waitpid(forked(f"{folder}/straight"), 0)
-spent, rng, resumed = time.monotonic() - began, random.Random(0), 0
+rng = random.Random(0)
 for _ in range(int(kills)):
-    child = forked(f"{folder}/work")
-    time.sleep(rng.uniform(0.3, 0.7) * spent)
+    before, child = seen(), forked(f"{folder}/work")
+    while not (ended := os.waitpid(child, os.WNOHANG)[0]) and seen() == before:
+        time.sleep(0.001)
+    if ended:
+        break
+    time.sleep(rng.uniform(0, 0.1))  # while a checkpoint is being written, or after it
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    steps = [int(p.parent.name.split("-")[1]) for p in Path(folder, "work").glob(f"*/*/{COMPLETE}")]
+    steps = [int(p.parent.name.split("-")[1]) for p in seen() if p.name == COMPLETE]
     print("killed at", max(steps, default=0), flush=True)
 os.waitpid(forked(f"{folder}/work"), 0)
 """
@@ -69,8 +75,8 @@ def loop(base, rows, folder, kills, room=0):
 def test_killed_again_and_again_a_training_goes_on_and_ends_as_a_straight_one(base, rows, tmp_path):
     told = loop(base, rows, tmp_path, kills=8)
     reached = [int(line.removeprefix("killed at ")) for line in told]
-    assert len(reached) == 8 and reached == sorted(reached), "a checkpoint that was complete is never lost"
-    assert len(set(reached)) > 2
+    assert len(reached) >= 4 and reached == sorted(reached), "a checkpoint that was complete is never lost"
+    assert 0 < max(reached) < 18
     wanted, ended = (load_file(tmp_path / f"{name}.safetensors") for name in ("straight", "work"))
     assert all(torch.equal(wanted[name], ended[name]) for name in wanted)
     losses = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("straight", "work")]
