@@ -1,0 +1,183 @@
+"""What each arm costs: where an answer's time goes, what setting up takes, how it grows. Introduced in 14_cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labkit.compare import small
+from labkit.compare.arms import ARMS, passages
+from labkit.compare.cost_growth import growth_figures
+from labkit.compare.cost_setup import BUDGETS, by_budget, setting_up
+from labkit.compare.experiment import ask_arms
+from labkit.compare.update import by_question
+from labkit.generate import greedy
+from labkit.rag.augment import build_messages
+from labkit.stats import Interval, bootstrap, paired_bootstrap
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.compare.arms import Arm
+    from labkit.lab import Lab
+
+Row = small.Row
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What is paid for: an hour of a processor, or a million tokens read, written, trained on. In one currency.
+
+    The defaults are round figures to think with, not anybody's offer: put yours in their place.
+    """
+
+    processor_hour: float = 0.05
+    read: float = 0.10
+    written: float = 0.40
+    trained: float = 0.50
+
+    def own(self, setup: float, seconds: float, questions: float) -> float:
+        """On a machine of one's own: processor seconds of setting up, and of each question."""
+        return self.processor_hour * (setup + seconds * questions) / 3600
+
+    def rented(self, trained: float, read: float, written: float, questions: float) -> float:
+        """By the token: tokens trained on, and for each question those read and written."""
+        return (self.trained * trained + questions * (self.read * read + self.written * written)) / 1e6
+
+
+def break_even(setup_a: float, each_a: float, setup_b: float, each_b: float) -> float:
+    """The number of questions from which `a`, dearer to set up, is the cheaper; infinite where that never comes.
+
+    >>> break_even(100, 1, 0, 2)
+    100.0
+    """
+    return max(0.0, (setup_a - setup_b) / (each_b - each_a)) if each_b > each_a else float("inf")
+
+
+def split(lab: Lab) -> pd.DataFrame:
+    """Where an answer's time goes, one question at a time, each arm over the same spread of questions.
+
+    Milliseconds to embed the question, to search, to read the prompt (prefill) and to write (decode); processor seconds
+    of all; tokens read and written.
+    """
+
+    def make() -> list[Row]:
+        step = max(1, len(lab.questions) // lab.profile.latency_questions)
+        rows = []
+        for name in ARMS:
+            arm = lab.arm(name)
+            arm.answer([lab.questions[0].question])
+            for item in lab.questions[::step]:
+                rows.append({"arm": name, "id": item.id, **_timed(lab, arm, item.question)})
+        return rows
+
+    adapters = [lab.adapter(name).name for name in ("tuned", "hybrid")]
+    return small.kept(lab, "cost split", make, adapters=adapters)
+
+
+def _timed(lab: Lab, arm: Arm, question: str) -> Row:
+    """One answer, whole; then its first stages once more alone, so that each has its share."""
+    began, processor = time.perf_counter(), time.process_time()
+    answer = arm.answer([question])[0]
+    whole, spent = time.perf_counter() - began, time.process_time() - processor
+    began = time.perf_counter()
+    if arm.retriever:
+        lab.embedder.encode([question], query=True)
+    embed = time.perf_counter() - began
+    prompt = arm.model.encode(build_messages(question, passages(answer.hits), system=arm.system))
+    began = time.perf_counter()
+    greedy(arm.model.network, [prompt], {-1}, 1)
+    prefill = time.perf_counter() - began
+    stages = {
+        "embed": embed,
+        "search": answer.retrieval_seconds - embed,
+        "prefill": prefill,
+        "decode": answer.generation_seconds - prefill,
+        "total": whole,
+    }
+    tokens = {"processor": spent, "read": answer.prompt_tokens, "written": answer.output_tokens}
+    return {name: 1000 * max(0.0, seconds) for name, seconds in stages.items()} | tokens
+
+
+def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
+    """What the claims about cost need, each by its name in claims.yaml; all of them, whatever `names` are."""
+    spent, made, budget = split(lab), setting_up(lab), by_budget(lab)
+    wide = {c: spent.pivot(index="id", columns="arm", values=c) for c in ("total", "processor", "read")}
+    setup = made.pivot(index="seed", columns="arm", values="seconds")
+    memory = made.pivot(index="seed", columns="arm", values="peak_mb")
+    found = {
+        "milliseconds an answer: rag - tuned": _minus(wide["total"], "rag", "tuned"),
+        "milliseconds an answer: rag / tuned": _over(wide["total"], "rag", "tuned"),
+        "prompt tokens: rag / tuned": _over(wide["read"], "rag", "tuned"),
+        "processor seconds a question: rag / tuned": _over(wide["processor"], "rag", "tuned"),
+        "processor seconds a question: rag - tuned": _minus(wide["processor"], "rag", "tuned"),
+        "seconds of setting up: tuned / rag": _over(setup, "tuned", "rag"),
+        "seconds of setting up: tuned - rag": _minus(setup, "tuned", "rag"),
+        "peak memory of setting up: tuned / rag": _over(memory, "tuned", "rag"),
+    }
+    return found | _thousand(setup, wide["processor"]) | _quality(lab, budget) | growth_figures(lab)
+
+
+def _minus(wide: pd.DataFrame, a: str, b: str) -> Interval:
+    gap = paired_bootstrap(wide[a], wide[b])
+    return Interval(gap.diff, gap.low, gap.high)
+
+
+def _over(wide: pd.DataFrame, a: str, b: str) -> Interval:
+    x, y = wide[a].to_numpy(float), wide[b].to_numpy(float)
+    return bootstrap(lambda i: x[i].sum(-1) / y[i].sum(-1), len(x))
+
+
+def _thousand(setup: pd.DataFrame, processor: pd.DataFrame) -> dict[str, Interval]:
+    """Processor seconds of setting up and of a thousand questions, one arm to another, over questions."""
+    found, mean = {}, setup.mean()
+    for arm in ("tuned", "hybrid"):
+        x, y = processor[arm].to_numpy(float), processor["rag"].to_numpy(float)
+        found[f"cost of 1,000 questions: {arm} / rag"] = bootstrap(
+            lambda i, x=x, y=y, arm=arm: (mean[arm] + 1000 * x[i].mean(-1)) / (mean["rag"] + 1000 * y[i].mean(-1)),
+            len(x),
+        )
+    return found
+
+
+def _quality(lab: Lab, budget: pd.DataFrame) -> dict[str, Interval]:
+    """Right and in style for the time of setting up: RAG, and the longest tuning that a time allows."""
+    rag = budget[budget.arm == "rag"]
+    means = budget[budget.arm == "tuned"].groupby("epochs").seconds.mean()
+
+    def within(seconds: float, column: str) -> np.ndarray:
+        kept = [epochs for epochs, took in means.items() if took <= seconds] or [means.idxmin()]
+        return by_question(budget[budget.epochs == max(kept)], "tuned", column)
+
+    right, most = by_question(rag, "rag"), by_question(budget[budget.epochs == max(BUDGETS)], "tuned")
+    all_data = ask_arms(lab, ["rag"]).query("kind == 'single fact'").correct.to_numpy(float)
+    n = len(right) + len(all_data)
+    both, small_part = np.concatenate([right, all_data]), np.arange(n) < len(right)
+
+    def apart(i: np.ndarray) -> np.ndarray:
+        few, all_of = small_part[i], ~small_part[i]
+        return (both[i] * few).sum(-1) / np.maximum(few.sum(-1), 1) - (both[i] * all_of).sum(-1) / np.maximum(
+            all_of.sum(-1), 1
+        )
+
+    rag_seconds, tuned_seconds = float(rag.seconds.mean()), float(means[max(BUDGETS)])
+    gaps = {
+        "accuracy with a tenth of the data: rag - tuned": (right, most),
+        "accuracy within a minute of setting up: rag - tuned": (right, within(60, "correct")),
+        "style within five minutes of setting up: tuned - rag": (
+            within(300, "style"),
+            by_question(rag, "rag", "style"),
+        ),
+    }
+    found = {name: paired_bootstrap(a, b) for name, (a, b) in gaps.items()}
+    return {
+        **{name: Interval(gap.diff, gap.low, gap.high) for name, gap in found.items()},
+        "accuracy with a tenth of the data less with all: rag": bootstrap(apart, n),
+        "accuracy for a second of setting up: rag / tuned": bootstrap(
+            lambda i: (right[i].mean(-1) / rag_seconds) / np.maximum(most[i].mean(-1) / tuned_seconds, 1e-9), len(right)
+        ),
+    }
