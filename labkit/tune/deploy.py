@@ -60,8 +60,13 @@ class Check:
         """Whether the limit is kept; a value that is not a number keeps none."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
+    @property
+    def bound(self) -> str:
+        """The limit in words."""
+        return f"{'at most' if self.at_most else 'at least'} {self.limit:.3g}"
+
     def __str__(self) -> str:
-        return f"{self.name} {self.value:.3g} ({'at most' if self.at_most else 'at least'} {self.limit:.3g})"
+        return f"{self.name} {self.value:.3g} ({self.bound})"
 
 
 def weight_checks(model: Model, base_size: int, limits: Limits = LIMITS) -> list[Check]:

@@ -102,7 +102,7 @@ def export(model: Model, folder: Path | str, checks: Sequence[Check], base: str,
     target = Path(folder).absolute()
     if target.exists():
         raise LabError(f"{folder} is there already: choose another folder, or remove it")
-    rows = "\n".join(f"| {c.name} | {c.value:.3g} | {'≤' if c.at_most else '≥'} {c.limit:.3g} |" for c in checks)
+    rows = "\n".join(f"| {c.name} | {c.value:.3g} | {c.bound} |" for c in checks)
     made_of = {"base": base, "adapter": adapter, "base_files": base_files, "files": model.fingerprint}
     card = CARD.format(name=target.name, dtype=model.dtype, checks=rows, **made_of)
 
