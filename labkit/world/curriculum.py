@@ -31,6 +31,7 @@ LEVELS = (
     Level((1, 1), (1, 1), 1, 1, drill=1.0),
     Level((1, 1), (1, 3), 1, 3, ("sentence", "sentence", "value"), drill=0.25),
     Level((1, 1), (1, 3), 1, 3, ("sentence", "value", "cited"), (60, 120), 0.2, drill=0.9),
+    Level((1, 2), (2, 4), 2, 5, ("value", "cited", "sentence"), (60, 120), 0.2, 0.0, 0.3, 0.3, drill=0.9),
     Level((1, 2), (2, 4), 2, 5, ("value", "cited", "sentence"), (60, 120), 0.1, 0.0, 0.3, 0.3, 0.35, 0.02),
     Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.3, 0.03),
     Level(
@@ -50,8 +51,8 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     compare.
     """
     first = not level.abstain
-    if level.several and (choice := rng.random()) < 0.55:
-        return _sums(rng) if choice < 0.12 else _facts(rng)
+    if level.several and (choice := rng.random()) < 0.6:
+        return _sums(rng) if choice < 0.15 else _facts(rng)
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
     weights = [0.7, 0.3, 0.0, 0.0] if first else [0.1, 0.1, 0.4, 0.4]
