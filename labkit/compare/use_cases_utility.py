@@ -79,26 +79,23 @@ class Utility:
         return Interval(min(g.diff for g in plain), min(g.low for g in plain), min(g.high for g in strict))
 
     def shares(self, draws: int = 10_000, seed: int = 0) -> dict[str, float]:
-        """In what share of all possible weights each arm leads: weights drawn evenly from the simplex."""
-        drawn = np.random.default_rng(seed).dirichlet(np.ones(len(self.metrics)), draws)
-        led = np.bincount(self._scores(drawn).argmax(0), minlength=len(self.tables))
-        return dict(zip(self.tables, map(float, led / draws), strict=True))
+        """In what share of all possible weights each arm leads: drawn evenly from the simplex, ties divided."""
+        scores = self._scores(np.random.default_rng(seed).dirichlet(np.ones(len(self.metrics)), draws))
+        led = scores > scores.max(0) - 1e-9
+        return dict(zip(self.tables, map(float, (led / led.sum(0)).mean(1)), strict=True))
 
     def reversals(self, steps: int = 200) -> list[Reversal]:
         """For each metric the nearest weights above and below the stated one at which another arm leads."""
-        arms, found = list(self.tables), []
+        arms, found, lead = list(self.tables), [], list(self.tables).index(self.best)
         for m, metric in enumerate(self.metrics):
             rest = np.where(np.arange(len(self.metrics)) == m, 0.0, self.weights)
-            if not rest.sum():
-                continue
-            stated = self.weights[m]
-            for end in (0.0, 1.0):
-                path = np.linspace(stated, end, steps + 1)
-                mixed = path[:, None] * np.eye(len(self.metrics))[m] + (1 - path[:, None]) * rest / rest.sum()
-                led = self._scores(mixed).argmax(0)
-                if (turns := np.flatnonzero(led != led[0])).size:
-                    at = turns[0]
-                    found.append(Reversal(metric, float(stated), float(path[at]), arms[led[0]], arms[led[at]]))
+            for end in (0.0, 1.0) if rest.sum() else ():
+                path = np.linspace(self.weights[m], end, steps + 1)[:, None]
+                scores = self._scores(path * np.eye(len(self.metrics))[m] + (1 - path) * rest / rest.sum())
+                beaten = np.flatnonzero(scores.max(0) > scores[lead] + 1e-9)
+                if beaten.size:
+                    at, rival = beaten[0], arms[scores[:, beaten[0]].argmax()]
+                    found.append(Reversal(metric, float(self.weights[m]), float(path[at, 0]), arms[lead], rival))
         return found
 
     def _scores(self, weights: Floats) -> Floats:

@@ -37,15 +37,15 @@ class LookUp:
     line: str
     asked: dict[str, int]
     facts: int = 4
-    changed: float = 0.3
+    changed: float = 0.35
 
 
 LOOK_UPS = {
     "support_bot": LookUp(
-        {"product": 12}, "{ask} {say}", {"single fact": 18, "changed fact": 13, "not in the documents": 9},
+        {"product": 10}, "{ask} {say}", {"single fact": 18, "changed fact": 12, "not in the documents": 10},
     ),
     "legal_assistant": LookUp(
-        {"plan": 12}, "Clause {n}: {say}",
+        {"plan": 10}, "Clause {n}: {say}",
         {"single fact": 16, "numeric comparison": 6, "changed fact": 8, "not in the documents": 10},
     ),
     "kb_qa": LookUp(
