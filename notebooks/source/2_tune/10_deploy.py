@@ -190,11 +190,15 @@ print(f"merged is {ratio:.2f} times as fast" if ratio > 1 else "on this machine,
 # four bits hold is one of sixteen values for each weight: the adapter's small changes are rounded to them again.
 
 # %%
+import warnings
+
 from labkit.model import Model
 from labkit.tune.adapters_quantised import load_quantised
 
 four_beside, four = load_quantised(path, adapter), load_quantised(path, adapter)
-four_merged = Model(four.network.merge_and_unload(), four.tokenizer)
+with warnings.catch_warnings(record=True) as said:
+    four_merged = Model(four.network.merge_and_unload(), four.tokenizer)
+print(*sorted({f"peft says: {warning.message}" for warning in said}), sep="\n")
 next(layer for layer in four_merged.network.modules() if "4bit" in type(layer).__name__)
 
 # %% [markdown]
