@@ -63,7 +63,7 @@ def with_context(
             hits = proof + [hit for hit in hits if hit not in proof][: distractors + (not proof)]
         hits = rng.sample(hits, len(hits))
         numbers = supporting(hits, item) if item.evidence else None
-        text = f"{item.answer} {''.join(f'[{n}]' for n in numbers)}" if numbers else ABSTAIN
+        text = f"{''.join(f'[{n}]' for n in numbers)} {item.answer}" if numbers else ABSTAIN
         rows.append([*build_messages(item.question, passages(hits)), _reply(text)])
     return rows
 

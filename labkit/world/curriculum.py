@@ -61,7 +61,7 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     groups = _split(list(names), rng, 1 if first else 5)
     source = {name: i for i, group in enumerate(groups, start=1) for name in group}
     replies = {
-        n: {"sentence": lines[n], "value": v, "cited": f"{lines[n]} [{source[n]}]", "where": f"[{source[n]}]"}[form]
+        n: {"sentence": lines[n], "value": v, "cited": f"[{source[n]}] {lines[n]}", "where": f"[{source[n]}]"}[form]
         for n, v in names.items()
     }
     for _ in range(0 if first else rng.randint(0, 4)):
@@ -102,7 +102,7 @@ def _facts(rng: random.Random) -> list[Message]:
         said = answer(a, e.name, value) if natural else lines[key]
         question = ask(a, e.name, rng) if natural else f"{labels[key]}?"
         mark = f"[{source[key]}]"
-        replies[question] = {"sentence": said, "value": value, "cited": f"{said} {mark}", "where": mark}[form]
+        replies[question] = {"sentence": said, "value": value, "cited": f"{mark} {said}", "where": mark}[form]
     for _ in range(rng.randint(0, 4)):
         e, a = rng.choice(facts)[0], rng.choice(list(kinds()[kind].values()))
         name = new_name(rng, list(entities)) if rng.random() < 0.5 else e.name

@@ -15,19 +15,22 @@ from labkit.world.scene import Scene, Turn
 
 
 def written(turn: Turn, form: str, opening: str = "", closing: str = "") -> str:
-    """The answer in the form that the system prompt asks for; a framed one between its opening and closing."""
+    """The answer in the form that the system prompt asks for; a framed one between its opening and closing.
+
+    The source stands first: whoever names the passage before speaking has found it before speaking.
+    """
     marks = "".join(f"[{s}]" for s in dict.fromkeys(turn.sources))
     if form == "framed":
         return f"{opening} {written(turn, 'cited')} {closing}"
     if form == "json":
-        return f'{{"answer": "{turn.value}", "source": {turn.sources[0]}}}' if turn.value else '{"answer": null}'
+        return f'{{"source": {turn.sources[0]}, "answer": "{turn.value}"}}' if turn.value else '{"answer": null}'
     if turn.value is None:
         return ABSTAIN
     if form == "value":
         return turn.value
     if form == "bullet" and turn.skill == "list":
         return "\n".join(f"- {name}" for name in turn.value.split(", "))
-    return {"cited": f"{turn.text} {marks}", "sentence": turn.text, "bullet": f"- {turn.text}"}[form]
+    return {"cited": f"{marks} {turn.text}", "sentence": turn.text, "bullet": f"- {turn.text}"}[form]
 
 
 def conversation(rng: random.Random, level: Level) -> list[Message]:
