@@ -62,18 +62,26 @@ def _name(match: re.Match[str], text: str) -> str:
 
 
 def check_citations(text: str, passages: Sequence[Passage], question: str = "") -> list[Citation]:
-    """For each citation, whether the passage (title, text) of that number holds what the answer says before it.
+    """For each citation, whether the passage (title, text) of that number holds what the answer says of it.
 
-    A claim runs from one group of citations to the next. Values are compared as text: a passage that means the same
-    in other words, or a sum that the answer worked out, counts as missing. Introduced in 06_augment.
+    A claim runs from one group of citations to the next. Writers cite before what they say or behind it: the answer is
+    read both ways, and the way in which passages hold more of it counts. Values are compared as text: a passage that
+    means the same in other words, or a sum that the answer worked out, counts as missing. Introduced in 06_augment.
 
     >>> check_citations("It costs $10. [1]", [("Prices", "The pump costs $12.")])[0].verdict
     'holds nothing'
     """
-    checked, start = [], 0
-    for group in _CITED.finditer(text):
-        claim = text[start : group.start()].strip()
-        start = group.end()
+    readings = [_read(text, passages, question, before) for before in (False, True)]
+    return max(readings, key=lambda found: (sum(len(c.held) for c in found), sum(len(c.missing) for c in found)))
+
+
+def _read(text: str, passages: Sequence[Passage], question: str, before: bool) -> list[Citation]:
+    """The citations of an answer that cites before what it says, or behind it."""
+    groups, checked = list(_CITED.finditer(text)), []
+    ends = [0, *(group.end() for group in groups)]
+    starts = [*(group.start() for group in groups), len(text)]
+    for place, group in enumerate(groups):
+        claim = text[ends[place + before] : starts[place + before]].strip()
         said = values(claim, question)
         for number in dict.fromkeys(map(int, re.findall(r"\d+", group[0]))):
             exists = 1 <= number <= len(passages)

@@ -233,8 +233,9 @@ tell("ends less middle", middle)
 # %% [markdown]
 # ## 5. Are the citations true?
 #
-# An answer that cites looks trustworthy. Whether it is can be checked: does passage 2 *hold* what the answer says
-# before `[2]`? `check_citations` compares names, numbers, dates and codes; those that came with the question prove nothing.
+# The pocket model names its source before it speaks, so that it has to find the passage first; other models cite behind
+# what they say. Either way an answer that cites looks trustworthy, and whether it is can be checked: does passage 2
+# *hold* what the answer says beside `[2]`? `check_citations` compares names, numbers, dates and codes; those that came with the question prove nothing.
 
 # %%
 from labkit.rag.augment_citations import check_citations, unsupported
@@ -260,10 +261,10 @@ def planted(item, hits):
     near = [
         v for v in values(hits[proving[0] - 1].chunk.text, item.question) if v not in item.answer and v[-1].isdigit()
     ]
-    yield "true", f"{item.answer} {cited}"
-    yield "wrong number", f"{item.answer} [{stray[0]}]"
+    yield "true", f"{cited} {item.answer}"
+    yield "wrong number", f"[{stray[0]}] {item.answer}"
     if near:
-        yield "wrong value, same passage", f"{item.answer.replace(item.gold, near[0])} {cited}"
+        yield "wrong value, same passage", f"{cited} {item.answer.replace(item.gold, near[0])}"
 
 
 checks = [
