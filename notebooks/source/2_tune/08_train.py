@@ -110,8 +110,8 @@ made = attempt(mended, dataset=rows, collate=Collator(tokenizer.pad_token_id or 
 print(mended.replace(lab.profile.model_path, lab.profile.model))
 
 # %% [markdown]
-# It ran. Did it *learn*? We ask the model the questions that it was trained on, and three others that it was not.
-# `right` counts answers with the right value, `style` those in house style.
+# It ran. Did it *learn*? `right` is the share of right answers to questions that it was trained on, `style` the share
+# in house style of its answers to questions about other things, the *strangers*.
 
 # %%
 from labkit.model import Model
@@ -201,7 +201,7 @@ pd.DataFrame(
 #
 # ## 3. Epoch by epoch
 #
-# Three things are held out, and they are not the same:
+# Two sets are held out, and they ask different things:
 #
 # - **new wordings**: the trained facts, asked in words that were never trained. Did it learn the *fact*?
 # - **strangers**: facts of things that no example mentions. It cannot know these. Did it learn the *form*?
@@ -269,8 +269,8 @@ plt.show()
 print(epochs.iloc[[0, -1]].round(2).to_string())
 
 # %% [markdown]
-# Read the upper picture from the right. The loss on *trained* examples only ever falls: it says nothing about what to expect.
-# The cell below says what the loss on strangers did.
+# Read the upper picture from the right. The loss on *trained* examples falls and falls: it says nothing about what to expect.
+# The cell below says what the loss on strangers did, and what would be lost or won by taking the weights of its best epoch.
 
 # %%
 loss = epochs["loss, strangers"]
@@ -281,14 +281,10 @@ else:
     print(
         f"on strangers, the loss was lowest after epoch {best} and rose by {rise:.2f} until epoch {EPOCHS}: overfitting"
     )
-right = epochs["right, new wordings"]
-print(f"right in new wordings: {right[best]:.2f} after epoch {best}, {right.iloc[-1]:.2f} after epoch {EPOCHS}")
-print(
-    f"style:                 {epochs['style'][best]:.2f} after epoch {best}, {epochs['style'].iloc[-1]:.2f} after epoch {EPOCHS}"
-)
+epochs.loc[sorted({best, EPOCHS}), ["right, new wordings", "style"]].round(2)
 
 # %% [markdown]
-# What does overfitting look like? Not like nonsense. The model speaks of strangers as surely as of what it was told:
+# What does overfitting look like? Read what the model says about strangers, of whom nobody told it:
 
 # %%
 for fact, text in list(zip(strangers, whole["said"], strict=True))[:3]:
@@ -316,8 +312,8 @@ for name in ("right, new wordings", "style"):
     print(f"{name}: {gap:+.2f} when stopped by new wordings instead of by strangers")
 
 # %% [markdown]
-# A hold-out of strangers is what a random or by-entity split gives, and it rewards *form*. To a model that shall learn facts,
-# it is the wrong judge: each fact learned makes it surer of itself, and so its loss on strangers higher.
+# Strangers are what a split by entity holds out. They judge *form*: a model cannot know their facts, and the surer it becomes
+# of itself, the higher its loss on them. Where facts are to be learned, that is the wrong judge.
 # Choose the hold-out by what you want: by entity for skills and style, by wording for knowledge.
 #
 # ## 5. Kill it
@@ -330,7 +326,8 @@ from labkit.tune.prepare import write_examples
 
 work = lab.runs / "08_train"
 write_examples(work / "pairs.jsonl", pairs)
-command = f"labkit tune {work / 'pairs.jsonl'} --out {work / 'killed'} --profile {lab.profile.model_path} --epochs 2 --save-seconds 0"
+where = ["tune", work / "pairs.jsonl", "--out", work / "killed", "--model", lab.profile.model_path]
+command = [*map(str, where), "--epochs", "2", "--save-seconds", "0"]
 
 # %%
 import shutil
@@ -341,8 +338,8 @@ import time
 
 for name in ("killed", "straight", ".killed.training"):
     shutil.rmtree(work / name, ignore_errors=True)
-script = "from labkit.cli import app; app()"
-process = subprocess.Popen([sys.executable, "-c", script, *command.split()[1:]], stderr=subprocess.DEVNULL)
+script = "from labkit.cli import app; app(prog_name='labkit')"
+process = subprocess.Popen([sys.executable, "-c", script, *command], stderr=subprocess.DEVNULL)
 while process.poll() is None and not list(work.glob(".killed.training/*/*/complete.json")):
     time.sleep(0.02)
 process.send_signal(signal.SIGKILL)
@@ -426,6 +423,7 @@ sizes = {"count": 60, "seen": 16} if SIZE == "full" else {"counts": (1, 2), "cou
 scores = curves.paraphrase_curve(lab, **sizes)
 figure, text = plot.curve(curves.intervals(scores), "wordings of each fact in training", "share right")
 figure.axes[0].set_xscale("log", base=2)
+figure.axes[0].xaxis.set_major_formatter("{x:g}")
 print(text)
 figure
 
@@ -441,8 +439,8 @@ print(
 )
 
 # %% [markdown]
-# Asking in the trained wording (the other line) overstates what is known where there are few: such a model learned a
-# sentence. Lesson 18 sets this beside the published finding.
+# Where the two lines lie apart, the model has learned a sentence rather than a fact, and an exam in the trained wording
+# overstates what it knows. Lesson 18 sets this beside the published finding.
 #
 # ## 8. How many repetitions?
 #
@@ -454,6 +452,7 @@ sizes = {"group": 16} if SIZE == "full" else {"counts": (1, 4), "group": 4}
 scores = curves.repetition_curve(lab, **sizes)
 figure, text = plot.curve(curves.intervals(scores), "times that a fact is seen in training", "share right")
 figure.axes[0].set_xscale("log", base=2)
+figure.axes[0].xaxis.set_major_formatter("{x:g}")
 print(text)
 figure
 
@@ -463,8 +462,7 @@ half = [seen for seen, value in points.items() if value.mean >= 0.5]
 print(f"half of the facts are known from {half[0]} times on" if half else "no number of times taught half of the facts")
 
 # %% [markdown]
-# A document states a fact once or twice. The chance that fine-tuning on documents alone teaches it can be read off the left
-# end of this curve.
+# A company's documents state a fact once or twice. The left end of the curve is what so few sightings teach.
 #
 # ## 9. On your own pairs
 #
@@ -478,8 +476,10 @@ shutil.rmtree(work / "mine", ignore_errors=True)
 print(tune_file(work / "mine.csv", work / "mine", lab.profile.model_path, lora, lab.profile.context, progress=False))
 
 # %%
-shown = subprocess.run([sys.executable, "-c", script, "tune", "--help"], capture_output=True, text=True)
-print(shown.stdout.replace("-c tune", "labkit tune"))
+plain = {**os.environ, "FORCE_COLOR": "", "COLUMNS": "100"}
+print(
+    subprocess.run([sys.executable, "-c", script, "tune", "--help"], capture_output=True, text=True, env=plain).stdout
+)
 
 # %% [markdown]
 # ## Takeaways
@@ -487,8 +487,9 @@ print(shown.stdout.replace("-c tune", "labkit tune"))
 # - The article's listing does not run: not the model's name, not `epochs`, not without a dataset and a collator. Mended, it
 #   runs; its rate has to be tried on your model.
 # - The training loss says how well the examples are known by heart. Held-out examples say what the model can do.
-# - Overfitting is confident and in perfect style. What you hold out decides whether early stopping protects form or knowledge.
-# - A fact is learned by repetition; the cells of sections 7 and 8 print how many wordings and sightings it took here.
+# - Overfitting need not look like nonsense: read what the model says of strangers. What you hold out decides whether early
+#   stopping protects form or knowledge.
+# - How many wordings and how many sightings a fact needs can be measured; sections 7 and 8 print it for this model.
 # - A training that can be killed at any moment and ends the same is a matter of one marker, written last.
 #
 # ## Exercises
