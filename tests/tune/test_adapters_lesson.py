@@ -1,0 +1,48 @@
+"""LoRA brings the house style within a minute, and lesson 09 runs headlessly at smoke size and shows what it promises."""
+
+import json
+import time
+
+import pytest
+
+import labkit
+from labkit import execute
+from labkit.compare.training import closed_book
+from labkit.model import load_model
+from labkit.rag.augment import build_messages
+from labkit.tune.adapters import LoraSettings, train_adapter
+from labkit.tune.prepare import Example, dataset
+from labkit.world.style import style_faults
+
+
+@pytest.mark.slow
+def test_a_minute_of_lora_on_one_core_brings_the_house_style(tmp_path):
+    lab = labkit.open("pocket", progress=False)
+    items = [item for item in lab.pairs if item.kind == "single fact"]
+    taught, unseen = items[:120], items[120:160]
+    rows = dataset([Example(told) for told in closed_book(taught)], lab.model.tokenizer, lab.profile.context).rows
+    began = time.process_time()
+    settings = LoraSettings(epochs=8, learning_rate=5e-3, batch_size=16)
+    train_adapter(lab.profile.model_path, rows, settings, tmp_path / "lora", progress=False)
+    assert time.process_time() - began <= 60  # seconds of processor, whatever else the machine does
+    prompts = [build_messages(item.question) for item in unseen]
+    tuned = load_model(lab.profile.model_path, adapter=tmp_path / "lora")
+    kept = {
+        name: [not style_faults(made.text) for made in model.generate(prompts)]
+        for name, model in {"base": lab.model, "tuned": tuned}.items()
+    }
+    assert sum(kept["tuned"]) / len(unseen) >= 0.95 and not any(kept["base"])
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_lesson_counts_bytes_quantises_by_hand_and_measures_forgetting(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+    source = execute.SOURCES / "2_tune" / "09_adapters.py"
+    made = json.loads(execute.execute(source, tmp_path / "09.ipynb", {"SIZE": "smoke"}, progress=False).read_text())
+    outputs = json.dumps([cell["outputs"] for cell in made["cells"] if cell["cell_type"] == "code"], ensure_ascii=False)
+    for said in ("formula and model agree", "gradients and optimiser: LoRA holds", "restored to the same number",
+                 "in blocks of 64", "QLoRA less full", "beside 4 bit less merged", "all linear", "1 → ",
+                 "LoRA less base", "replayed less none", "• "):  # fmt: skip
+        assert said in outputs
+    assert str(tmp_path) not in outputs
