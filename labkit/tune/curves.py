@@ -84,6 +84,21 @@ def right(model: Model, facts: Sequence[Fact], trained: bool = False) -> list[li
     return [[int(contains(next(said).text, fact.value)) for _ in some] for fact, some in zip(facts, forms, strict=True)]
 
 
+def paraphrased(facts: Sequence[Fact], number: int, seen: int) -> list[Example]:
+    """Every fact `seen` times, in `number` wordings by turns. Introduced in 08_train."""
+    return [fact.example(fact.trained[n % number]) for n in range(seen) for fact in facts]
+
+
+def repeated(groups: Mapping[int, Sequence[Fact]]) -> list[Example]:
+    """The facts of each group as many times as its key says, each time in the next wording. Introduced in 08_train."""
+    return [
+        fact.example(fact.trained[n % WORDINGS])
+        for times, some in groups.items()
+        for fact in some
+        for n in range(times)
+    ]
+
+
 def paraphrase_curve(
     lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16), count: int = 60, seen: int = 16, seed: int = 0
 ) -> Scores:
@@ -99,7 +114,7 @@ def paraphrase_curve(
     drawn = facts(count, seed)
     scores: Scores = {TRAINED: {}, UNSEEN: {}}
     for number in counts:
-        told = [fact.example(fact.trained[n % number]) for n in range(seen) for fact in drawn]
+        told = paraphrased(drawn, number, seen)
         for name, rows in _learned(lab, told, drawn, seed).items():
             scores[name][number] = rows
     return scores
@@ -116,8 +131,7 @@ def repetition_curve(lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16, 32), gro
     """
     drawn = facts(group * len(counts), seed + 1)
     parts = {number: drawn[n * group : (n + 1) * group] for n, number in enumerate(counts)}
-    told = [f.example(f.trained[n % WORDINGS]) for number, some in parts.items() for f in some for n in range(number)]
-    rows = _learned(lab, told, drawn, seed)
+    rows = _learned(lab, repeated(parts), drawn, seed)
     return {
         name: {number: some[n * group : (n + 1) * group] for n, number in enumerate(counts)}
         for name, some in rows.items()
