@@ -101,17 +101,54 @@ figure
 # %% [markdown]
 # ## 6. Who is to blame: the search or the reader?
 #
-# A wrong RAG answer has one of two causes: the passage was not found, or it was found and misread.
+# An answer over passages can go wrong in two places, and be right in two ways. The ladder, from best to worst:
+# retrieved and right; missed but right (a guess, or knowledge in the weights); retrieved but wrong (misread); missed and wrong.
 
 # %%
-answerable = comparison.answers.query("answerable and arm in ['rag', 'hybrid']").copy()
-answerable["found"] = answerable.retrieved.eq(1).map({True: "passages found", False: "something missed"})
-pd.crosstab(
-    [answerable.arm, answerable.found], answerable.correct.map({0: "wrong", 1: "right"}), normalize="index"
+ladder = comparison.answers.query("answerable and arm in ['rag', 'hybrid']").copy()
+ladder["found"] = ladder.retrieved.eq(1).map({True: "retrieved", False: "missed"})
+ladder["told"] = ladder.correct.map({0: "wrong", 1: "right"})
+rungs = [("retrieved", "right"), ("missed", "right"), ("retrieved", "wrong"), ("missed", "wrong")]
+pd.crosstab(ladder.arm, [ladder.found, ladder.told], normalize="index").reindex(columns=rungs, fill_value=0).round(2)
+
+# %% [markdown]
+# ## 7. Who makes things up?
+#
+# Some questions have no answer in the documents. An arm that answers one anyway fabricates. Declining everything would
+# never fabricate, and be useless: so recall (declined, of those to decline) stands beside precision (rightly declined, of
+# those declined).
+
+# %%
+said = comparison.answers.assign(should=~comparison.answers.answerable)
+by_arm = said.groupby("arm", sort=False)
+declined = by_arm[["abstained", "should"]].apply(lambda g: (g.abstained * g.should).sum())
+pd.DataFrame(
+    {
+        "fabricates": 1 - declined / by_arm.should.sum(),
+        "recall": declined / by_arm.should.sum(),
+        "precision": declined / by_arm.abstained.sum(),
+    }
 ).round(2)
 
 # %% [markdown]
-# ## 7. What it costs
+# ## 8. Question by question
+#
+# Wins, ties and losses of the hybrid against each other arm, on right and in style at once. Then the questions
+# themselves: filter the table as you like.
+
+# %%
+joint = comparison.answers.groupby(["id", "arm"]).joint.mean().unstack()
+against = {arm: (joint.hybrid - joint[arm]).pipe(lambda gap: [(gap > 0).sum(), (gap == 0).sum(), (gap < 0).sum()])
+           for arm in ("base", "rag", "tuned")}  # fmt: skip
+pd.DataFrame(against, index=["wins", "ties", "losses"]).T
+
+# %%
+first = comparison.answers.query("seed == 0")
+browser = first.pivot(index=["kind", "question"], columns="arm", values="correct")[["base", "rag", "tuned", "hybrid"]]
+browser[(browser.rag == 1) & (browser.tuned == 0)].groupby("kind").head(1)
+
+# %% [markdown]
+# ## 9. What it costs
 #
 # Latency is measured one question at a time, from question to answer, search included.
 
@@ -121,7 +158,7 @@ print(text)
 figure
 
 # %% [markdown]
-# ## 8. Read some answers
+# ## 10. Read some answers
 #
 # Numbers persuade, answers explain. One question of each kind, first seed:
 
