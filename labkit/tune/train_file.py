@@ -78,7 +78,7 @@ def tune_file(
     """Train a model on a file's pairs: LoraSettings make an adapter, plain TrainSettings new weights (float32).
 
     `out` appears when it is complete. The same call goes on after a kill, and gives what it made before when
-    it was done. Bad rows are left out and listed; an example above `limit` tokens is too, if `drop_long`.
+    it was done. Bad rows are left out and listed; an example above `limit` tokens, or the model's context, is too, if `drop_long`.
     Raises LabError for an `out` that holds anything else, no examples, a full disk, and as `train` does.
     Introduced in 08_train.
 
@@ -89,6 +89,7 @@ def tune_file(
     out = Path(out)
     examples, bad = read_pairs(pairs)
     model = load_model(base, dtype="float32")
+    limit = min(limit, model.context)
     name = address(base=model.fingerprint, told=[e.messages for e in examples], settings=settings, limit=limit,
                    kind=type(settings).__name__, drop_long=drop_long)  # fmt: skip
     if kept := _kept(out, name):

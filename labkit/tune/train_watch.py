@@ -6,6 +6,7 @@ Imported only when a training begins: it needs torch and transformers. Introduce
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
+from labkit.errors import LabError
 from labkit.store import write_bytes, write_json
 from labkit.tune.prepare import IGNORED, Collator, Row
 from labkit.tune.train import Check
@@ -67,7 +69,10 @@ class Watch(TrainerCallback):
             return False
         paused, network = time.perf_counter(), self.trainer.model.eval()
         with torch.no_grad():
-            self.epochs[-1] |= self.check.measure()
+            measured = {name: float(value) for name, value in self.check.measure().items()}
+        if odd := [name for name, value in measured.items() if not math.isfinite(value)]:
+            raise LabError(f"'{odd[0]}' is {measured[odd[0]]} after epoch {len(self.epochs)}: lower the learning rate")
+        self.epochs[-1] |= measured
         network.train()
         if self.check.patience is not None and self.check.best(self.epochs) == len(self.epochs) - 1:
             write_bytes(best_file(self.home, len(self.epochs) - 1), save(trained(network)))

@@ -129,6 +129,11 @@ def test_early_stopping_ends_by_patience_and_gives_the_best_weights(base, rows, 
     assert not all(torch.equal(weights[name], seen[3][name]) for name in weights)
 
 
+def test_a_check_that_measures_no_number_stops_in_one_line(base, rows, tmp_path):
+    with pytest.raises(LabError, match="'loss' is nan after epoch 1: lower the learning rate"):
+        checked(base, rows, tmp_path, lambda network: {"loss": torch.tensor(float("nan"))})
+
+
 def test_stopped_and_resumed_the_checks_and_the_best_weights_are_the_same(base, rows, tmp_path):
     straight, wanted = checked(base, rows, tmp_path, rising(after=None)[0])
     measure, seen = rising(after=4)
