@@ -11,8 +11,8 @@ import numpy as np
 
 from labkit.compare import small
 from labkit.compare.arms import ARMS, passages
-from labkit.compare.cost_growth import growth_figures
-from labkit.compare.cost_setup import BUDGETS, by_budget, setting_up
+from labkit.compare.cost_growth import growth_figures, per_doubling, shards, vectors, widths
+from labkit.compare.cost_setup import BUDGETS, by_budget, setting_up, top
 from labkit.compare.experiment import ask_arms
 from labkit.compare.update import by_question
 from labkit.generate import greedy
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from labkit.compare.arms import Arm
     from labkit.lab import Lab
 
+__all__ = [
+    "Prices",
+    "break_even",
+    "by_budget",
+    "figures",
+    "per_doubling",
+    "setting_up",
+    "shards",
+    "split",
+    "top",
+    "vectors",
+    "widths",
+]
 Row = small.Row
 
 

@@ -1,0 +1,129 @@
+"""From needs to an arm: the article's flowchart as a function, and advice from what was measured. Introduced in 17_decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labkit.errors import LabError
+from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, paired_bootstrap
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SITUATIONS = {
+    "changing facts, any form": (True, False),
+    "changing facts, house style": (True, True),
+    "stable facts, any form": (False, False),
+    "stable facts, house style": (False, True),
+}
+"""Whether knowledge changes, and whether tone or format is needed: what the flowchart asks."""
+
+
+def flowchart(changes: bool, form: bool) -> str:
+    """The article's advice: RAG where knowledge changes, else fine-tuning where tone or format is needed, else RAG.
+
+    >>> flowchart(changes=False, form=True)
+    'tuned'
+    """
+    return "tuned" if form and not changes else "rag"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What users ask, as shares of the questions, and what an answer must be, as weights; the rest of the questions is plain.
+
+    `changed`: on facts that changed since training; `unknown`: that the documents do not answer, where right is to
+    decline. LabError for shares that are negative or exceed one, and for no weight at all.
+    """
+
+    changed: float = 0.1
+    unknown: float = 0.1
+    right: float = 1.0
+    style: float = 0.0
+    cited: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.changed, self.unknown) < 0 or self.changed + self.unknown > 1:
+            raise LabError(
+                f"changed {self.changed:g} and unknown {self.unknown:g}: give shares that add up to 1 at most"
+            )
+        if min(self.right, self.style, self.cited) < 0 or not self.right + self.style + self.cited:
+            raise LabError("give at least one of right, style and cited a weight above zero, and none below")
+
+
+def _values(answers: pd.DataFrame, arm: str, needs: Needs) -> tuple[np.ndarray, np.ndarray]:
+    """The worth of each question's answer, and the question's weight in the mix; in the order of the ids."""
+    mean = answers[answers.arm == arm].groupby("id", sort=True)[["correct", "style", "cited", "abstained"]].mean()
+    about = answers.drop_duplicates("id").set_index("id").loc[mean.index]
+    known = about.answerable.to_numpy(bool)
+    right = np.where(known, mean.correct, mean.abstained)
+    cited = np.where(known, mean.cited, mean.abstained)
+    total = needs.right + needs.style + needs.cited
+    worth = (needs.right * right + needs.style * mean["style"].to_numpy() + needs.cited * cited) / total
+    group = np.where(~known, 1, np.where(about.kind == "changed fact", 0, 2))
+    shares = np.array([needs.changed, needs.unknown, 1 - needs.changed - needs.unknown])
+    counts = np.bincount(group, minlength=3)
+    for name, share, count in zip(("changed", "unknown", "plain"), shares, counts, strict=True):
+        if share > 0 and not count:
+            raise LabError(f"no question is {name}: set its share to 0, or ask some")
+    return worth, (shares / np.maximum(counts, 1))[group]
+
+
+def utilities(answers: pd.DataFrame, needs: Needs) -> dict[str, Interval]:
+    """The worth of each arm from 0 to 1 for these needs, with its interval over questions. Introduced in 17_decide."""
+    found = {}
+    for arm in answers.arm.unique():
+        worth, weight = _values(answers, arm, needs)
+        found[arm] = bootstrap(lambda i, v=worth, w=weight: (v * w)[i].sum(-1) / w[i].sum(-1), len(worth), n=4000)
+    return found
+
+
+def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Difference]]:
+    """The arm worth most for these needs, and how far it is above each other one, with intervals.
+
+    Raises LabError where the mix names a kind of question that was not asked. Introduced in 17_decide.
+
+    >>> arm, gaps = advise(comparison.answers, Needs(style=1))
+    """
+    worth = utilities(answers, needs)
+    best = max(worth, key=lambda arm: worth[arm].mean)
+    first, weight = _values(answers, best, needs)
+    gaps = {}
+    for arm in worth.keys() - {best}:
+        other = _values(answers, arm, needs)[0]
+        gaps[arm] = bootstrap_difference(
+            lambda i, o=other: ((first - o) * weight)[i].sum(-1) / weight[i].sum(-1), len(first), n=4000
+        )
+    return best, {arm: gaps[arm] for arm in worth if arm in gaps}
+
+
+def sentence(best: str, gaps: dict[str, Difference]) -> str:
+    """The advice in words: the best arm, and from which others the questions tell it apart."""
+    clear = [arm for arm, gap in gaps.items() if gap.low > 0]
+    alike = [arm for arm in gaps if arm not in clear]
+    told = [f"ahead of {', '.join(clear)}"] * bool(clear) + [f"not told apart from {', '.join(alike)}"] * bool(alike)
+    return f"{best}: {'; '.join(told)}."
+
+
+def verdicts(answers: pd.DataFrame) -> pd.DataFrame:
+    """For each situation of the flowchart: its advice, the arm that measured best, and whether the advice held.
+
+    Best is most often right or, where form is needed, right and in style at once. "won" where the advised arm is best,
+    "not told apart" where the best is not clearly above it, else "lost".
+    """
+    import pandas as pd
+
+    rows = []
+    for name, (changes, form) in SITUATIONS.items():
+        advised, metric = flowchart(changes, form), "joint" if form else "correct"
+        asked = answers[answers.kind.isin(["changed fact"] if changes else ["single fact", "new wording"])]
+        by_arm = asked.groupby(["arm", "id"], sort=True)[metric].mean().unstack("arm")
+        best = by_arm.mean().idxmax()
+        gap = paired_bootstrap(by_arm[best], by_arm[advised])
+        held = "won" if best == advised else "lost" if gap.low > 0 else "not told apart"
+        ahead = f"{gap.diff:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+        rows.append({"situation": name, "advice": advised, "best": best, "best less advice": ahead, "verdict": held})
+    return pd.DataFrame(rows).set_index("situation")
