@@ -42,9 +42,9 @@ class Lab:
         """Versions, device, models and sizes, each in a few words."""
         import torch
 
-        versions = provenance()["packages"]
+        versions, trial = provenance()["packages"], ": a trial of every part, NOT a measurement"
         return {
-            "profile": f"{self.profile.name}, size {self.size}",
+            "profile": f"{self.profile.name}, size {self.size}{trial if self.size != 'full' else ''}",
             "model": self.profile.model,
             "embedder": self.profile.embedder,
             "device": "GPU" if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",

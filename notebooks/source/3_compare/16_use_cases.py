@@ -15,10 +15,8 @@ PROFILE, SIZE = "pocket", "full"
 
 # %%
 import labkit
-from labkit.compare import tables
 
 lab = labkit.open(PROFILE, size=SIZE)
-print(tables.SMOKE if lab.size != "full" else "full size")
 lab
 
 # %% [markdown]
