@@ -1,6 +1,6 @@
 """Train the pocket model from nothing on the stream of `labkit/world/stream.py`: resumable, on a CPU or a GPU.
 
-    python -m labkit.world.pretrain --steps 8350        # about two hours on one core; rerun after any kill to go on
+    python -m labkit.world.pretrain --steps 18000       # three hours on one core; rerun after any kill to go on
 
 The next level of the curriculum begins when the model answers enough of the present one exactly.
 """
@@ -127,7 +127,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run there goes on.")] = Path(
         "runs/pretrain"
     ),
-    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 8350,
+    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 18000,
     peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights and stream.")] = 0,
     every: Annotated[int, typer.Option(help="Steps between log lines.")] = 20,
@@ -137,7 +137,7 @@ def main(
 ) -> None:
     """Train the pocket model, or measure the shipped one.
 
-    Example: python -m labkit.world.pretrain --steps 8350, then copy runs/pretrain/model to data/models/pocket
+    Example: python -m labkit.world.pretrain --steps 18000, then copy runs/pretrain/model to data/models/pocket
     """
     if evaluate:
         from labkit.world.card import agree
