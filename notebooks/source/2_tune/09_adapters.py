@@ -220,7 +220,7 @@ plt.show()
 #
 # Training holds more than weights. Each *trained* weight has a gradient, and AdamW keeps two running means for it: in 32 bit,
 # twelve bytes beside the weight's own. Frozen weights need none of that. `footprint` trains two real steps and counts
-# every tensor; *activations* are what forward leaves for backward.
+# every tensor; *activations* are the rest: what forward leaves for backward, and room to compute in.
 
 # %%
 from labkit.tune.adapters_memory import footprint
@@ -269,7 +269,7 @@ assert state["full"] >= 12 * held.trained["full"] and state["LoRA"] < state["ful
 # %%
 saved = held.weights["LoRA"] - held.weights["QLoRA"]
 print(f"QLoRA saves {saved / 1e6:.1f} MB of weights, {saved / held.peak['LoRA']:.0%} of LoRA's peak")
-print(f"and needs {(held.activations['QLoRA'] - held.activations['LoRA']) / 1e6:+.1f} MB of activations and the like")
+print(f"and its activations take {(held.activations['QLoRA'] - held.activations['LoRA']) / 1e6:+.1f} MB beside LoRA's")
 
 # %% [markdown]
 # A few megabytes: a model this small fits anywhere, and cannot show what four bits are *for*. The arithmetic is the same for large
@@ -345,7 +345,7 @@ def quantise(weight, levels, block=64):
 
 
 numbers, restored = quantise(weight, levels)
-pd.DataFrame({"weight": weight[0, :6], "level": numbers[0, :6], "restored": restored[0, :6]}).T.round(4)
+pd.DataFrame({"weight": weight[0, :6], "level": numbers[0, :6], "restored": restored[0, :6]}).round(4)
 
 # %% [markdown]
 # bitsandbytes does the same in compiled code. Does it get the same?
@@ -504,6 +504,7 @@ table.rename_axis("rank")
 lines = {part: {r: bootstrap_mean(right(some, part)) for r, some in by_rank.items()} for part in before}
 figure, text = plot.curve(lines, "rank", "share")
 figure.axes[0].set_xscale("log", base=2)
+figure.axes[0].set_xticks(ranks, ranks)
 print(text)
 figure
 
@@ -643,6 +644,7 @@ def gap_of(a, b, part):
 
 conclude(share <= 0.15, "LoRA's gradients and optimiser take at most 0.15 of full fine-tuning's bytes.")
 conclude(held.weights["QLoRA"] < held.weights["LoRA"], "NF4 makes the frozen weights smaller.")
+conclude(held.peak.is_monotonic_decreasing, "At its peak, LoRA holds less than full fine-tuning, and QLoRA less still.")
 conclude(styled >= 0.95, "LoRA learns the house style.")
 conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "More rank learns more facts in the same steps.")
 conclude(gap_of(by_rank[most], by_rank[least], "reading").high < 0, "More rank also forgets more at the same rate.")
