@@ -18,6 +18,7 @@ PROFILE, SIZE = "pocket", "full"
 import labkit
 
 lab = labkit.open(PROFILE, size=SIZE)
+tokenizer = lab.model.tokenizer
 lab
 
 # %% [markdown]
@@ -42,15 +43,16 @@ trainer.train()
 
 # %%
 import contextlib
-import os
 import tempfile
+from unittest.mock import patch
 
 from labkit.quiet import quiet
 
+closed = patch("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # nothing leaves this machine
+
 
 def attempt(listing, **names):
-    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here leaves this machine
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), quiet():
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), quiet(), closed:
         try:
             exec(listing, names)
             return names
@@ -93,7 +95,6 @@ attempt(mended, dataset=[{"text": pair.question + pair.messages[-1]["content"]} 
 # Text is not enough: a model reads token ids, and `labels` say which of them to learn. So we give it rows.
 
 # %%
-tokenizer = lab.model.tokenizer
 rows = tokenised(pairs, tokenizer, lab.profile.context).rows
 attempt(mended, dataset=rows)
 
@@ -330,6 +331,7 @@ where = ["tune", work / "pairs.jsonl", "--out", work / "killed", "--model", lab.
 command = [*map(str, where), "--epochs", "2", "--save-seconds", "0"]
 
 # %%
+import os
 import shutil
 import signal
 import subprocess
