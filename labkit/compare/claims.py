@@ -34,6 +34,7 @@ LESSONS = {
     "12_compare": "labkit.compare.figures",
     "13_update": "labkit.compare.update",
     "14_cost": "labkit.compare.cost",
+    "15_risk": "labkit.compare.risk",
     "16_use_cases": "labkit.compare.use_cases",
 }
 """The module whose `figures(lab, names)` measures what a lesson's claims need, as an Interval for each name."""
