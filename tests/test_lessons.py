@@ -78,6 +78,26 @@ def test_the_start_lesson_runs_after_it(compared, runs):
     assert "style faults" in made.read_text()
 
 
+SAYS = {
+    "11": "Practice with passages mends it",
+    "13": "accuracy lost without the document: rag",
+    "14": "twice the vectors",
+    "15": "connections that left the machine: {'rag': 0, 'base': 0}",
+    "17": "advised the winner in",
+}
+"""A phrase that each lesson of part 3 prints once its experiments are done."""
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SAYS)
+def test_a_lesson_of_part_three_runs_on_what_the_comparison_made(compared, runs, number):
+    made = execute.execute(LESSONS[number], runs / f"{LESSONS[number].stem}.ipynb", {"SIZE": "smoke"})
+    cells = json.loads(made.read_text())["cells"]
+    said = "".join("".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
+    assert SAYS[number] in said
+
+
 def test_every_kept_notebook_has_outputs_and_a_source():
     kept = [path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts]
     assert {path.stem for path in kept} == {path.stem for path in LESSONS.values()}
