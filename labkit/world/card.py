@@ -5,6 +5,7 @@ and the card beside it.
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def log() -> list[dict[str, Any]]:
 
 
 def draw_curve(entries: list[dict[str, Any]]) -> bytes:
-    """Exact answers on fresh stream text over tokens, the levels of the curriculum marked, as PNG."""
+    """Exact answers on fresh stream text over tokens, as PNG; where the level of the curriculum changed, its number."""
     import io
 
     import matplotlib
@@ -69,10 +70,11 @@ def draw_curve(entries: list[dict[str, Any]]) -> bytes:
 
     figure, axes = plt.subplots(figsize=(7, 3.2))
     axes.plot([e["tokens"] / 1e6 for e in entries], [e["exact"] for e in entries], color="#0072B2")
-    for before, after in zip(entries, entries[1:], strict=False):
-        if after["level"] > before["level"]:
-            axes.axvline(after["tokens"] / 1e6, color="#999999", linewidth=0.8, linestyle="--")
-            axes.annotate(f" level {after['level']}", (after["tokens"] / 1e6, 0.02), fontsize=8)
+    changes = [after for before, after in pairwise(entries) if after["level"] != before["level"]]
+    for now, then in zip(changes, [*changes[1:], entries[-1]], strict=True):
+        axes.axvline(now["tokens"] / 1e6, color="#999999", linewidth=0.8, linestyle="--")
+        if then["tokens"] - now["tokens"] > 1e6:
+            axes.annotate(f" {now['level']}", (now["tokens"] / 1e6, 0.95), fontsize=8)
     axes.set(xlabel="tokens read, millions", ylabel="answers exactly right", ylim=(0, 1))
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
