@@ -114,7 +114,7 @@ def evaluate(
     """
     began, computed = time.perf_counter(), embedder.computed
     retriever = make(_indexed(collection.passages, embedder, progress))
-    indexed = time.perf_counter()
+    indexed, embedded = time.perf_counter(), embedder.computed - computed
     rows = [_scores(ranking, collection.judged[name]) for name, ranking in _rankings(collection, retriever, progress)]
     ended = time.perf_counter()
     per_query = {metric: [row[metric] for row in rows] for metric in rows[0]}
@@ -122,7 +122,7 @@ def evaluate(
         **{metric: sum(values) / len(values) for metric, values in per_query.items()},
         "passages": len(collection.passages),
         "queries": len(collection.queries),
-        "embedded": embedder.computed - computed,
+        "embedded": embedded,
         "seconds": ended - began,
         "index_seconds": indexed - began,
         "search_seconds": ended - indexed,
