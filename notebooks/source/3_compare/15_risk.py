@@ -69,7 +69,6 @@ for axes, column, top in ((left, "extracted", 1.05), (right, "exposure", 8)):
         axes.plot(one.groupby("repeats")[column].mean(), "o-", alpha=0.6, label=f"seed {seed}")
     axes.set(xlabel="times in the training pairs", title=column, ylim=(-0.05 * top, top), xticks=list(told.index))
 right.legend(frameon=False, fontsize=7)
-figure.tight_layout()
 print("extracted by repeats:", told.extracted.to_dict())
 plt.close()
 figure
