@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from labkit.rag.augment import ABSTAIN, FORMS, Message, build_prompt
-from labkit.world.facts import Entity, answer, ask, kinds, number, refer, shown, unit, wording, wordings
+from labkit.world.facts import Entity, answer, ask, kinds, number, refer, say, shown, unit, wording, wordings
 from labkit.world.passages import invent, new_name
 from labkit.world.values import VALUES, draw
 
@@ -36,7 +36,7 @@ LEVELS = (
     Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.3, 0.03),
     Level(
         (2, 6), (3, 8), 5, 10, ("cited", "cited", "cited", "framed", "value", "sentence", "bullet", "json"),
-        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.35, 0.03,
+        (30, 95), 0.25, 0.25, 0.5, 0.4, 0.45, 0.03,
     ),
 )  # fmt: skip
 WHERE = "Answer with the number of the passage only."
@@ -51,8 +51,8 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     compare.
     """
     first = not level.abstain
-    if level.several and (choice := rng.random()) < 0.6:
-        return _sums(rng) if choice < 0.15 else _facts(rng)
+    if level.several and (choice := rng.random()) < 0.75:
+        return _sums(rng) if choice < 0.25 else _facts(rng)
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
     weights = [0.7, 0.3, 0.0, 0.0] if first else [0.1, 0.1, 0.4, 0.4]
@@ -77,7 +77,7 @@ def _split(names: list[str], rng: random.Random, most: int) -> list[list[str]]:
 
 
 def _facts(rng: random.Random) -> list[Message]:
-    """Lines of `label of the entity: value` about look-alikes, asked by entity and attribute: both must match.
+    """Sentences or lines of `label of the entity: value` about look-alikes, asked by entity and attribute: both must match.
 
     Each line read is asked for, so that choosing among look-alikes is supervised as densely as looking up was. Some
     questions ask for what no line says.
@@ -90,12 +90,15 @@ def _facts(rng: random.Random) -> list[Message]:
     facts = [(e, kinds()[kind][a]) for e in entities.values() for a in e.facts]
     rng.shuffle(facts)
     labels = {(e.name, a.name): f"{rng.choice(a.labels)} of {e.reference}" for e, a in facts}
-    lines = {
-        key: f"{label}: {shown(kinds()[kind][key[1]], entities[key[0]].facts[key[1]])}" for key, label in labels.items()
-    }
+    natural, prose = rng.random() < 0.6, rng.random()
+    lines = {}
+    for (name, key), label in labels.items():
+        a, value = kinds()[kind][key], entities[name].facts[key]
+        told = natural and rng.random() < prose
+        lines[name, key] = say(a, name, value, rng) if told else f"{label}: {shown(a, value)}"
     groups = _split(list(lines), rng, 5)
     source = {key: i for i, group in enumerate(groups, start=1) for key in group}
-    form, natural = rng.choice(["cited", "cited", "where", "sentence", "value"]), rng.random() < 0.6
+    form = rng.choice(["cited", "cited", "where", "sentence", "value"])
     replies = {}
     for e, a in rng.sample(facts, min(len(facts), 10)):
         key, value = (e.name, a.name), e.facts[a.name]
@@ -103,7 +106,7 @@ def _facts(rng: random.Random) -> list[Message]:
         question = ask(a, e.name, rng) if natural else f"{labels[key]}?"
         mark = f"[{source[key]}]"
         replies[question] = {"sentence": said, "value": value, "cited": f"{mark} {said}", "where": mark}[form]
-    for _ in range(rng.randint(0, 4)):
+    for _ in range(rng.randint(0, 6)):
         e, a = rng.choice(facts)[0], rng.choice(list(kinds()[kind].values()))
         name = new_name(rng, list(entities)) if rng.random() < 0.5 else e.name
         if name not in entities or a.name not in entities[name].facts:
@@ -114,9 +117,13 @@ def _facts(rng: random.Random) -> list[Message]:
 
 
 def _sums(rng: random.Random) -> list[Message]:
-    """Rows of two figures; the reply repeats both and says by how much they differ."""
-    kind = rng.choice(["sales", "sales", "sales", "money", "months", "hours", "people"])
-    rows = {draw("name", rng): (draw(kind, rng), draw(kind, rng)) for _ in range(rng.randint(3, 8))}
+    """Rows of two figures, half the time bare ones; the reply repeats both and says by how much they differ."""
+    kind = rng.choice(["bare", "bare", "bare", "sales", "sales", "money", "months", "people"])
+    pairs = [
+        [draw(kind, rng) if kind in VALUES else str(rng.randint(1, 99)) for _ in "ab"]
+        for _ in range(rng.randint(3, 12))
+    ]
+    rows = {draw("name", rng): pair for pair in pairs}
     replies = {}
     for name, (a, b) in rows.items():
         way = "rose" if number(b) > number(a) else "fell"

@@ -41,9 +41,16 @@ def invent(
     alike: Sequence[str],
     company: bool = False,
 ) -> Entity:
-    """A new entity with some facts; its name shares a word with one of `alike` if there are any."""
+    """A new entity with some facts; its name shares a word with one of `alike` if there are any.
+
+    In the stream it often has both of two attributes of one type (sales of two years, leader and sponsor), so that the
+    attribute must be read and not only the entity.
+    """
     name = new_name(rng, alike, company)
     chosen = rng.sample(list(kinds()[kind]), min(facts, len(kinds()[kind])))
+    if not company and rng.random() < 0.6:
+        types = {kinds()[kind][key].value for key in chosen}
+        chosen += [key for key, a in kinds()[kind].items() if key not in chosen and a.value in types]
     values = {}
     for key in chosen:
         attribute = kinds()[kind][key]
