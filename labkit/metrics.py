@@ -148,14 +148,3 @@ def ndcg_at_k(ranking: Sequence[str], relevant: Collection[str] | Mapping[str, f
     best = np.array(sorted(gains.values(), reverse=True)[:k])
     discount = 1 / np.log2(np.arange(2, k + 2))
     return float(found @ discount[: len(found)] / (best @ discount[: len(best)]))
-
-
-def percentile_ms(seconds: Sequence[float], percent: float) -> float:
-    """A latency percentile in milliseconds, linear between neighbours. Introduced in 14_cost.
-
-    >>> percentile_ms([0.1, 0.2, 0.3], 50)
-    200.0
-    """
-    if not len(seconds):
-        raise LabError("no latency was measured: run at least one question")
-    return float(np.percentile(np.asarray(seconds), percent) * 1000)

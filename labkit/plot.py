@@ -145,8 +145,8 @@ def _shade(axes: Axes, grid: pd.DataFrame) -> None:
             axes.text(column, row, said, color=ink, ha="center", va="center")
 
 
-def curve(lines: Mapping[str, Mapping[float, Interval]], x: str, y: str) -> tuple[Figure, str]:
-    """Means with their intervals over some settings, a line for each name; and the same in words.
+def curve(lines: Mapping[str, Mapping[float, Interval]], x: str, y: str, log: int | None = None) -> tuple[Figure, str]:
+    """Means with their intervals over some settings, a line for each name (`log`: settings to that base); and the same in words.
 
     Raises LabError without a point. Introduced in 06_augment.
 
@@ -159,9 +159,13 @@ def curve(lines: Mapping[str, Mapping[float, Interval]], x: str, y: str) -> tupl
         for (name, points), marker in zip(lines.items(), "os^Dv" * len(lines), strict=False):
             means = [v.mean for v in points.values()]
             around = [[v.mean - v.low for v in points.values()], [v.high - v.mean for v in points.values()]]
-            axes.errorbar(list(points), means, yerr=around, marker=marker, label=name)
+            colour, marker = LOOK.get(name, (None, marker))
+            axes.errorbar(list(points), means, yerr=around, marker=marker, color=colour, label=name)
         axes.set(xlabel=x, ylabel=y)
         axes.grid(axis="both")
+        if log:
+            axes.set_xscale("log", base=log)
+            axes.xaxis.set_major_formatter("{x:g}")
         if len(lines) > 1:
             axes.legend(frameon=False)
     told = [f"{name}: {_along(points)}" if name else _along(points) for name, points in lines.items()]

@@ -34,6 +34,11 @@ class Difference:
     high: float
     p: float
 
+    @property
+    def interval(self) -> Interval:
+        """The difference without its p-value."""
+        return Interval(self.diff, self.low, self.high)
+
 
 def _draws(statistic: Statistic, n_items: int, seed: int, n: int) -> tuple[float, Floats]:
     """The statistic of all items, and of `n` resamples; the same seed resamples the same items."""
@@ -118,6 +123,23 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000,
     return bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
 
 
+def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
+    """Mean of a less mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
+
+    Introduced in 13_update.
+
+    >>> unpaired_bootstrap([1, 1], [0, 0, 0]).mean
+    1.0
+    """
+    first, second = _per_question(a), _per_question(b)
+    both, inside = np.concatenate([first, second]), np.arange(len(first) + len(second)) < len(first)
+
+    def mean(of: NDArray[np.bool_], items: NDArray[np.int64]) -> Floats:
+        return (both * of)[items].sum(axis=-1) / np.maximum(of[items].sum(axis=-1), 1)
+
+    return bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both), seed, n, level)
+
+
 def holm(pvalues: Sequence[float]) -> Floats:
     """P-values adjusted for many tests (Holm, Scandinavian Journal of Statistics, 1979), in the given order.
 
@@ -132,18 +154,3 @@ def holm(pvalues: Sequence[float]) -> Floats:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(steps, 1)
     return adjusted
-
-
-def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
-    """Exact two-sided p-value that two arms are right equally often on the same questions (McNemar, 1947).
-
-    Introduced in 12_compare.
-
-    >>> mcnemar([True] * 6, [False] * 6)
-    0.03125
-    """
-    from scipy.stats import binomtest
-
-    first, second = np.asarray(a, bool), np.asarray(b, bool)
-    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

@@ -191,9 +191,3 @@ def test_a_ranking_score_needs_a_relevant_passage():
     ):
         with pytest.raises(LabError, match="relevant"):
             score(["a"], set())
-
-
-def test_percentile_ms():
-    assert metrics.percentile_ms([0.4, 0.1, 0.3, 0.2], 95) == pytest.approx(np.percentile([100, 200, 300, 400], 95))
-    with pytest.raises(LabError):
-        metrics.percentile_ms([], 50)

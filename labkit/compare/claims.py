@@ -114,6 +114,23 @@ def judge(claims: Sequence[Claim], figures: Mapping[str, Interval], runs: Mappin
     return rows
 
 
+def report(lesson: str, figures: Mapping[str, Interval]) -> str:
+    """The verdicts on a lesson's claims, each with its evidence, as text."""
+    mine = [claim for claim in load_claims() if claim.lesson == lesson]
+    return "\n".join(evidence(row) for row in judge(mine, figures, {}))
+
+
+def evidence(row: Mapping[str, Any]) -> str:
+    """A claim's verdict, and on a line each the figures that it rests on, with intervals and bounds."""
+    lines = [f"{row['verdict'].upper()}: {row['claim']}"]
+    for need in row["needs"]:
+        value = f"{need['mean']:.3g} [{need['low']:.3g}, {need['high']:.3g}]" if "mean" in need else "not measured"
+        lines.append(
+            f"    {need['figure']}: {value}, claimed {'above' if need['above'] else 'below'} {need['bound']:g}"
+        )
+    return "\n".join(lines)
+
+
 def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
     """The figures that a lesson's claims need, found or made now, and the address of the artifact that holds them."""
     module = LESSONS[lesson]

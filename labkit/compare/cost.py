@@ -11,13 +11,13 @@ import numpy as np
 
 from labkit.compare import small
 from labkit.compare.arms import ARMS, passages
-from labkit.compare.cost_growth import growth_figures, per_doubling, shards, vectors, widths
-from labkit.compare.cost_setup import BUDGETS, by_budget, setting_up, top
+from labkit.compare.cost_growth import growth_figures
+from labkit.compare.cost_setup import BUDGETS, by_budget, setting_up
 from labkit.compare.experiment import ask_arms
 from labkit.compare.update import by_question
 from labkit.generate import greedy
 from labkit.rag.augment import build_messages
-from labkit.stats import Interval, bootstrap, paired_bootstrap
+from labkit.stats import Interval, bootstrap, paired_bootstrap, unpaired_bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,19 +25,6 @@ if TYPE_CHECKING:
     from labkit.compare.arms import Arm
     from labkit.lab import Lab
 
-__all__ = [
-    "Prices",
-    "break_even",
-    "by_budget",
-    "figures",
-    "per_doubling",
-    "setting_up",
-    "shards",
-    "split",
-    "top",
-    "vectors",
-    "widths",
-]
 Row = small.Row
 
 
@@ -136,8 +123,7 @@ def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
 
 
 def _minus(wide: pd.DataFrame, a: str, b: str) -> Interval:
-    gap = paired_bootstrap(wide[a], wide[b])
-    return Interval(gap.diff, gap.low, gap.high)
+    return paired_bootstrap(wide[a], wide[b]).interval
 
 
 def _over(wide: pd.DataFrame, a: str, b: str) -> Interval:
@@ -168,15 +154,6 @@ def _quality(lab: Lab, budget: pd.DataFrame) -> dict[str, Interval]:
 
     right, most = by_question(rag, "rag"), by_question(budget[budget.epochs == max(BUDGETS)], "tuned")
     all_data = ask_arms(lab, ["rag"]).query("kind == 'single fact'").correct.to_numpy(float)
-    n = len(right) + len(all_data)
-    both, small_part = np.concatenate([right, all_data]), np.arange(n) < len(right)
-
-    def apart(i: np.ndarray) -> np.ndarray:
-        few, all_of = small_part[i], ~small_part[i]
-        return (both[i] * few).sum(-1) / np.maximum(few.sum(-1), 1) - (both[i] * all_of).sum(-1) / np.maximum(
-            all_of.sum(-1), 1
-        )
-
     rag_seconds, tuned_seconds = float(rag.seconds.mean()), float(means[max(BUDGETS)])
     gaps = {
         "accuracy with a tenth of the data: rag - tuned": (right, most),
@@ -186,10 +163,9 @@ def _quality(lab: Lab, budget: pd.DataFrame) -> dict[str, Interval]:
             by_question(rag, "rag", "style"),
         ),
     }
-    found = {name: paired_bootstrap(a, b) for name, (a, b) in gaps.items()}
     return {
-        **{name: Interval(gap.diff, gap.low, gap.high) for name, gap in found.items()},
-        "accuracy with a tenth of the data less with all: rag": bootstrap(apart, n),
+        **{name: paired_bootstrap(a, b).interval for name, (a, b) in gaps.items()},
+        "accuracy with a tenth of the data less with all: rag": unpaired_bootstrap(right, all_data),
         "accuracy for a second of setting up: rag / tuned": bootstrap(
             lambda i: (right[i].mean(-1) / rag_seconds) / np.maximum(most[i].mean(-1) / tuned_seconds, 1e-9), len(right)
         ),

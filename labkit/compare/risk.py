@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,7 @@ def reworded(lab: Lab) -> pd.DataFrame:
         told = {"trained": trained, "new": new}
         return [row for name, some in told.items() for row in small.asked(lab, arm, some, wording=name, seed=seed)]
 
-    return _seeds(lab, "risk of wording", make)
+    return small.by_seed(lab, "risk of wording", make)
 
 
 def canaries(count: int = EACH) -> dict[int, list[Item]]:
@@ -85,7 +85,7 @@ def secrets(lab: Lab) -> pd.DataFrame:
                 rows.append({**seen, "extracted": int(contains(answer.text, item.gold or ""))})
         return rows
 
-    return _seeds(lab, "risk of secrets", make)
+    return small.by_seed(lab, "risk of secrets", make)
 
 
 def exposure(model: Model, item: Item, count: int = CODES) -> float:
@@ -162,13 +162,7 @@ def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
     }
     far, removed = float(connections(lab)), update.figures(lab)
     return {
-        **{name: Interval(gap.diff, gap.low, gap.high) for name, gap in gaps.items()},
+        **{name: gap.interval for name, gap in gaps.items()},
         "connections that leave the machine: rag": Interval(far, far, far),
         **{name: value for name, value in removed.items() if name.startswith("removed facts")},
     }
-
-
-def _seeds(lab: Lab, what: str, make: Callable[[int], list[small.Row]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat([small.kept(lab, what, lambda s=seed: make(s), seed=seed) for seed in lab.profile.seeds])

@@ -150,6 +150,15 @@ def reciting(lab: Lab, name: str, model: Model) -> Arm:
     return arm(model, None, lab.profile.top_k, lab.profile.max_new_tokens)
 
 
+def by_seed(lab: Lab, what: str, make: Callable[[int], list[Row]]) -> pd.DataFrame:
+    """Rows of one study for each seed, found or made as in `kept`."""
+    import pandas as pd
+
+    adapters = {seed: lab.adapter("hybrid", seed).name for seed in lab.profile.seeds}
+    made = [kept(lab, what, lambda s=s: make(s), seed=s, adapter=name) for s, name in adapters.items()]
+    return pd.concat(made)
+
+
 def kept(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> pd.DataFrame:
     """Rows of one study, found by the address of all that decides them, or made now."""
     import pandas as pd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,19 +13,19 @@ from labkit.compare.small import (
     SEED,
     Row,
     asked,
+    by_seed,
     changed,
     company,
     documents,
     first,
     items,
-    kept,
     learn,
     manuscripts,
     readers,
     reciting,
     reindexed,
 )
-from labkit.stats import Interval, bootstrap, bootstrap_mean, paired_bootstrap
+from labkit.stats import Interval, bootstrap, bootstrap_mean, paired_bootstrap, unpaired_bootstrap
 from labkit.world.company import Company, updated
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def shares(lab: Lab) -> pd.DataFrame:
                 rows += asked(lab, arm, now, **about, seconds=seconds)
         return rows
 
-    return _seeds(lab, "update shares", make)
+    return by_seed(lab, "update shares", make)
 
 
 def stream(lab: Lab) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def stream(lab: Lab) -> pd.DataFrame:
                 rows += asked(lab, reciting(lab, "tuned", first(lab, seed)), now, **about, seconds=0.0)
         return rows
 
-    return _seeds(lab, "update stream", make)
+    return by_seed(lab, "update stream", make)
 
 
 def removal(lab: Lab) -> pd.DataFrame:
@@ -109,15 +109,7 @@ def removal(lab: Lab) -> pd.DataFrame:
         there = {"|".join(s.fact.key) for manuscript in every[::2] for s in manuscript.statements}
         return [{**row, "removed": row["id"] not in there} for row in rows]
 
-    return _seeds(lab, "update removal", make)
-
-
-def _seeds(lab: Lab, what: str, make: Callable[[int], list[Row]]) -> pd.DataFrame:
-    import pandas as pd
-
-    adapters = {seed: lab.adapter("hybrid", seed).name for seed in lab.profile.seeds}
-    made = [kept(lab, what, lambda s=s: make(s), seed=s, adapter=name) for s, name in adapters.items()]
-    return pd.concat(made)
+    return by_seed(lab, "update removal", make)
 
 
 def by_question(rows: pd.DataFrame, arm: str, column: str = "correct") -> np.ndarray:
@@ -125,9 +117,16 @@ def by_question(rows: pd.DataFrame, arm: str, column: str = "correct") -> np.nda
     return rows[rows.arm == arm].groupby("id", sort=True)[column].mean().to_numpy(float)
 
 
+def over(rows: pd.DataFrame, by: str, arms: Sequence[str]) -> dict[str, dict[float, Interval]]:
+    """The share right of each arm at each value of a column, with intervals, as `plot.curve` takes it."""
+    return {
+        arm: {at: bootstrap_mean(by_question(some, arm)) for at, some in rows.groupby(by) if arm in set(some.arm)}
+        for arm in arms
+    }
+
+
 def _gap(rows: pd.DataFrame, a: str, b: str, column: str = "correct") -> Interval:
-    found = paired_bootstrap(by_question(rows, a, column), by_question(rows, b, column))
-    return Interval(found.diff, found.low, found.high)
+    return paired_bootstrap(by_question(rows, a, column), by_question(rows, b, column)).interval
 
 
 def _times(rows: pd.DataFrame, by: str, arm: str) -> Interval:
@@ -143,16 +142,10 @@ def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
     fresh, last, taken = half[half.changed], ten[ten.step == UPDATES], gone[gone.removed]
     steady = patch[~patch.changed]
     before, after = taken[~taken.gone], taken[taken.gone]
-    is_changed = half[half.arm == "rag"].groupby("id", sort=True).changed.first().to_numpy(float)
-    rag = by_question(half, "rag")
-
-    def apart(i: np.ndarray) -> np.ndarray:
-        new, old = is_changed[i], 1 - is_changed[i]
-        return (rag[i] * new).sum(-1) / np.maximum(new.sum(-1), 1) - (rag[i] * old).sum(-1) / np.maximum(old.sum(-1), 1)
+    new_and_old = (by_question(some, "rag") for some in (fresh, half[~half.changed]))
 
     def lost(arm: str) -> Interval:
-        found = paired_bootstrap(by_question(before, arm), by_question(after, arm))
-        return Interval(found.diff, found.low, found.high)
+        return paired_bootstrap(by_question(before, arm), by_question(after, arm)).interval
 
     ten_times = _times(last, "step", "patched")
     stale = "accuracy on changed facts, not trained again"
@@ -165,7 +158,7 @@ def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
         "seconds to take up a change: tuned / rag": _times(rows, "share", "retrained"),
         f"{stale}: rag - tuned": _gap(fresh, "rag", "tuned"),
         f"{stale}: hybrid - tuned": _gap(fresh, "hybrid", "tuned"),
-        "accuracy on changed facts less on unchanged ones: rag": bootstrap(apart, len(rag)),
+        "accuracy on changed facts less on unchanged ones: rag": unpaired_bootstrap(*new_and_old),
         "accuracy with half of the facts changed: rag - tuned": _gap(half, "rag", "tuned"),
         "joint with no fact changed: tuned - rag": _gap(none, "tuned", "rag", "joint"),
         "joint with no fact changed: tuned - hybrid": _gap(none, "tuned", "hybrid", "joint"),

@@ -423,9 +423,7 @@ from labkit import plot
 
 sizes = {"count": 60, "seen": 16} if SIZE == "full" else {"counts": (1, 2), "count": 6, "seen": 2}
 scores = curves.paraphrase_curve(lab, **sizes)
-figure, text = plot.curve(curves.intervals(scores), "wordings of each fact in training", "share right")
-figure.axes[0].set_xscale("log", base=2)
-figure.axes[0].xaxis.set_major_formatter("{x:g}")
+figure, text = plot.curve(curves.intervals(scores), "wordings of each fact in training", "share right", log=2)
 print(text)
 figure
 
@@ -452,9 +450,7 @@ print(
 # %%
 sizes = {"group": 16} if SIZE == "full" else {"counts": (1, 4), "group": 4}
 scores = curves.repetition_curve(lab, **sizes)
-figure, text = plot.curve(curves.intervals(scores), "times that a fact is seen in training", "share right")
-figure.axes[0].set_xscale("log", base=2)
-figure.axes[0].xaxis.set_major_formatter("{x:g}")
+figure, text = plot.curve(curves.intervals(scores), "times that a fact is seen in training", "share right", log=2)
 print(text)
 figure
 

@@ -60,20 +60,10 @@ order = ["rag", "hybrid", "tuned", "retrained"]
 rows.groupby(["arm", "share"]).correct.mean().unstack().round(2).loc[order]
 
 # %%
-import matplotlib.pyplot as plt
+from labkit import plot
 
-from labkit.plot import LOOK
-
-figure, axes = plt.subplots(figsize=(5, 3))
-for arm in order:
-    line = rows[rows.arm == arm].groupby("share").correct.mean()
-    colour, marker = LOOK.get(arm, ("#999999", "X"))
-    axes.plot(100 * line.index, line, marker=marker, color=colour, label=arm)
-axes.set(xlabel="facts changed, %", ylabel="right on all facts", ylim=(0, 1.02))
-axes.legend(frameon=False, ncol=2, fontsize=8)
-stale = rows[rows.arm == "tuned"].groupby("share").correct.mean()
-print(f"tuned falls from {stale.iloc[0]:.2f} to {stale.iloc[-1]:.2f} as facts change; the others take the change up")
-plt.close()
+figure, text = plot.curve(update.over(rows, "share", order), "share of the facts changed", "right on all facts")
+print(text)
 figure
 
 # %% [markdown]
@@ -122,15 +112,9 @@ took.assign(times=lambda t: t.iloc[:, 1] / t.iloc[:, 0]).round(2)
 
 # %%
 ten = update.stream(lab)
-lines = ten.groupby(["arm", "step"]).correct.mean().unstack("arm")
-figure, axes = plt.subplots(figsize=(5, 3))
-for arm in ("rag", "patched", "tuned"):
-    colour, marker = LOOK.get(arm, ("#999999", "X"))
-    axes.plot(lines.index, lines[arm], marker=marker, color=colour, label=arm)
-axes.set(xlabel="updates", ylabel="right on all facts of the day", ylim=(0, 1.02), xticks=lines.index)
-axes.legend(frameon=False)
-print(lines.round(2).to_string())
-plt.close()
+lines = update.over(ten, "step", ["rag", "patched", "tuned"])
+figure, text = plot.curve(lines, "updates", "right on all facts of the day")
+print(text)
 figure
 
 # %%
@@ -157,17 +141,9 @@ taken.groupby(["arm", "gone"]).correct.mean().unstack().rename(columns={False: "
 # whole interval of each figure lies on the side that it says.
 
 # %%
-from labkit.compare.claims import judge, load_claims
+from labkit.compare import claims
 
-mine = [claim for claim in load_claims() if claim.lesson == "13_update"]
-judged = judge(mine, update.figures(lab), {})
-for row in judged:
-    print(f"{row['verdict'].upper()}: {row['claim']}")
-    for need in row["needs"]:
-        side = "above" if need["above"] else "below"
-        print(
-            f"    {need['figure']}: {need['mean']:.2f} [{need['low']:.2f}, {need['high']:.2f}], claimed {side} {need['bound']:g}"
-        )
+print(claims.report("13_update", update.figures(lab)))
 
 # %% [markdown]
 # ## Takeaways

@@ -26,7 +26,7 @@ lab
 # answer, one token after another.
 
 # %%
-from labkit.compare import cost
+from labkit.compare import cost, cost_growth, cost_setup
 
 spent = cost.split(lab)
 stages = ["embed", "search", "prefill", "decode"]
@@ -63,7 +63,7 @@ spent.groupby("arm")[["read", "written", "processor"]].mean().round(3).rename(
 # More passages mean longer prompts. What do they buy?
 
 # %%
-by_k = cost.top(lab).groupby("k")[["correct", "read", "ms"]].mean().round(2)
+by_k = cost_setup.top(lab).groupby("k")[["correct", "read", "ms"]].mean().round(2)
 by_k.rename(columns={"correct": "right", "read": "tokens read", "ms": "generation, ms"})
 
 # %% [markdown]
@@ -73,14 +73,14 @@ by_k.rename(columns={"correct": "right", "read": "tokens read", "ms": "generatio
 # weights. Loading models is not counted, memory is the most that the process ever held.
 
 # %%
-made = cost.setting_up(lab)
+made = cost_setup.setting_up(lab)
 made.groupby("arm")[["seconds", "peak_mb"]].mean().round(1)
 
 # %% [markdown]
 # How good is what you have after a short while? RAG is one point; tuning goes on as long as you let it.
 
 # %%
-budget = cost.by_budget(lab)
+budget = cost_setup.by_budget(lab)
 tuned = budget[budget.arm == "tuned"].groupby("epochs")[["seconds", "correct", "style"]].mean()
 rag = budget[budget.arm == "rag"][["seconds", "correct", "style"]].mean()
 figure, axes = plt.subplots(figsize=(5.5, 3))
@@ -139,42 +139,34 @@ figure
 # Vectors: every search compares the question with all of them, unless the index is a cleverer one (lesson 04).
 
 # %%
-searched = cost.vectors(lab)
+searched = cost_growth.vectors(lab)
 print(searched.groupby("vectors").ms.median().round(2).to_string())
 wide = searched.pivot(index="question", columns="vectors", values="ms")
-twice = cost.per_doubling(wide)
+twice = cost_growth.per_doubling(wide)
 print(f"twice the vectors, {twice.mean:.2f} times the milliseconds [{twice.low:.2f}, {twice.high:.2f}]")
 
 # %% [markdown]
 # Shards: the vectors are split, every part is searched (on as many machines, at once), and the best are merged.
 
 # %%
-cost.shards(lab).groupby("shards")[["recall", "ms"]].mean().round(3).rename(columns={"ms": "slowest shard, ms"})
+cost_growth.shards(lab).groupby("shards")[["recall", "ms"]].mean().round(3).rename(columns={"ms": "slowest shard, ms"})
 
 # %% [markdown]
 # Width: the same training step for models that are narrower and wider than the pocket one.
 
 # %%
-stepped = cost.widths(lab)
+stepped = cost_growth.widths(lab)
 print(stepped.groupby("width").seconds.median().round(3).to_string())
-wider = cost.per_doubling(stepped.pivot(index="step", columns="width", values="seconds"))
+wider = cost_growth.per_doubling(stepped.pivot(index="step", columns="width", values="seconds"))
 print(f"twice the width, {wider.mean:.2f} times the seconds [{wider.low:.2f}, {wider.high:.2f}]")
 
 # %% [markdown]
 # ## 5. The claims of the article
 
 # %%
-from labkit.compare.claims import judge, load_claims
+from labkit.compare import claims
 
-mine = [claim for claim in load_claims() if claim.lesson == "14_cost"]
-for row in judge(mine, cost.figures(lab), {}):
-    print(f"{row['verdict'].upper()}: {row['claim']}")
-    for need in row["needs"]:
-        side = "above" if need["above"] else "below"
-        print(
-            f"    {need['figure']}: {need['mean']:.3g} [{need['low']:.3g}, {need['high']:.3g}], "
-            f"claimed {side} {need['bound']:g}"
-        )
+print(claims.report("14_cost", cost.figures(lab)))
 
 # %% [markdown]
 # ## Takeaways

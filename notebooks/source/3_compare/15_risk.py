@@ -155,17 +155,9 @@ print("connections that left the machine:", {arm: risk.connections(lab, arm) for
 # ## 7. The claims of the article
 
 # %%
-from labkit.compare.claims import judge, load_claims
+from labkit.compare import claims
 
-mine = [claim for claim in load_claims() if claim.lesson == "15_risk"]
-for row in judge(mine, risk.figures(lab), {}):
-    print(f"{row['verdict'].upper()}: {row['claim']}")
-    for need in row["needs"]:
-        side = "above" if need["above"] else "below"
-        print(
-            f"    {need['figure']}: {need['mean']:.2f} [{need['low']:.2f}, {need['high']:.2f}], "
-            f"claimed {side} {need['bound']:g}"
-        )
+print(claims.report("15_risk", risk.figures(lab)))
 
 # %% [markdown]
 # ## Takeaways

@@ -71,10 +71,7 @@ rows[["verdict", "claim", "lesson"]]
 # %%
 for row in ledger["claims"]:
     if row["value"] is not None:
-        print(f"{row['verdict'].upper()}: {row['claim']} ({row['lesson']}, run {str(row['run'])[:12]})")
-        for need in row["needs"]:
-            side = "above" if need["above"] else "below"
-            print(f"    {need['figure']}: {need['mean']:.3g} [{need['low']:.3g}, {need['high']:.3g}], {side} {need['bound']:g}")  # fmt: skip
+        print(f"{claims.evidence(row)}\n    measured in {row['lesson']}, run {row['run'][:12]}")
 
 # %% [markdown]
 # ## 4. Turn it around
