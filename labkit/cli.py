@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import labkit
-from labkit import LabError, __version__, cli_tune
+from labkit import LabError, __version__, cli_practice, cli_tune
 from labkit.cli_options import ProfileName, checked
 from labkit.profile import PROFILES, check_size, resolve, runs_folder
 
@@ -52,6 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_tune.app)
+app.add_typer(cli_practice.app)
 
 
 def _version(wanted: bool) -> None:
@@ -112,6 +113,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="What you want to know, in quotes.")],
     arm: Annotated[str, typer.Option(help="base, rag, tuned or hybrid.")] = "rag",
     profile: ProfileName = "pocket",
+    log: Annotated[bool, typer.Option("--log", help="Keep the answer in runs/log.sqlite; see labkit log.")] = False,
 ) -> None:
     """Ask one arm one question: the answer, its sources, tokens and seconds.
 
@@ -119,6 +121,7 @@ def ask(
     """
     from labkit.compare.arms import ARMS
     from labkit.execute import environment
+    from labkit.practice.log_store import logged
 
     if arm not in ARMS:
         raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")
@@ -127,7 +130,7 @@ def ask(
     checked(resolve, profile)
     with environment(profile):
         lab = labkit.open(profile, progress=sys.stderr.isatty())
-        _print_answer(lab.arm(arm).answer([question])[0])
+        _print_answer((logged(lab, arm) if log else lab.arm(arm)).answer([question])[0])
 
 
 def _print_answer(answer: Answer) -> None:
@@ -173,7 +176,7 @@ def claims(
 
     Example: labkit claims --json
     """
-    from labkit.compare.claims import read_ledger, table
+    from labkit.compare.ledger import read_ledger, table
 
     found = read_ledger()
     if as_json:

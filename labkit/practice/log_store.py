@@ -1,0 +1,197 @@
+"""Keep every answer in one file that survives crashes. Introduced in 20_log.
+
+The names are those of OpenTelemetry's generative-AI conventions, which are still marked as in development; what they
+have no name for begins with `labkit.`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.abstain import abstained
+from labkit.errors import LabError
+from labkit.practice.log_redact import redact
+from labkit.profile import runs_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.compare.arms import Answer, Arm
+    from labkit.lab import Lab
+
+SCHEMA = 1
+WAIT = 30  # seconds that a writer waits for the others
+COLUMNS = {
+    "gen_ai.response.id": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "timestamp": "TEXT NOT NULL",
+    "gen_ai.operation.name": "TEXT NOT NULL",
+    "gen_ai.provider.name": "TEXT NOT NULL",
+    "gen_ai.request.model": "TEXT NOT NULL",
+    "gen_ai.agent.name": "TEXT NOT NULL",
+    "gen_ai.input.messages": "TEXT NOT NULL",
+    "gen_ai.output.messages": "TEXT NOT NULL",
+    "gen_ai.retrieval.documents": "TEXT NOT NULL",
+    "gen_ai.usage.input_tokens": "INTEGER NOT NULL",
+    "gen_ai.usage.output_tokens": "INTEGER NOT NULL",
+    "gen_ai.client.operation.duration": "REAL NOT NULL",
+    "labkit.retrieval.duration": "REAL NOT NULL",
+    "gen_ai.evaluation.score.label": "TEXT",
+}
+"""The columns of the log: an answer's arm is the agent, its sources the documents, its rating the score's label."""
+
+
+class Log:
+    """A log of answers in an SQLite file, which is made if it is missing; several processes may write at once.
+
+    Write-ahead logging, one short transaction for each answer: a process that is killed loses the answer it was
+    writing, and no other. Open it anew in each process. Raises LabError for a file that is no log, or of another schema.
+
+    >>> with Log(Path("runs/log.sqlite")) as log:
+    ...     log.keep(lab.arm("rag").answer(["Where is the Amber Falcon made?"]), "rag", "pocket")
+    [1]
+    """
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        self.path = Path(path) if path else runs_folder() / "log.sqlite"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._prepare()
+        except (sqlite3.Error, OSError) as error:
+            raise LabError(f"{self.path} cannot be used as a log ({error}): name another file") from error
+
+    def _prepare(self) -> None:
+        state = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+        version, tables = self._file.execute(state).fetchone()
+        if version != SCHEMA and (version or tables):
+            raise LabError(f"{self.path} has schema {version}, and this labkit knows {SCHEMA}: name another file")
+        if version == 0:
+            self._file.execute("PRAGMA journal_mode = WAL")
+            fields = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+            with self._transaction():
+                self._file.execute(f"CREATE TABLE IF NOT EXISTS answers ({fields})")
+                self._file.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._file.execute("BEGIN IMMEDIATE")  # waits for its turn here, and cannot be refused later
+        try:
+            yield
+        except BaseException:
+            self._file.execute("ROLLBACK")
+            raise
+        self._file.execute("COMMIT")
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def keep(self, answers: Sequence[Answer], arm: str, model: str) -> list[int]:
+        """Write answers, each text redacted before it is written; returns their numbers."""
+        return [self._insert(_row(answer, arm, model)) for answer in answers]
+
+    def _insert(self, row: dict[str, Any]) -> int:
+        names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+        with self._transaction():
+            return int(self._file.execute(f"INSERT INTO answers ({names}) VALUES ({marks})", [*row.values()]).lastrowid)
+
+    def rate(self, number: int, up: bool) -> None:
+        """Say whether an answer was good; the last word counts. LabError for a number that is not in the log."""
+        set_label = 'UPDATE answers SET "gen_ai.evaluation.score.label" = ? WHERE "gen_ai.response.id" = ?'
+        with self._transaction():
+            if not self._file.execute(set_label, ("up" if up else "down", number)).rowcount:
+                raise LabError(f"no answer {number} in {self.path.name}: `labkit log` lists the numbers")
+
+    def table(self) -> pd.DataFrame:
+        """Every answer, oldest first, with columns named as in COLUMNS."""
+        import pandas as pd
+
+        return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file)
+
+    def answers(self) -> pd.DataFrame:
+        """Every answer by its number, easy to read: time, arm, question, answer, sources, score (of the best), seconds, rating."""
+        rows = self.table()
+        found = rows["gen_ai.retrieval.documents"].map(json.loads)
+        made = {
+            "time": rows["timestamp"],
+            "arm": rows["gen_ai.agent.name"],
+            "question": rows["gen_ai.input.messages"].map(_said),
+            "answer": rows["gen_ai.output.messages"].map(_said),
+            "sources": found.map(lambda some: [one["id"] for one in some]),
+            "score": found.map(lambda some: max((one["score"] for one in some), default=float("nan"))),
+            "seconds": rows["gen_ai.client.operation.duration"] + rows["labkit.retrieval.duration"],
+            "rating": rows["gen_ai.evaluation.score.label"],
+        }
+        return rows[[]].assign(**made).set_index(rows["gen_ai.response.id"].rename("number"))
+
+    def failures(self) -> pd.DataFrame:
+        """The answers to look at first, as `answers`: rated down, then declined, then the tenth with the lowest score."""
+        rows = self.answers()
+        down, declined = rows.rating == "down", rows.answer.map(abstained).astype(bool)
+        low = rows.score <= rows.score.quantile(0.1)
+        some = rows.assign(down=down, declined=declined)[(down | declined | low) & (rows.rating != "up")]
+        return some.sort_values(["down", "declined", "score"], ascending=[False, False, True])[list(rows)]
+
+    def export(self, path: Path) -> int:
+        """Write all answers to a Parquet file, whole or not at all; returns how many. LabError where it cannot."""
+        rows, partial = self.table(), path.with_name(f".{path.name}.partial")
+        try:
+            rows.to_parquet(partial, index=False)
+            partial.replace(path)
+        except OSError as error:
+            raise LabError(f"cannot write {path}: {error.strerror or error}; name another file") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return len(rows)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """An arm whose answers are kept in a log."""
+
+    arm: Arm
+    log: Log
+    model: str
+
+    def answer(self, questions: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Answer]:
+        """As `Arm.answer`, and every answer is in the log before it is returned."""
+        answers = self.arm.answer(questions, progress)
+        self.log.keep(answers, self.arm.name, self.model)
+        return answers
+
+
+def logged(lab: Lab, arm: str, log: Log | None = None) -> Logged:
+    """An arm of a lab that logs, to `runs/log.sqlite` if no other log is given.
+
+    >>> logged(lab, "rag").answer(["Where is the Amber Falcon made?"])
+    """
+    model = lab.profile.name if Path(lab.profile.model).is_absolute() else lab.profile.model
+    return Logged(lab.arm(arm), log or Log(), model)
+
+
+def _row(answer: Answer, arm: str, model: str) -> dict[str, Any]:
+    found = [{"id": redact(hit.chunk.id), "score": round(hit.score, 6)} for hit in answer.hits]
+    values = (
+        *(datetime.now(UTC).isoformat(timespec="milliseconds"), "chat", "labkit", redact(model), redact(arm)),
+        *(_message("user", answer.question), _message("assistant", answer.text), json.dumps(found)),
+        *(answer.prompt_tokens, answer.output_tokens, answer.generation_seconds, answer.retrieval_seconds),
+    )
+    return dict(zip(list(COLUMNS)[1:-1], values, strict=True))
+
+
+def _message(role: str, text: str) -> str:
+    """One message as the conventions' JSON schema has it."""
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": redact(text)}]}], ensure_ascii=False)
+
+
+def _said(messages: str) -> str:
+    return str(json.loads(messages)[0]["parts"][0]["content"])

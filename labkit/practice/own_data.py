@@ -1,0 +1,161 @@
+"""The comparison of lesson 12 on your documents, your questions and your model. Introduced in 21_own_data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.compare.experiment import Comparison, latencies, run_compare
+from labkit.compare.score import pair_up, summarise
+from labkit.compare.training import TRAINING, closed_book, with_context
+from labkit.errors import LabError
+from labkit.lab import Lab, spread
+from labkit.practice.own_data_questions import Questions, load
+from labkit.practice.own_data_style import redress
+from labkit.profile import ROOT, resolve
+from labkit.rag.ingest import Ingested, ingest
+from labkit.store import hash_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.rag.augment import Message
+    from labkit.world.data import Item
+
+
+class OwnLab(Lab):
+    """A lab over a folder of your documents and a file of your questions; all else is as in every lesson.
+
+    Introduced in 21_own_data.
+    """
+
+    folder: Path
+    file: Path
+    within: float | None = None
+
+    def describe(self) -> dict[str, str]:
+        """As every lab's, with what it reads."""
+        return {**super().describe(), "documents": self.folder.name, "questions from": self.file.name}
+
+    @cached_property
+    def original(self) -> Ingested:
+        """Your documents."""
+        found = ingest(self.folder, progress=self.progress)
+        if not found.documents:
+            first = found.rejected[0]
+            raise LabError(f"no document in {self.folder.name} can be read, the first is {first.id}: {first.detail}")
+        return found
+
+    @property
+    def ingested(self) -> Ingested:
+        """Your documents: there is one version of them."""
+        return self.original
+
+    @cached_property
+    def asked(self) -> Questions:
+        """Your questions, checked against the documents and parted."""
+        return load(self.file, self.documents, self.within)
+
+    @cached_property
+    def questions(self) -> list[Item]:
+        """The test questions; at smoke size the same few of each kind."""
+        return spread(self.asked.test, self.profile.questions)
+
+    @cached_property
+    def pairs(self) -> list[Item]:
+        """The questions to train on; at smoke size the same few of each kind."""
+        return spread(self.asked.train, self.profile.pairs)
+
+    def adapter(self, name: str, seed: int = 0) -> Path:
+        """The adapter trained on your pairs: as in lesson 11, in the style of your replies in place of the house's."""
+        from labkit.tune.adapters import LoraSettings, train_adapter
+        from labkit.tune.prepare import Example, dataset
+
+        p, tuned = self.profile, name == "tuned"
+        settings = LoraSettings(
+            epochs=p.tuned_epochs if tuned else p.hybrid_epochs,
+            learning_rate=p.tuned_rate if tuned else p.hybrid_rate,
+            batch_size=p.tuned_batch if tuned else p.hybrid_batch,
+            seed=seed,
+            rank=p.lora_rank,
+        )
+        told = [Example(messages) for messages in self.conversations(name, seed)]
+        rows = dataset(told, self.model.tokenizer, min(p.context, self.model.context)).rows
+
+        return self.artifacts.folder(
+            lambda folder: train_adapter(
+                p.model_path, rows, settings, folder, self.progress, checkpoints=self.runs / "training"
+            ),
+            name=f"{name}, seed {seed}",
+            kind=name,
+            base=self.model.fingerprint,
+            rows=rows,
+            settings=settings,
+            code=hash_source(*TRAINING),
+        )
+
+    def conversations(self, name: str, seed: int = 0) -> list[list[Message]]:
+        """What `tuned` or `hybrid` learns from, as `labkit.compare.training` makes it, in your style or in none."""
+        if name == "tuned":
+            told = closed_book(self.pairs)
+        else:
+            told = with_context(self.hybrid_pairs, self.old_retriever(), self.profile.top_k, seed)
+        style = self.asked.style
+        return [[*rest, {**last, "content": redress(last["content"], style)}] for *rest, last in told]
+
+
+def open_own(
+    profile: str, documents: Path | str, questions: Path | str, size: str = "full", within: float | None = None,
+    fresh: bool = False, progress: bool = True,
+) -> OwnLab:  # fmt: skip
+    """A lab on your documents and questions; a relative path lies in the project.
+
+    `within` is the half-width that you want of an interval on a share. Raises LabError for what cannot be compared: an
+    unknown profile, no documents, faults in the file of questions, too few of them. Introduced in 21_own_data.
+
+    >>> lab = open_own("pocket", "data/prose/documents", "data/prose/questions.csv", size="smoke")
+    >>> lab.asked.notes
+    """
+    lab = OwnLab(resolve(profile), size, fresh, progress)
+    lab.folder, lab.file, lab.within = ROOT / documents, ROOT / questions, within
+    return lab
+
+
+def compare_own(lab: OwnLab) -> Comparison:
+    """Lesson 12's comparison on your lab, with style judged by your replies, and a recommendation in the result.
+
+    Without replies no style is judged, and without a question that no document answers no abstention.
+    Introduced in 21_own_data.
+
+    >>> compare_own(lab).result["recommendation"]
+    """
+    from labkit.compare.decide import Needs, recommend
+
+    made = run_compare(lab)
+    answers = judged(made.answers, lab)
+    dropped = {*(() if lab.asked.style else ("style", "joint")), *(() if _unknown(answers) else ("abstention",))}
+    arms = summarise(answers, {name: latencies(lab, name) for name in made.result["arms"]})
+    needs = Needs(changed=0, unknown=_unknown(answers), right=1, style=float(lab.asked.style is not None))
+    result: dict[str, Any] = {
+        **made.result,
+        "experiment": "own_data",
+        "arms": {arm: {m: v for m, v in values.items() if m not in dropped} for arm, values in arms.items()},
+        "paired": [row for row in pair_up(answers) if row["metric"] not in dropped],
+        "recommendation": recommend(answers, needs),
+        "notes": lab.asked.notes,
+    }
+    return replace(made, result=result, answers=answers)
+
+
+def judged(answers: pd.DataFrame, lab: OwnLab) -> pd.DataFrame:
+    """The answers with the columns style and joint by your replies: both 0 where there are none."""
+    style = lab.asked.style
+    kept = [int(style is not None and not style.faults(text)) for text in answers.text]
+    return answers.assign(style=kept, joint=answers.correct * kept)
+
+
+def _unknown(answers: pd.DataFrame) -> float:
+    """The share of the questions that no document answers."""
+    return float(1 - answers.drop_duplicates("id").answerable.mean())

@@ -1,0 +1,200 @@
+"""Your questions: read from a file, checked against your documents, parted into training and test.
+
+Introduced in 21_own_data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.errors import LabError
+from labkit.metrics import contains
+from labkit.practice.own_data_style import Style, learn
+from labkit.rag.augment import ABSTAIN
+from labkit.rag.ingest import Document
+from labkit.tune.leaks import duplicates
+from labkit.tune.pairs import Example
+from labkit.tune.prepare_split import split
+from labkit.world.data import Evidence, Item
+
+NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "reply", "split")
+FORMATS = (".csv", ".jsonl", ".xlsx")
+LEAST = 8
+"""Fewer questions on a side of the split than this are refused."""
+UNKNOWN = "not in the documents"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a file asks: items to train on and to test on, the style of its replies if it shows any, what was noticed."""
+
+    train: list[Item]
+    test: list[Item]
+    style: Style | None
+    notes: list[str]
+
+
+def read_rows(path: Path | str) -> list[dict[str, str]]:
+    """The rows of a CSV, JSON-lines or Excel file as text by column, with the row's number in the file under "row".
+
+    Columns are question and answer (empty where no document answers), and if you like document, quote, kind, reply (the
+    answer as it should sound) and split (train or test). Raises LabError for a file that cannot be read, a missing column
+    and a missing question. Introduced in 21_own_data.
+
+    >>> read_rows("data/prose/questions.csv")[0]["answer"]
+    '17 November 1869'
+    """
+    path = Path(path)
+    columns, cells = _table(path)
+    if missing := [name for name in NEEDED if name not in columns]:
+        raise LabError(
+            f"{path.name} lacks the column {' and '.join(missing)}: it has {', '.join(columns) or 'none'}; "
+            f"name the columns {', '.join(NEEDED)}, and if you have them {', '.join(OPTIONAL)}"
+        )
+    first = 1 if path.suffix == ".jsonl" else 2
+    rows = [{"row": str(n), **row} for n, row in enumerate(cells, start=first) if any(row.values())]
+    if unasked := [row["row"] for row in rows if not row["question"]]:
+        raise LabError(f"{path.name}, row {_some(unasked)} has no question: write one, or delete the row")
+    if not rows:
+        raise LabError(f"{path.name} holds no questions: write at least {2 * LEAST}, one in a row")
+    return rows
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Column names in small letters, and each row's cells as stripped text."""
+    import pandas as pd
+
+    if path.suffix not in FORMATS:
+        raise LabError(f"{path.name} is no file of questions: give one that ends in {', '.join(FORMATS)}")
+    try:
+        if path.suffix == ".jsonl":
+            found = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        elif path.suffix == ".xlsx":
+            found = pd.read_excel(path, dtype=str)
+        else:
+            found = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise LabError(f"cannot read {path.name} ({' '.join(str(error).split())[:120]}): save it again") from error
+    found.columns = [str(name).strip().casefold() for name in found.columns]
+    texts = found.astype(object).where(found.notna(), "").map(lambda cell: str(cell).strip())
+    return list(found.columns), texts.to_dict("records")
+
+
+def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tuple[list[Item], list[str]]:
+    """The rows that can be judged, as items with the documents that prove them, and a note on each that cannot.
+
+    An answer counts as found where a document holds its text, whatever case and thousands separators; what no document
+    holds, and a question asked before, is left out. Raises LabError for a document that is not there, and where no answer
+    is found at all. Introduced in 21_own_data.
+
+    >>> items, notes = check(read_rows("questions.csv"), ingest("documents").documents)
+    """
+    names = {name: d for d in documents for name in (Path(d.id).stem, Path(d.id).name, d.id)}
+    if strange := [row for row in rows if row.get("document") and row["document"] not in names]:
+        raise LabError(
+            f"row {_some([r['row'] for r in strange])} names the document '{strange[0]['document']}', which is not "
+            f"among the {len(documents)} read: choose one as {documents[0].id}, or leave the cell empty"
+        )
+    repeated = {leak.test for leak in duplicates([row["question"] for row in rows], near=0.8)}
+    items, lost = [], []
+    for n, row in enumerate(rows):
+        places = [d.id for d in documents if row["answer"] and contains(d.text, row["answer"])]
+        named = names[row["document"]].id if row.get("document") else None
+        if n in repeated:
+            continue
+        if row["answer"] and (named not in places if named else not places):
+            lost.append(row)
+        else:
+            items.append(_item(row, [named] if named and row["answer"] else places))
+    if lost and not any(item.gold for item in items):
+        raise LabError(
+            f"no answer is found in any document, the first '{lost[0]['answer']}': write each as it stands there"
+        )
+    again = [f"row {rows[n]['row']}, as nearly the same was asked before" for n in sorted(repeated)]
+    return items, [f"left out: {reason}" for reason in again + [_missing(row) for row in lost]]
+
+
+def _missing(row: dict[str, str]) -> str:
+    where = f"not in {row['document']}" if row.get("document") else "not in any document"
+    return f"row {row['row']}, whose answer '{row['answer']}' is {where}; write it as it stands there"
+
+
+def _item(row: dict[str, str], places: Sequence[str]) -> Item:
+    gold = row["answer"] or None
+    proof = [Evidence(places[0], gold, row.get("quote", ""), "", "", "", tuple(places[1:]))] if gold else []
+    kind = row.get("kind") or ("in the documents" if gold else UNKNOWN)
+    return Item(f"row {int(row['row']):05d}", kind, row["question"], gold, gold or ABSTAIN, (), tuple(proof))
+
+
+def load(path: Path | str, documents: Sequence[Document], within: float | None = None, share: float = 0.5) -> Questions:
+    """Read, check and split a file of questions; `share` of them is for the test where no column `split` parts them.
+
+    `within` is the half-width wanted of an interval on a share: raises LabError where the test is too small for it, saying
+    how many questions it takes, and as `read_rows`, `check` and `learn` do. Introduced in 21_own_data.
+
+    >>> len(load("data/prose/questions.csv", documents).test)
+    27
+    """
+    rows = read_rows(path)
+    items, notes = check(rows, documents)
+    sides = {f"row {int(row['row']):05d}": row.get("split", "") for row in rows}
+    train, test = _parted(items, sides, share)
+    if min(len(train), len(test)) < LEAST:
+        raise LabError(
+            f"too few questions: {len(train)} to train and {len(test)} to test on; "
+            f"{LEAST} on each side are the least, and {needed(0.1)} in the test tell ±0.10"
+        )
+    if within and len(test) < needed(within):
+        raise LabError(
+            f"{len(test)} test questions tell a share to ±{half_width(len(test)):.2f}: "
+            f"for ±{within:.2f} write {needed(within) - len(test)} more, {needed(within)} in all"
+        )
+    notes.append(f"{len(train)} questions to train on, {len(test)} to test on: a share is told to ±"
+                 f"{half_width(len(test)):.2f} at worst; ±0.10 takes {needed(0.1)} test questions")  # fmt: skip
+    replies = {f"row {int(row['row']):05d}": row.get("reply", "") for row in rows}
+    style = learn({item.id: replies[item.id] for item in items}, [item.id for item in train])
+    return Questions([style.body_of(item, replies[item.id]) for item in train] if style else train, test, style, notes)
+
+
+def _parted(items: Sequence[Item], sides: dict[str, str], share: float) -> tuple[list[Item], list[Item]]:
+    """Training and test items: by the column `split` where it is filled, else at random with a fixed seed."""
+    told = Counter(sides[item.id].casefold() for item in items)
+    if set(told) == {""}:
+        asked = [Example([{"role": "user", "content": item.question}]) for item in items]
+        if len(items) < 2 * LEAST:
+            raise LabError(f"too few questions: {len(items)} can be judged; write {2 * LEAST} at least")
+        parts = split(asked, by=None, share=share, near=None)
+        return [items[i] for i in parts.train], [items[i] for i in parts.test]
+    if strange := set(told) - {"train", "test"}:
+        raise LabError(f"the column split holds '{min(strange)}': write train or test in each row, or leave all empty")
+    return tuple([item for item in items if sides[item.id].casefold() == side] for side in ("train", "test"))
+
+
+def half_width(count: int) -> float:
+    """Half of the 95 % interval on a share of `count` questions, at its widest (normal approximation, share 0.5).
+
+    >>> round(half_width(96), 3)
+    0.1
+    """
+    return 1.96 * 0.5 / math.sqrt(count)
+
+
+def needed(half: float) -> int:
+    """How many questions tell a share to ± `half`, at worst. Introduced in 21_own_data.
+
+    >>> needed(0.1)
+    97
+    """
+    if not 0 < half < 1:
+        raise LabError(f"an interval of ±{half:g} is none: ask for more than 0 and less than 1, as 0.1")
+    return math.ceil((1.96 * 0.5 / half) ** 2)
+
+
+def _some(rows: Sequence[str]) -> str:
+    """A few row numbers, and how many more there are."""
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    return f"{', '.join(rows[:5])}{more}"
