@@ -14,7 +14,8 @@ from typer.exceptions import TyperException
 
 import labkit
 from labkit import LabError, __version__, cli_practice, cli_tune
-from labkit.cli_options import ProfileName, checked
+from labkit.cli_options import ProfileName, RunsFolder, checked
+from labkit.practice.own_data_command import Asked, Docs, Within, lesson
 from labkit.profile import PROFILES, check_size, resolve, runs_folder
 
 if TYPE_CHECKING:
@@ -81,25 +82,25 @@ def compare(
     profile: ProfileName = "pocket",
     size: Annotated[str, typer.Option(help="full measures; smoke only shows that it works.")] = "full",
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is shipped or kept.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare"),
-    ] = None,
+    out: RunsFolder = None,
+    docs: Docs = None,
+    questions: Asked = None,
+    within: Within = 0.0,
 ) -> None:
     """Run the comparison of the four arms and print its table.
 
-    Example: labkit compare --size smoke
+    Example: labkit compare --size smoke; on your own, labkit compare --docs FOLDER --questions FILE
     """
     from labkit.compare.tables import terminal, verdict
-    from labkit.execute import SOURCES, shown
+    from labkit.execute import shown
     from labkit.notebooks import run_into
 
-    model = checked(resolve, profile)
-    parameters = {"PROFILE": profile if profile in PROFILES else model.model, "FRESH": fresh}
-    parameters["SIZE"] = checked(check_size, size)
-    root = (out or runs_folder() / "compare").absolute()
+    model, size = checked(resolve, profile), checked(check_size, size)
+    parameters = {"PROFILE": profile if profile in PROFILES else model.model, "SIZE": size, "FRESH": fresh}
+    source, read = lesson(docs, questions, within)
+    root = (out or runs_folder() / source.stem.partition("_")[2]).absolute()
     print(f"Comparing base, rag, tuned and hybrid: profile {model.name}, {size} size", file=sys.stderr)
-    folder = run_into(SOURCES / "3_compare" / "12_compare.py", root, parameters, progress=False, echo=True)
+    folder = run_into(source, root, {**parameters, **read}, progress=False, echo=True)
     result = json.loads((folder / "result.json").read_text("utf-8"))
     console = Console(highlight=False)
     console.print(terminal(result))

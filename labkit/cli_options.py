@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -12,6 +13,9 @@ from labkit.errors import LabError
 T = TypeVar("T")
 ProfileName = Annotated[
     str, typer.Option("--profile", "--model", help="pocket, laptop, gpu, a model's folder, or a hub id as owner/name.")
+]
+RunsFolder = Annotated[
+    Path | None, typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare")
 ]
 
 

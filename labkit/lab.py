@@ -17,6 +17,7 @@ from labkit.world.data import data_folder, documents_folder, load_pairs, load_qu
 if TYPE_CHECKING:
     from labkit.compare.arms import Arm
     from labkit.model import Model
+    from labkit.practice.own_data_fit import Fitting
     from labkit.rag.embed import Embedder
     from labkit.rag.index import FaissStore
     from labkit.rag.ingest import Document, Ingested
@@ -125,11 +126,13 @@ class Lab:
 
         return retriever(method or self.profile.method, self.vectors, self.profile.reranker)
 
-    def old_retriever(self) -> Retriever:
+    def old_retriever(self) -> Fitting:
         """The profile's retriever over the documents as first written, which the hybrid trains with."""
+        from labkit.practice.own_data_fit import Fitting
         from labkit.rag.retrieve import retriever
 
-        return retriever(self.profile.method, self.index(self.original.documents), self.profile.reranker)
+        found = retriever(self.profile.method, self.index(self.original.documents), self.profile.reranker)
+        return Fitting(found, self.model, self.profile.max_new_tokens)
 
     @cached_property
     def model(self) -> Model:
@@ -141,11 +144,13 @@ class Lab:
     def arm(self, name: str, seed: int = 0) -> Arm:
         """One of the arms; a tuned one is trained with this seed if no artifact of it is found."""
         from labkit.compare.arms import Base, FineTuned, arm_class, weights_of
+        from labkit.practice.own_data_fit import Fitting
 
         kind, weights = arm_class(name), weights_of(name)
         model = self.tuned_model(weights, seed) if weights else self.model
-        retriever = None if kind in (Base, FineTuned) else self.retriever()
-        return kind(model, retriever, self.profile.top_k, self.profile.max_new_tokens)
+        room = self.profile.max_new_tokens
+        retriever = None if kind in (Base, FineTuned) else Fitting(self.retriever(), model, room)
+        return kind(model, retriever, self.profile.top_k, room)
 
     @cache  # noqa: B019 - a lab lives as long as its process
     def tuned_model(self, name: str, seed: int = 0) -> Model:

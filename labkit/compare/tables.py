@@ -193,7 +193,8 @@ def leader(result: Result, metric: str) -> str:
 def verdict(result: Result) -> list[str]:
     """What the numbers say, one sentence for each question that the comparison asks.
 
-    A difference counts when its 95 % interval excludes zero. Introduced in 12_compare.
+    A difference counts when its 95 % interval excludes zero; a recommendation stands last. Introduced in 12_compare.
     """
     wanted = [m for m in ("accuracy", "style", "joint", "abstention") if any(m in v for v in result["arms"].values())]
-    return ([SMOKE] if result["size"] != "full" else []) + [leader(result, metric) for metric in wanted]
+    found = ([SMOKE] if result["size"] != "full" else []) + [leader(result, metric) for metric in wanted]
+    return [*found, *result.get("recommendation", [])]

@@ -1,0 +1,174 @@
+# %% [markdown]
+# # 21 · Your own data
+#
+# You will run the comparison of lesson 12 on documents and questions of your own:
+#
+# - write questions into a table, and have each checked against your documents before anything is measured;
+# - train and ask the four arms, on the same code as ever, and write the same report;
+# - read a recommendation together with what it rests on, and with what would change it.
+#
+# The example is real prose: a few articles on public things, and questions about them, written by hand. Put your folder
+# and your file in their place, here or on the command line: `labkit compare --docs FOLDER --questions FILE`.
+#
+# *Before this: 12 Compare and 17 Decide. About 15 minutes.*
+
+# %% tags=["parameters"]
+PROFILE, SIZE, FRESH, OUT = "pocket", "full", False, "runs/own_data/lab"
+DOCUMENTS, QUESTIONS, WITHIN = "data/prose/documents", "data/prose/questions.csv", 0.0
+
+# %%
+from labkit.practice import own_data
+
+lab = own_data.open_own(PROFILE, DOCUMENTS, QUESTIONS, SIZE, WITHIN, FRESH)
+lab
+
+# %% [markdown]
+# ## 1. What a table of questions looks like
+#
+# Two columns are needed. **question**, and **answer**: the words that a right answer must contain, as the document has
+# them. An empty answer says that no document answers, and that declining is right: have some of these.
+#
+# More columns help if you have them: *document* (where the answer stands), *kind* (to see groups apart), *reply* (how your
+# house would say it), *split* (train or test).
+
+# %%
+import pandas as pd
+
+from labkit.practice.own_data_questions import read_rows
+from labkit.profile import ROOT
+
+rows = read_rows(ROOT / QUESTIONS)
+pd.set_option("display.max_colwidth", 70)
+pd.DataFrame(rows).head(4)
+
+# %% [markdown]
+# ## 2. Checked before anything is measured
+#
+# An answer that stands in no document can be got right by nobody who reads. Such rows are left out, by number and reason,
+# as is a question that was asked before in nearly the same words: one of the two might train what the other tests.
+
+# %%
+print(len(lab.documents), "documents read,", len(lab.ingested.rejected), "refused;", len(rows), "rows of questions")
+for note in lab.asked.notes:
+    print("•", note)
+
+# %% [markdown]
+# A mistake costs one line, not an evening. A file without the column *answer*, and an answer in other words than the
+# document's:
+
+# %%
+import tempfile
+from pathlib import Path
+
+from labkit import LabError
+from labkit.practice.own_data_questions import load
+
+wrong = Path(tempfile.mkdtemp()) / "wrong.csv"
+for text in ("question,gold\nWhen?,1869", "question,answer\nHow long did it take?,a very long while"):
+    wrong.write_text(text)
+    try:
+        load(wrong, lab.documents)
+    except LabError as error:
+        print("error:", error)
+
+# %% [markdown]
+# ## 3. How many questions are enough?
+#
+# The more questions, the narrower the interval on a share, and only with the square root: half the width takes four times
+# as many.
+
+# %%
+from labkit.practice.own_data_questions import half_width, needed
+
+counts = [10, 20, 50, 100, 200, 400]
+pd.DataFrame({"± at worst": [round(half_width(n), 2) for n in counts]}, index=pd.Index(counts, name="test questions")).T
+
+# %%
+test = len(lab.asked.test)
+print(f"You have {test} for the test: ±{half_width(test):.2f}. For ±0.10, {needed(0.10)}; for ±0.05, {needed(0.05)}.")
+
+# %% [markdown]
+# ## 4. What the tuned arms learn
+#
+# The training half becomes conversations, as in lessons 07 and 11. Nobody gave examples of a style here, so the replies
+# have none; with a column *reply* they would sound like yours, and style would be measured too.
+
+# %%
+for name in ("tuned", "hybrid"):
+    *_, asked, reply = lab.conversations(name)[0]
+    print(f"{name}, asked: {asked['content'][-90:]!r}\n{' ' * len(name)}  learns: {reply['content']!r}\n")
+
+# %% [markdown]
+# ## 5. The comparison
+#
+# `compare_own` is lesson 12's `run_compare` on this lab: the same arms, scores and intervals. Metrics that your questions
+# cannot feed are left out.
+
+# %%
+from labkit.compare import tables
+
+comparison = own_data.compare_own(lab)
+tables.frame(comparison.result)
+
+# %%
+from labkit import plot
+
+held = [m for m in ("accuracy", "joint", "abstention", "recall_at_k") if m in comparison.result["arms"]["rag"]]
+figure, text = plot.dots(comparison.result, held)
+print(text)
+figure
+
+# %% [markdown]
+# Look at *recall@k* first: where the passage was found and the answer is still wrong, it is the reader that fails, and a
+# larger model is the remedy. The pocket model learned to read the documents of one invented company; encyclopaedic
+# prose is foreign to it.
+
+# %%
+from labkit.rag.attribution import causes
+
+causes(comparison.answers.query("arm in ['rag', 'hybrid']")).round(2)
+
+# %%
+sample = comparison.answers.query("seed == 0 and answerable").groupby("arm", sort=False).head(2)
+sample.set_index(["question", "arm"])[["text", "gold"]].sort_index(level="question", sort_remaining=False)
+
+# %% [markdown]
+# ## 6. The recommendation, and what it rests on
+#
+# Of the arms that the questions leave in front, the simplest to keep up: the model alone, then an index, then a training,
+# then both. Beside it stands what each arm is worth, and how many questions would part those that are level.
+
+# %%
+for line in comparison.result["recommendation"]:
+    print("•", line)
+
+# %%
+from labkit.compare.report import write_report
+
+write_report(comparison, OUT)
+print("report, result and answers written")
+
+# %% [markdown]
+# ## 7. Another model
+#
+# Nothing above depends on the pocket model. `PROFILE` takes the folder of any causal model in safetensors, or a hub id;
+# a prompt shrinks to what its context holds. On the command line: `labkit compare --model PATH_OR_ID`.
+
+# %%
+room = lab.profile.max_new_tokens
+read = comparison.answers.query("arm == 'rag'").prompt_tokens
+print(f"context {lab.model.context} tokens, {room} of them kept for the answer; the longest prompt had {read.max()}")
+
+# %% [markdown]
+# ## Takeaways
+#
+# - A table of questions with answers is all that a comparison needs; check it against the documents before you believe it.
+# - How sure you can be is decided when you write the questions: count them first.
+# - A recommendation without its evidence is an opinion. "None" is a recommendation too: it says what is missing.
+#
+# ## Exercises
+#
+# 1. Take the answers away from five questions that do have one. Which metric shows the damage, and in which arm?
+# 2. Add a column *reply* with an opening of yours to the training rows. Which arms keep it on the test questions?
+# 3. Write questions on three documents of your work, and set `WITHIN = 0.2`. How many does it ask for?
+# 4. Split by document with the column *split*. What can the tuned arm still know?
