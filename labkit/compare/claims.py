@@ -1,43 +1,21 @@
-"""The ledger: every claim of the article, judged by a rule that was fixed before the measurement. Introduced in 19_claims.
-
-`python -m labkit.compare.claims` measures what is missing and writes the ledger; `labkit claims` prints it.
-"""
+"""Every claim of the article, judged by a rule that was fixed before the measurement. Introduced in 19_claims."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
-from labkit.hashing import hash_file, hash_source
-from labkit.profile import runs_folder
+from labkit.hashing import hash_file
 from labkit.stats import Interval
-from labkit.store import provenance, write_json
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from labkit.lab import Lab
 
 RULES = Path(__file__).with_name("claims.yaml")
 VERDICTS = ("supported", "refuted", "mixed", "not measurable here")
-LESSONS = {
-    "11_hybrid": "labkit.compare.figures",
-    "12_compare": "labkit.compare.figures",
-    "13_update": "labkit.compare.update",
-    "14_cost": "labkit.compare.cost",
-    "15_risk": "labkit.compare.risk",
-    "16_use_cases": "labkit.compare.use_cases",
-}
-"""The module whose `figures(lab, names)` measures what a lesson's claims need, as an Interval for each name."""
 
 
 @dataclass(frozen=True)
@@ -131,80 +109,6 @@ def evidence(row: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
-    """The figures that a lesson's claims need, found or made now, and the address of the artifact that holds them."""
-    module = LESSONS[lesson]
-    names = sorted({need.figure for claim in load_claims() if claim.lesson == lesson for need in claim.needs})
-    make: Callable[[Lab, Sequence[str]], dict[str, Interval]] = import_module(module).figures
-
-    def build(folder: Path) -> None:
-        write_json(folder / "value.json", {name: asdict(value) for name, value in make(lab, names).items()})
-
-    code = hash_source(module, "labkit.tune", "labkit.stats", "labkit.compare")
-    parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "code": code}
-    folder = lab.artifacts.folder(build, what="figures", lesson=lesson, **parts)
-    found = json.loads((folder / "value.json").read_text("utf-8"))
-    return {name: Interval(**found[name]) for name in names if name in found}, folder.name
-
-
 def rules_hash() -> str:
     """SHA-256 of the file of rules, which every ledger records."""
     return hash_file(RULES)
-
-
-def ledger(lab: Lab) -> dict[str, Any]:
-    """Every claim with its verdict, from results that are found or made now. A smoke lab measures nothing."""
-    figures: dict[str, Interval] = {}
-    runs: dict[str, str] = {}
-    for lesson in LESSONS if lab.size == "full" else ():
-        made, runs[lesson] = measure(lab, lesson)
-        figures |= made
-    about = {"profile": lab.profile.name, "size": lab.size, "rules": rules_hash(), "environment": provenance()}
-    return {**about, "claims": judge(load_claims(), figures, runs)}
-
-
-def write_ledger(lab: Lab) -> Path:
-    """Make the ledger and keep it under `runs/claims`, the newest as `latest`; returns its file."""
-    from labkit.notebooks import new_folder, point
-
-    found = ledger(lab)
-    folder = new_folder(runs_folder() / "claims")
-    write_json(folder / "ledger.json", found)
-    point(folder.parent / "latest", folder)
-    return folder / "ledger.json"
-
-
-def read_ledger() -> dict[str, Any]:
-    """The newest ledger; LabError where none was made, or where the rules have changed since."""
-    path = runs_folder() / "claims" / "latest" / "ledger.json"
-    if not path.is_file():
-        raise LabError("no claim was judged yet: run `make claims`")
-    found = json.loads(path.read_text("utf-8"))
-    if found["rules"] != rules_hash():
-        raise LabError("the rules changed since the last ledger: run `make claims`")
-    return found
-
-
-def table(found: Mapping[str, Any]) -> Table:
-    """The ledger for the terminal: verdict, claim, and its first figure with the interval."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table("verdict", "claim", "measured", title=SMOKE if found["size"] != "full" else None, box=box.SIMPLE_HEAD)
-    for row in found["claims"]:
-        colour = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))[row["verdict"]]
-        made.add_row(f"[{colour}]{row['verdict']}[/]", row["claim"], told(row))
-    return made
-
-
-def told(row: Mapping[str, Any]) -> str:
-    """A claim's first figure with its interval, or where it would be measured."""
-    if row["value"] is None:
-        return f"{row['lesson']} has not measured it"
-    return f"{row['metric']} {row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-
-
-if __name__ == "__main__":
-    import labkit
-
-    print(write_ledger(labkit.open()))

@@ -79,25 +79,36 @@ def changed(told: Sequence[Item]) -> list[Item]:
 
 
 def learn(
-    lab: Lab, model: Model, told: Sequence[Item], seed: int, epochs: int = EPOCHS, read: Retriever | None = None
+    lab: Lab,
+    model: Model,
+    told: Sequence[Item],
+    seed: int,
+    epochs: int = EPOCHS,
+    read: Retriever | None = None,
+    full: bool = False,
 ) -> tuple[Model, float]:
     """The model after training on these pairs, its adapter merged in; and the seconds of training.
 
-    Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is.
+    Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is. `full`
+    trains all weights instead of an adapter, at half the tuned arm's rate.
     """
     from labkit.model import Model
     from labkit.tune.adapters import LoraSettings, add_lora
     from labkit.tune.prepare import Example, dataset
-    from labkit.tune.train import train
+    from labkit.tune.train import TrainSettings, train
 
     p, epochs = lab.profile, epochs if lab.size == "full" else 1
     settings = LoraSettings(epochs=epochs, batch_size=16, seed=seed, rank=p.lora_rank)
+    if full:
+        settings = TrainSettings(epochs=epochs, batch_size=16, seed=seed, learning_rate=p.tuned_rate / 2)
     talks = with_context(told, read, p.top_k, seed) if read else closed_book(told)
     rows = dataset([Example(messages) for messages in talks], model.tokenizer, p.context).rows
-    network = add_lora(deepcopy(model.network).float(), settings)
+    network = deepcopy(model.network).float()
+    network = network if full else add_lora(network, settings)
     with tempfile.TemporaryDirectory() as folder:
         report = train(network, model.tokenizer, rows, settings, folder, progress=False)
-    return Model(network.merge_and_unload().to(model.network.dtype), model.tokenizer), report.seconds
+    network = network if full else network.merge_and_unload()
+    return Model(network.to(model.network.dtype), model.tokenizer), report.seconds
 
 
 def asked(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from labkit.compare import claims
-from labkit.compare.claims import VERDICTS, Need, judge, load_claims, read_ledger, rules_hash, verdict
+from labkit.compare import ledger
+from labkit.compare.claims import VERDICTS, Need, judge, load_claims, rules_hash, verdict
+from labkit.compare.ledger import read_ledger
 from labkit.errors import LabError
 from labkit.stats import Interval
 from labkit.store import write_json
@@ -80,7 +81,7 @@ def test_a_bad_rule_is_refused(tmp_path: Path, text: str, said: str):
 
 
 def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
+    monkeypatch.setattr(ledger, "runs_folder", lambda: tmp_path)
     with pytest.raises(LabError, match="make claims"):
         read_ledger()
     path = tmp_path / "claims" / "latest" / "ledger.json"

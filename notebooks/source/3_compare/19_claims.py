@@ -25,7 +25,7 @@ lab
 # figure and a bound, and on which side of it the whole 95 % interval must lie.
 
 # %%
-from labkit.compare import claims
+from labkit.compare import claims, ledger
 
 known = {claim.id: claim for claim in claims.load_claims()}
 print(len(known), "claims; rules", claims.rules_hash()[:12])
@@ -58,8 +58,8 @@ for told in (Interval(0.3, 0.2, 0.4), Interval(0.1, -0.1, 0.3), Interval(-0.3, -
 import pandas as pd
 
 pd.set_option("display.max_colwidth", 110, "display.max_rows", 60)
-ledger = claims.ledger(lab)
-rows = pd.DataFrame(ledger["claims"]).set_index("id")
+found = ledger.ledger(lab)
+rows = pd.DataFrame(found["claims"]).set_index("id")
 rows.verdict.value_counts().reindex(claims.VERDICTS, fill_value=0).to_frame("claims")
 
 # %%
@@ -69,7 +69,7 @@ rows[["verdict", "claim", "lesson"]]
 # ## 3. The evidence behind a verdict
 
 # %%
-for row in ledger["claims"]:
+for row in found["claims"]:
     if row["value"] is not None:
         print(f"{claims.evidence(row)}\n    measured in {row['lesson']}, run {row['run'][:12]}")
 
