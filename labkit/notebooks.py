@@ -1,4 +1,4 @@
-"""Build, run and keep the notebooks of the course, and README's table with them.
+"""Build, run and keep the notebooks of the course, and README's tables with them.
 
 `python -m labkit.notebooks` does them all, `python -m labkit.notebooks 12` one. Introduced in 12_compare.
 """
@@ -14,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from labkit.compare.tables import Result, markdown
+import labkit
+from labkit.compare import ledger, tables
 from labkit.errors import LabError
 from labkit.execute import build, defaults, execute, shown, sources
 from labkit.profile import ROOT, runs_folder
 from labkit.store import write_bytes
 
-START, END = "<!-- results -->", "<!-- /results -->"
+MARKERS = "<!-- {name} -->", "<!-- /{name} -->"
 
 
 def run_into(
@@ -98,31 +99,28 @@ def _without_injected(path: Path) -> bytes:
     return (nbformat.writes(notebook) + "\n").encode()
 
 
-def readme_table(result: Result) -> str:
-    """The part of README between its markers, from a result.json. Introduced in 12_compare.
-
-    >>> print(readme_table(json.loads(Path("runs/compare/latest/result.json").read_text())))
-    """
-    return f"{START}\n<!-- written by `make notebooks`: do not edit -->\n\n{markdown(result)}\n\n{END}"
-
-
-def update_readme(readme: Path, result: Path) -> None:
-    """Put the table of a result into README, between the markers.
+def update_readme(readme: Path, name: str, result: Path) -> None:
+    """Put the table of a result into README, between the markers of that name ("results" or "claims").
 
     Raises LabError without markers, without a result, and for a result of smoke size.
     Introduced in 12_compare.
+
+    >>> update_readme(Path("README.md"), "results", Path("runs/compare/latest/result.json"))
     """
+    make = {"results": "compare", "claims": "claims"}[name]
     if not result.is_file():
-        raise LabError(f"no result at {shown(result)}: run make compare")
+        raise LabError(f"no result at {shown(result)}: run make {make}")
     found = json.loads(result.read_text("utf-8"))
     if found["size"] != "full":
-        raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make compare")
-    text = readme.read_text("utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+        raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make {make}")
+    opening, closing = (marker.format(name=name) for marker in MARKERS)
+    before, start, rest = readme.read_text("utf-8").partition(opening)
+    _, end, after = rest.partition(closing)
     if not (start and end):
-        raise LabError(f"{readme.name} lacks {START} and {END}: put them where the table belongs")
-    write_bytes(readme, f"{before}{readme_table(found)}{after}".encode())
+        raise LabError(f"{readme.name} lacks {opening} and {closing}: put them where the table belongs")
+    note = "<!-- written by `make notebooks`: do not edit -->"
+    made = {"results": tables.markdown, "claims": ledger.markdown}[name](found)
+    write_bytes(readme, f"{before}{opening}\n{note}\n\n{made}\n\n{closing}{after}".encode())
 
 
 def chosen(numbers: Sequence[str]) -> list[Path]:
@@ -135,7 +133,7 @@ def chosen(numbers: Sequence[str]) -> list[Path]:
 
 
 def main(numbers: Sequence[str]) -> int:
-    """Publish the lessons of these numbers, then README's table; gives the exit status.
+    """Publish the lessons of these numbers, then README's tables; gives the exit status.
 
     Introduced in 12_compare.
     """
@@ -150,8 +148,11 @@ def main(numbers: Sequence[str]) -> int:
             except LabError as error:
                 failed += 1
                 print(f"error: {error}", file=sys.stderr)
-        if not failed and any(source.stem == "12_compare" for source in todo):
-            update_readme(ROOT / "README.md", runs_folder() / "compare" / "latest" / "result.json")
+        stems = set() if failed else {source.stem for source in todo}
+        if "12_compare" in stems:
+            update_readme(ROOT / "README.md", "results", runs_folder() / "compare" / "latest" / "result.json")
+        if "19_claims" in stems:
+            update_readme(ROOT / "README.md", "claims", ledger.write_ledger(labkit.open()))
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

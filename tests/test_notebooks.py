@@ -271,11 +271,11 @@ def result(**changes) -> dict:
 
 def test_readme_gets_the_table_between_its_markers_and_twice_is_once(tmp_path):
     readme, kept = tmp_path / "README.md", tmp_path / "result.json"
-    readme.write_text(f"before\n{notebooks.START}\nold\n{notebooks.END}\nafter\n")
+    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     kept.write_text(json.dumps(result()))
-    notebooks.update_readme(readme, kept)
+    notebooks.update_readme(readme, "results", kept)
     once = readme.read_text()
-    notebooks.update_readme(readme, kept)
+    notebooks.update_readme(readme, "results", kept)
     assert readme.read_text() == once and "old" not in once
     assert once.startswith("before\n") and once.endswith("\nafter\n")
     assert "| accuracy | 0.50 [0.40, 0.60] |" in once and "260 questions, training seeds 0, 1" in once
@@ -285,8 +285,8 @@ def test_readme_gets_the_table_between_its_markers_and_twice_is_once(tmp_path):
     "text, kept, said",
     [
         ("no markers", result(), "lacks <!-- results -->"),
-        (f"{notebooks.START} {notebooks.END}", result(size="smoke"), "is of smoke size"),
-        (f"{notebooks.START} {notebooks.END}", None, "no result at"),
+        ("<!-- results --> <!-- /results -->", result(size="smoke"), "is of smoke size"),
+        ("<!-- results --> <!-- /results -->", None, "no result at"),
     ],
 )
 def test_readme_is_not_touched_without_a_full_result(tmp_path, text, kept, said):
@@ -295,7 +295,7 @@ def test_readme_is_not_touched_without_a_full_result(tmp_path, text, kept, said)
     if kept:
         (tmp_path / "result.json").write_text(json.dumps(kept))
     with pytest.raises(LabError, match=said):
-        notebooks.update_readme(readme, tmp_path / "result.json")
+        notebooks.update_readme(readme, "results", tmp_path / "result.json")
     assert readme.read_text() == text
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.claims import VERDICTS, judge, load_claims, rules_hash
+from labkit.compare.report import render
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
 from labkit.hashing import hash_source
 from labkit.profile import runs_folder
 from labkit.stats import Interval
-from labkit.store import provenance, write_json
+from labkit.store import provenance, write_bytes, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,6 +73,7 @@ def write_ledger(lab: Lab) -> Path:
 
     found = ledger(lab)
     folder = new_folder(runs_folder() / "claims")
+    write_bytes(folder / "ledger.html", page(found).encode())
     write_json(folder / "ledger.json", found)
     point(folder.parent / "latest", folder)
     return folder / "ledger.json"
@@ -86,6 +88,20 @@ def read_ledger() -> dict[str, Any]:
     if found["rules"] != rules_hash():
         raise LabError("the rules changed since the last ledger: run `make claims`")
     return found
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The ledger as one HTML file that needs no other."""
+    verdicts = [row["verdict"] for row in found["claims"]]
+    return render("ledger.html", found=found, smoke=SMOKE, counts=[(v, verdicts.count(v)) for v in VERDICTS])
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The ledger for README: the count of each verdict, and a row for each claim."""
+    verdicts = [row["verdict"] for row in found["claims"]]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+    rows = [f"| {row['claim']} | {row['verdict']} | {told(row)} |" for row in found["claims"]]
+    return "\n".join([f"{counts}.\n", "| claim | verdict | its first figure |", "|---|---|---|", *rows])
 
 
 def table(found: Mapping[str, Any]) -> Table:

@@ -42,15 +42,11 @@ def write_report(comparison: Comparison, folder: Path | str) -> Path:
 
 def page(comparison: Comparison) -> str:
     """The report as one HTML file that needs no other. Introduced in 12_compare."""
-    from jinja2 import Environment, StrictUndefined
-
     from labkit.compare.score import by_kind
 
-    kinds = by_kind(comparison.answers)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string(Path(__file__).with_suffix(".html").read_text("utf-8"))
-    result = comparison.result
-    return template.render(
+    kinds, result = by_kind(comparison.answers), comparison.result
+    return render(
+        "report.html",
         result=result,
         smoke=SMOKE,
         about=about(result),
@@ -65,6 +61,15 @@ def page(comparison: Comparison) -> str:
         rejected=comparison.rejected,
         made=list(_made(result)),
     )
+
+
+def render(template: str, **values: Any) -> str:
+    """One of this folder's pages, filled in."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template(template).render(**values)
 
 
 def _figures(result: Mapping[str, Any], kinds: pd.DataFrame) -> Iterator[dict[str, str]]:

@@ -43,8 +43,7 @@ def invent(
 ) -> Entity:
     """A new entity with some facts; its name shares a word with one of `alike` if there are any.
 
-    In the stream it often has both of two attributes of one type (sales of two years, leader and sponsor), so that the
-    attribute must be read and not only the entity.
+    In the stream it often has both of two attributes of one type, so that the attribute must be read as well as the name.
     """
     name = new_name(rng, alike, company)
     chosen = rng.sample(list(kinds()[kind]), min(facts, len(kinds()[kind])))

@@ -80,6 +80,16 @@ def test_a_bad_rule_is_refused(tmp_path: Path, text: str, said: str):
         load_claims(path)
 
 
+def test_the_ledger_is_written_as_a_page_and_a_table():
+    figures = {need.figure: beside(need, True) for need in CLAIMS[0].needs}
+    found = {"profile": "pocket", "size": "full", "rules": rules_hash(), "claims": judge(CLAIMS, figures, {})}
+    page, table = ledger.page(found), ledger.markdown(found)
+    assert all(f'id="{claim.id}"' in page for claim in CLAIMS) and "not measured" in page
+    assert ledger.SMOKE not in page and ledger.SMOKE in ledger.page(found | {"size": "smoke"})
+    assert table.startswith("1 supported, 0 refuted, 0 mixed, 45 not measurable here.")
+    assert len([line for line in table.splitlines() if line.startswith("| ")]) == 47
+
+
 def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ledger, "runs_folder", lambda: tmp_path)
     with pytest.raises(LabError, match="make claims"):
