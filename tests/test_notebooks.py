@@ -313,6 +313,17 @@ def test_every_lesson_has_the_two_dials(source):
     assert source.stem[:2].isdigit() and notebooks.target(source).parent.name == source.parent.name
 
 
+GIVEN = {"95 %", "20 %", "0.1", "0.5", "4.5", "0.2"}
+"""Not measured: the level of every interval, the article's advice, settings of exercises, NF4's bits."""
+
+
+@pytest.mark.parametrize("source", execute.sources(), ids=lambda path: path.stem)
+def test_no_measured_number_is_typed_into_a_lesson_s_prose(source):
+    prose = [c.source for c in execute.build(source).cells if c.cell_type == "markdown"]
+    typed = re.findall(r"\d+(?:\.\d+)+|\d+ ?%", re.sub(r"\d{4}\.\d{5}", "arXiv", "\n".join(prose)))
+    assert not {number for number in typed if not number.startswith("127.")} - GIVEN
+
+
 README = (ROOT / "README.md").read_text("utf-8")
 
 

@@ -57,8 +57,8 @@ told
 
 # %% [markdown]
 # *Extracted* is the share of codes that the model says when asked. *Exposure* (Carlini et al. 2019) is finer: how far up
-# the true code ranks among 200 others, in bits. A never-seen code has about 1 bit on average, by luck; log2(201), about
-# 7.65, is the most that can be measured here.
+# the true code ranks among 200 others, in bits. A never-seen code has about 1 bit on average, by luck; log2(201) is the
+# most that can be measured here.
 
 # %%
 import matplotlib.pyplot as plt
