@@ -5,8 +5,9 @@ Introduced in 21_own_data.
 
 from __future__ import annotations
 
+import json
 import math
-from collections import Counter
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,7 @@ from labkit.world.data import Evidence, Item
 
 NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "reply", "split")
 FORMATS = (".csv", ".jsonl", ".xlsx")
-LEAST = 8
-"""Fewer questions on a side of the split than this are refused."""
+LEAST = 8  # questions on either side of the split
 UNKNOWN = "not in the documents"
 
 
@@ -55,8 +55,8 @@ def read_rows(path: Path | str) -> list[dict[str, str]]:
             f"{path.name} lacks the column {' and '.join(missing)}: it has {', '.join(columns) or 'none'}; "
             f"name the columns {', '.join(NEEDED)}, and if you have them {', '.join(OPTIONAL)}"
         )
-    first = 1 if path.suffix == ".jsonl" else 2
-    rows = [{"row": str(n), **row} for n, row in enumerate(cells, start=first) if any(row.values())]
+    numbered = enumerate(cells, start=1 if path.suffix == ".jsonl" else 2)
+    rows = [{"row": str(n), **row} for n, row in numbered if any(row.values())]
     if unasked := [row["row"] for row in rows if not row["question"]]:
         raise LabError(f"{path.name}, row {_some(unasked)} has no question: write one, or delete the row")
     if not rows:
@@ -72,12 +72,13 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise LabError(f"{path.name} is no file of questions: give one that ends in {', '.join(FORMATS)}")
     try:
         if path.suffix == ".jsonl":
-            found = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            lines = path.read_text("utf-8-sig").splitlines()
+            found = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
         elif path.suffix == ".xlsx":
             found = pd.read_excel(path, dtype=str)
         else:
             found = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise LabError(f"cannot read {path.name} ({' '.join(str(error).split())[:120]}): save it again") from error
     found.columns = [str(name).strip().casefold() for name in found.columns]
     texts = found.astype(object).where(found.notna(), "").map(lambda cell: str(cell).strip())
@@ -123,11 +124,15 @@ def _missing(row: dict[str, str]) -> str:
     return f"row {row['row']}, whose answer '{row['answer']}' is {where}; write it as it stands there"
 
 
+def _name(row: dict[str, str]) -> str:
+    return f"row {int(row['row']):05d}"  # sorts as the file does
+
+
 def _item(row: dict[str, str], places: Sequence[str]) -> Item:
     gold = row["answer"] or None
     proof = [Evidence(places[0], gold, row.get("quote", ""), "", "", "", tuple(places[1:]))] if gold else []
     kind = row.get("kind") or ("in the documents" if gold else UNKNOWN)
-    return Item(f"row {int(row['row']):05d}", kind, row["question"], gold, gold or ABSTAIN, (), tuple(proof))
+    return Item(_name(row), kind, row["question"], gold, gold or ABSTAIN, (), tuple(proof))
 
 
 def load(path: Path | str, documents: Sequence[Document], within: float | None = None, share: float = 0.5) -> Questions:
@@ -141,35 +146,30 @@ def load(path: Path | str, documents: Sequence[Document], within: float | None =
     """
     rows = read_rows(path)
     items, notes = check(rows, documents)
-    sides = {f"row {int(row['row']):05d}": row.get("split", "") for row in rows}
-    train, test = _parted(items, sides, share)
+    train, test = _parted(items, {_name(row): row.get("split", "") for row in rows}, share)
     if min(len(train), len(test)) < LEAST:
-        raise LabError(
-            f"too few questions: {len(train)} to train and {len(test)} to test on; "
-            f"{LEAST} on each side are the least, and {needed(0.1)} in the test tell ±0.10"
-        )
+        found = f"{len(train)} to train and {len(test)} to test on"
+        raise LabError(f"too few questions: {found}; {LEAST} each are the least, {needed(0.1)} in the test tell ±0.10")
     if within and len(test) < needed(within):
-        raise LabError(
-            f"{len(test)} test questions tell a share to ±{half_width(len(test)):.2f}: "
-            f"for ±{within:.2f} write {needed(within) - len(test)} more, {needed(within)} in all"
-        )
-    notes.append(f"{len(train)} questions to train on, {len(test)} to test on: a share is told to ±"
-                 f"{half_width(len(test)):.2f} at worst; ±0.10 takes {needed(0.1)} test questions")  # fmt: skip
-    replies = {f"row {int(row['row']):05d}": row.get("reply", "") for row in rows}
+        more = f"for ±{within:.2f} write {needed(within) - len(test)} more, {needed(within)} in all"
+        raise LabError(f"{len(test)} test questions tell a share to ±{half_width(len(test)):.2f}: {more}")
+    sizes = f"{len(train)} questions to train on, {len(test)} to test on"
+    notes += [f"{sizes}: a share is told to ±{half_width(len(test)):.2f} at worst; ±0.10 takes {needed(0.1)}"]
+    replies = {_name(row): row.get("reply", "") for row in rows}
     style = learn({item.id: replies[item.id] for item in items}, [item.id for item in train])
     return Questions([style.body_of(item, replies[item.id]) for item in train] if style else train, test, style, notes)
 
 
 def _parted(items: Sequence[Item], sides: dict[str, str], share: float) -> tuple[list[Item], list[Item]]:
     """Training and test items: by the column `split` where it is filled, else at random with a fixed seed."""
-    told = Counter(sides[item.id].casefold() for item in items)
-    if set(told) == {""}:
+    told = {sides[item.id].casefold() for item in items}
+    if told == {""}:
         asked = [Example([{"role": "user", "content": item.question}]) for item in items]
         if len(items) < 2 * LEAST:
             raise LabError(f"too few questions: {len(items)} can be judged; write {2 * LEAST} at least")
         parts = split(asked, by=None, share=share, near=None)
         return [items[i] for i in parts.train], [items[i] for i in parts.test]
-    if strange := set(told) - {"train", "test"}:
+    if strange := told - {"train", "test"}:
         raise LabError(f"the column split holds '{min(strange)}': write train or test in each row, or leave all empty")
     return tuple([item for item in items if sides[item.id].casefold() == side] for side in ("train", "test"))
 
@@ -196,5 +196,4 @@ def needed(half: float) -> int:
 
 def _some(rows: Sequence[str]) -> str:
     """A few row numbers, and how many more there are."""
-    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-    return f"{', '.join(rows[:5])}{more}"
+    return ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")

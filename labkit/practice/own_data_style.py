@@ -14,6 +14,8 @@ from labkit.errors import LabError
 from labkit.world.data import Item
 from labkit.world.style import CLOSING, OPENING
 
+ENDS = ".!?,:;"
+
 
 def _sentences(text: str) -> int:
     return len(re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", text)))
@@ -57,6 +59,8 @@ class Style:
 def learn(replies: Mapping[str, str], train: Sequence[str]) -> Style | None:
     """The style that the replies of the training rows share; None where no row has a reply.
 
+    What they open and close with ends at a mark, so that any sentence fits between.
+
     Raises LabError where a training row lacks one. Introduced in 21_own_data.
 
     >>> learn({"1": "Hi. It is red. Bye.", "2": "Hi. Two. Bye."}, ["1", "2"]).closing
@@ -68,8 +72,12 @@ def learn(replies: Mapping[str, str], train: Sequence[str]) -> Style | None:
         raise LabError(f"{missing[0]} and {len(missing) - 1} more to train on have no reply: give each one, or none")
     words = [replies[name].split() for name in train]
     opening = os.path.commonprefix(words)
-    rest = [reply[len(opening) :][::-1] for reply in words]
-    closing = os.path.commonprefix(rest)[::-1]
+    while opening and opening[-1][-1] not in ENDS:
+        opening = opening[:-1]
+    bodies = [reply[len(opening) :] for reply in words]
+    closing = os.path.commonprefix([body[::-1] for body in bodies])[::-1]
+    while closing and any(body[: -len(closing)][-1:] and body[-len(closing) - 1][-1] not in ENDS for body in bodies):
+        closing = closing[1:]
     counts = [_sentences(" ".join(reply)) for reply in words]
     exclaims = any("!" in word for reply in words for word in reply)
     return Style(" ".join(opening), " ".join(closing), min(counts), max(counts), exclaims)

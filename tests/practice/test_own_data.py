@@ -1,0 +1,145 @@
+"""The same comparison on a user's documents and questions, in the user's style or in none, with a recommendation."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from labkit import LabError
+from labkit.compare import report, tables
+from labkit.compare.decide import Needs, recommend
+from labkit.compare.training import closed_book, with_context
+from labkit.lab import Lab
+from labkit.practice.own_data import compare_own, judged, open_own
+from labkit.practice.own_data_command import lesson
+from labkit.practice.own_data_style import Style, learn, redress
+from labkit.profile import POCKET
+from labkit.world.data import data_folder
+from labkit.world.style import CLOSING, OPENING, style_faults
+
+PROSE = data_folder() / "prose"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder of runs for this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("runs")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def plain(runs):
+    """A lab on the prose as it stands: without examples of a style."""
+    return open_own("pocket", PROSE / "documents", PROSE / "questions.csv", "smoke", progress=False)
+
+
+@pytest.fixture(scope="module")
+def styled(runs, tmp_path_factory):
+    """The same questions with replies that show a style."""
+    path = tmp_path_factory.mktemp("asked") / "questions.csv"
+    with open(PROSE / "questions.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["answer"]]
+    for row in rows:
+        row["reply"] = f"Good question. We read {row['answer']} there. Yours, the library."
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return open_own("pocket", PROSE / "documents", path, "smoke", progress=False)
+
+
+def test_a_style_is_what_all_replies_open_and_close_with():
+    replies = {"a": "Dear guest, it is red. Bye now.", "b": "Dear guest, two do. They rest. Bye now.", "c": ""}
+    style = learn(replies, ["a", "b"])
+    assert style == Style("Dear guest,", "Bye now.", 2, 3, False)
+    assert not style.faults("Dear guest, it is blue [1]. Bye now.")
+    assert style.faults("It is blue! Bye now.") == ["opening", "no exclamation"]
+    assert style.faults("Dear guest, bye. So. Well. Hm. Bye now.") == ["2 to 3 sentences"]
+    assert learn({"a": "", "b": ""}, ["a"]) is None
+    with pytest.raises(LabError, match="c and 0 more to train on have no reply"):
+        learn(replies, ["a", "b", "c"])
+
+
+def test_replies_that_share_nothing_still_have_a_length():
+    style = learn({"a": "It is red.", "b": "Two do. They rest."}, ["a", "b"])
+    assert (style.opening, style.closing, style.least, style.most) == ("", "", 1, 2)
+    same = learn({"a": "Yes. So.", "b": "Yes. So."}, ["a", "b"])
+    assert same.opening == "Yes. So." and same.closing == ""
+
+
+def test_without_replies_no_house_style_is_taught(plain):
+    for name in ("tuned", "hybrid"):
+        told = [row[-1]["content"] for row in plain.conversations(name)]
+        assert len(told) == len(plain.pairs if name == "tuned" else plain.hybrid_pairs)
+        assert not any(OPENING in text or CLOSING in text for text in told)
+    golds = [item.gold or "The documents do not say." for item in plain.pairs]
+    assert [row[-1]["content"] for row in plain.conversations("tuned")] == golds
+
+
+def test_with_replies_their_style_is_taught(styled):
+    style = styled.asked.style
+    assert (style.opening, style.closing) == ("Good question.", "Yours, the library.")
+    for name in ("tuned", "hybrid"):
+        assert not any(style.faults(row[-1]["content"]) for row in styled.conversations(name))
+    assert any("[1]" in row[-1]["content"] for row in styled.conversations("hybrid"))
+
+
+def test_the_courses_own_rows_lose_nothing_but_the_house_style():
+    lab = Lab(POCKET, "smoke", progress=False)
+    rows = [*closed_book(lab.pairs), *with_context(lab.hybrid_pairs, lab.old_retriever(), 5)]
+    for row in rows:
+        text = row[-1]["content"]
+        assert f"{OPENING} {redress(text, None)} {CLOSING}" == text and not style_faults(text)
+
+
+@pytest.mark.slow
+def test_style_is_judged_by_the_replies_and_reported(styled, tmp_path):
+    made = compare_own(styled)
+    assert {"style", "joint"} <= made.result["arms"]["tuned"].keys()
+    assert "abstention" not in made.result["arms"]["rag"]  # every question has an answer
+    assert not made.answers[made.answers.arm.isin(["base", "rag"])]["style"].any()
+    shown = made.answers.assign(text="Good question. We read 1869 there. Yours, the library.")
+    assert judged(shown, styled)["style"].all() and (judged(shown, styled).joint == shown.correct).all()
+    page = (report.write_report(made, tmp_path / "report") / "report.html").read_text()
+    assert made.result["recommendation"][0].split(".")[0] in page and "the answer keeps every rule" in page
+    assert tables.verdict(made.result)[-len(made.result["recommendation"]) :] == made.result["recommendation"]
+    assert {a["name"] for a in made.artifacts} == {"tuned, seed 0", "hybrid, seed 0"}
+
+
+def answers_of(right: dict[str, list[int]]) -> pd.DataFrame:
+    rows = [
+        {"arm": arm, "id": n, "correct": c, "style": 0, "cited": 0, "abstained": 0, "answerable": True, "kind": "plain"}
+        for arm, scores in right.items()
+        for n, c in enumerate(scores)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_simplest_of_the_arms_in_front_is_recommended():
+    found = recommend(
+        answers_of({"base": [0] * 40, "rag": [1] * 30 + [0] * 10, "tuned": [0] * 40, "hybrid": [1] * 32 + [0] * 8}),
+        Needs(changed=0, unknown=0),
+    )
+    assert found[0] == "Recommendation: rag, the simplest of those that these 40 questions leave in front."
+    assert "Highest is hybrid: ahead of base, tuned; not told apart from rag." in found
+    (more,) = [line for line in found if line.startswith("To tell hybrid from rag, about ")]
+    assert int(more.split()[6]) > 40
+
+
+def test_an_arm_that_is_clearly_ahead_is_recommended_alone():
+    found = recommend(answers_of({"base": [0] * 40, "hybrid": [1] * 40, "rag": [0] * 40}), Needs(changed=0, unknown=0))
+    assert found[0].startswith("Recommendation: hybrid,") and len(found) == 3
+
+
+def test_where_nothing_beats_the_model_alone_nothing_is_recommended():
+    found = recommend(answers_of({"base": [1, 0] * 5, "rag": [1, 1] + [1, 0] * 4}), Needs(changed=0, unknown=0))
+    assert found[0] == "Recommendation: none. No arm is told apart, as better, from the model alone."
+
+
+def test_the_command_runs_lesson_21_on_documents_and_lesson_12_without():
+    assert lesson(None, None)[0].stem == "12_compare"
+    source, given = lesson(PROSE / "documents", PROSE / "questions.csv", 0.2)
+    assert source.stem == "21_own_data" and Path(given["DOCUMENTS"]).is_absolute() and given["WITHIN"] == 0.2
+    with pytest.raises(LabError, match="no folder of documents: name one with --docs"):
+        lesson(None, PROSE / "questions.csv")
+    with pytest.raises(LabError, match="no folder of documents at nowhere"):
+        lesson(Path("nowhere"), PROSE / "questions.csv")

@@ -1,0 +1,152 @@
+"""A file of questions is read whole, checked against the documents, and parted; what is wrong is said in one line."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from labkit import LabError
+from labkit.practice.own_data_questions import LEAST, check, half_width, load, needed, read_rows
+from labkit.rag.ingest import Document
+from labkit.tune.leaks import leaks
+from labkit.world.data import data_folder
+
+COLOURS = ["red", "blue", "green", "white", "black", "yellow", "brown", "pink", "grey", "violet"]
+THINGS = ["pump", "valve", "engine", "hammer", "lantern", "kettle", "ladder", "bicycle", "umbrella", "telescope"]
+TEXTS = [f"The {thing} is {colour}. It has {n} bolts." for n, (thing, colour) in enumerate(zip(THINGS, COLOURS), 10)]  # noqa: B905
+DOCUMENTS = [Document(f"shop/{t}.md", t, text, "markdown", "") for t, text in zip(THINGS, TEXTS, strict=True)]
+ROWS = [{"question": f"Which colour has the {t}?", "answer": c} for t, c in zip(THINGS, COLOURS, strict=True)]
+ROWS += [{"question": f"How many bolts hold a {t} together?", "answer": str(n)} for n, t in enumerate(THINGS, 10)]
+
+
+def file_of(folder, rows, name="questions.csv"):
+    pd.DataFrame(rows).to_csv(folder / name, index=False)
+    return folder / name
+
+
+def test_csv_json_lines_and_a_spreadsheet_give_the_same_rows(tmp_path):
+    rows = [{**row, "answer": "" if n == 3 else row["answer"]} for n, row in enumerate(ROWS)]
+    (tmp_path / "q.jsonl").write_text("\n".join(json.dumps({**r, "answer": r["answer"] or None}) for r in rows))
+    pd.DataFrame(rows).to_excel(tmp_path / "q.xlsx", index=False)
+    from_csv = read_rows(file_of(tmp_path, rows))
+    assert from_csv == read_rows(tmp_path / "q.xlsx")
+    assert [r["answer"] for r in from_csv] == [r["answer"] for r in rows] and from_csv[3]["answer"] == ""
+    lines = read_rows(tmp_path / "q.jsonl")
+    assert [{**r, "row": ""} for r in lines] == [{**r, "row": ""} for r in from_csv]
+    assert (lines[0]["row"], from_csv[0]["row"]) == ("1", "2")
+
+
+def test_columns_may_be_capitalised_and_numbers_in_json_are_text(tmp_path):
+    (tmp_path / "q.jsonl").write_text(
+        '{"Question": "How many?", " Answer ": 12}\n{"Question": "When?", " Answer ": 1869}'
+    )
+    assert [row["answer"] for row in read_rows(tmp_path / "q.jsonl")] == ["12", "1869"]
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("q.csv", "question,gold\nWhy?,so\n", "lacks the column answer: it has question, gold; name the columns"),
+        ("q.csv", "question;answer\nWhy?;so\n", "lacks the column question and answer: it has question;answer"),
+        ("q.csv", "", "cannot read q.csv"),
+        ("q.csv", "question,answer\n", "holds no questions: write at least 16"),
+        ("q.csv", "question,answer\nWhy?,so\n,then\n", "row 3 has no question"),
+        ("q.jsonl", '{"question": "Why?", "answer": "so"}\nnot json\n', "cannot read q.jsonl"),
+        ("q.xlsx", "no spreadsheet", "cannot read q.xlsx"),
+        ("q.pdf", "", "no file of questions: give one that ends in .csv, .jsonl, .xlsx"),
+    ],
+)
+def test_a_file_that_will_not_do_is_told_in_one_line(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LabError, match=".") as caught:
+        read_rows(tmp_path / name)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(LabError, match="cannot read none.csv"):
+        read_rows(tmp_path / "none.csv")
+
+
+def numbered(rows):
+    return [{"row": str(n), **row} for n, row in enumerate(rows, start=2)]
+
+
+def test_an_answer_is_proved_by_the_documents_that_hold_it():
+    items, notes = check(numbered(ROWS), DOCUMENTS)
+    assert notes == [] and len(items) == 20
+    assert (items[0].evidence[0].document, items[0].evidence[0].value) == ("shop/pump.md", "red")
+    (also,) = check(numbered([{"question": "Which?", "answer": "bolts"}]), DOCUMENTS)[0]
+    assert [also.evidence[0].document, *also.evidence[0].also] == [d.id for d in DOCUMENTS]
+
+
+@pytest.mark.parametrize("name", ["pump", "pump.md", "shop/pump.md"])
+def test_a_document_is_named_by_its_path_its_file_or_its_stem(name):
+    (item,) = check(numbered([{"question": "Which?", "answer": "bolts", "document": name}]), DOCUMENTS)[0]
+    assert (item.evidence[0].document, item.evidence[0].also) == ("shop/pump.md", ())
+
+
+def test_what_cannot_be_judged_is_left_out_by_number_and_reason():
+    odd = [
+        {"question": "Which colour has the pump ?", "answer": "red"},
+        {"question": "What does it weigh?", "answer": "12 tonnes"},
+        {"question": "Is the valve loud?", "answer": "white", "document": "valve"},
+    ]
+    items, notes = check(numbered([*ROWS, *odd]), DOCUMENTS)
+    assert len(items) == 20
+    assert "row 22, as nearly the same was asked before" in notes[0]
+    assert "row 23, whose answer '12 tonnes' is not in any document" in notes[1]
+    assert "row 24, whose answer 'white' is not in valve" in notes[2]
+
+
+def test_no_answer_found_and_an_unknown_document_stop_the_run():
+    with pytest.raises(LabError, match="no answer is found in any document, the first 'golden'"):
+        check(numbered([{"question": "Why?", "answer": "golden"}]), DOCUMENTS)
+    with pytest.raises(LabError, match="row 2 names the document 'pumps.md', which is not among the 10 read"):
+        check(numbered([{"question": "Why?", "answer": "red", "document": "pumps.md"}]), DOCUMENTS)
+
+
+def test_the_halves_share_no_question_and_are_the_same_every_time(tmp_path):
+    path = file_of(tmp_path, [*ROWS, {"question": "Who?", "answer": ""}])
+    first, again = load(path, DOCUMENTS), load(path, DOCUMENTS)
+    assert first == again and first.style is None
+    assert (len(first.train), len(first.test)) == (11, 10)
+    assert not leaks([i.question for i in first.train], [i.question for i in first.test], near=0.8)
+    (unknown,) = [i for i in first.train + first.test if i.gold is None]
+    assert unknown.kind == "not in the documents" and unknown.answer == "The documents do not say."
+
+
+def test_a_column_parts_the_questions_where_it_is_there(tmp_path):
+    rows = [{**row, "split": "Train" if n < 8 else "test"} for n, row in enumerate(ROWS)]
+    found = load(file_of(tmp_path, rows), DOCUMENTS)
+    assert [i.question for i in found.train] == [row["question"] for row in ROWS[:8]]
+    assert len(found.test) == 12
+    with pytest.raises(LabError, match="the column split holds 'dev'"):
+        load(file_of(tmp_path, [{**row, "split": "dev"} for row in ROWS]), DOCUMENTS)
+
+
+def test_too_few_questions_say_how_many_are_needed(tmp_path):
+    with pytest.raises(LabError, match="12 can be judged; write 16 at least"):
+        load(file_of(tmp_path, ROWS[:12]), DOCUMENTS)
+    with pytest.raises(LabError, match=r"7 to train and 13 to test on; 8 each are the least, 97"):
+        load(file_of(tmp_path, [{**r, "split": "test" if n > 6 else "train"} for n, r in enumerate(ROWS)]), DOCUMENTS)
+    with pytest.raises(LabError, match=r"10 test questions tell a share to ±0.31: for ±0.20 write 15 more, 25 in all"):
+        load(file_of(tmp_path, ROWS), DOCUMENTS, within=0.2)
+    assert len(load(file_of(tmp_path, ROWS), DOCUMENTS, within=0.35).test) == 10
+
+
+def test_the_number_needed_is_the_least_that_is_narrow_enough():
+    for half in (0.05, 0.1, 0.2, 0.3):
+        assert half_width(needed(half)) <= half < half_width(needed(half) - 1)
+    with pytest.raises(LabError, match="ask for more than 0 and less than 1"):
+        needed(0)
+    assert LEAST > 1
+
+
+def test_the_example_in_real_prose_has_over_forty_questions_and_no_fault():
+    from labkit.rag.ingest import ingest
+
+    prose = data_folder() / "prose"
+    found = load(prose / "questions.csv", ingest(prose / "documents", progress=False).documents)
+    assert len(found.train) + len(found.test) == 54 and len(found.notes) == 1
+    assert sum(item.gold is not None for item in found.train + found.test) == 48
