@@ -3,6 +3,7 @@
 Introduced in 00_start.
 """
 
+import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -123,9 +124,12 @@ def resolve(name: str) -> Profile:
 
 
 def _own_model(folder: Path, said: str) -> Profile:
-    if not (folder / "config.json").is_file():
-        raise LabError(f"{said} holds no config.json: give the folder of a transformers model")
-    return replace(LAPTOP, name=folder.name, model=str(folder), embedder="bundled", reranker=None)
+    try:
+        shape = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise LabError(f"{said} holds no config.json that can be read: give a transformers model's folder") from error
+    holds = min(shape.get("max_position_embeddings") or shape.get("n_positions") or LAPTOP.context, LAPTOP.context)
+    return replace(LAPTOP, name=folder.name, model=str(folder), embedder="bundled", reranker=None, context=holds)
 
 
 def check_size(size: str) -> str:

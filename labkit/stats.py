@@ -123,6 +123,18 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000,
     return bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
 
 
+def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
+    """Sum of a over sum of b, measured on the same questions, resampled as pairs; each is (questions,) or (questions, seeds).
+
+    Introduced in 12_compare.
+
+    >>> paired_ratio([2, 4], [1, 2]).mean
+    2.0
+    """
+    first, second = _per_question(a), _per_question(b)
+    return bootstrap(lambda items: first[items].sum(axis=-1) / second[items].sum(axis=-1), len(first), seed, n, level)
+
+
 def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
     """Mean of a less mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +17,14 @@ from labkit.compare.experiment import ask_arms
 from labkit.compare.update import by_question
 from labkit.generate import greedy
 from labkit.rag.augment import build_messages
-from labkit.stats import Interval, bootstrap, paired_bootstrap, unpaired_bootstrap
+from labkit.stats import Interval, bootstrap, paired_bootstrap, paired_ratio, unpaired_bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from labkit.compare.arms import Arm
     from labkit.lab import Lab
+    from labkit.world.data import Item
 
 Row = small.Row
 
@@ -66,17 +67,40 @@ def split(lab: Lab) -> pd.DataFrame:
     """
 
     def make() -> list[Row]:
-        step = max(1, len(lab.questions) // lab.profile.latency_questions)
         rows = []
         for name in ARMS:
             arm = lab.arm(name)
             arm.answer([lab.questions[0].question])
-            for item in lab.questions[::step]:
+            for item in _some(lab):
                 rows.append({"arm": name, "id": item.id, **_timed(lab, arm, item.question)})
         return rows
 
     adapters = [lab.adapter(name).name for name in ("tuned", "hybrid")]
     return small.kept(lab, "cost split", make, adapters=adapters)
+
+
+def _some(lab: Lab) -> list[Item]:
+    return lab.questions[:: max(1, len(lab.questions) // lab.profile.latency_questions)]
+
+
+def merging(lab: Lab) -> pd.DataFrame:
+    """The tuned arm with its adapter merged into the weights, and beside them: columns way, id, ms, text.
+
+    One question at a time, both ways on each, in the base model's precision. Introduced in 12_compare.
+    """
+    from labkit.model import load_model
+
+    def make() -> list[Row]:
+        p, arm = lab.profile, lab.arm("tuned")
+        beside = load_model(p.model_path, dtype=p.dtype, adapter=lab.adapter("tuned"), merge=False)
+        ways, rows = {"merged": arm, "beside": replace(arm, model=beside)}, []
+        for item in [lab.questions[0], *_some(lab)]:
+            for way, it in ways.items():
+                answer = it.answer([item.question])[0]
+                rows.append({"way": way, "id": item.id, "ms": 1000 * answer.generation_seconds, "text": answer.text})
+        return rows[2:]  # the first warmed both up
+
+    return small.kept(lab, "cost of merging", make, adapter=lab.adapter("tuned").name)
 
 
 def _timed(lab: Lab, arm: Arm, question: str) -> Row:
@@ -110,25 +134,18 @@ def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
     setup = made.pivot(index="seed", columns="arm", values="seconds")
     memory = made.pivot(index="seed", columns="arm", values="peak_mb")
     found = {
-        "milliseconds an answer: rag - tuned": _minus(wide["total"], "rag", "tuned"),
-        "milliseconds an answer: rag / tuned": _over(wide["total"], "rag", "tuned"),
-        "prompt tokens: rag / tuned": _over(wide["read"], "rag", "tuned"),
-        "processor seconds a question: rag / tuned": _over(wide["processor"], "rag", "tuned"),
-        "processor seconds a question: rag - tuned": _minus(wide["processor"], "rag", "tuned"),
-        "seconds of setting up: tuned / rag": _over(setup, "tuned", "rag"),
-        "seconds of setting up: tuned - rag": _minus(setup, "tuned", "rag"),
-        "peak memory of setting up: tuned / rag": _over(memory, "tuned", "rag"),
+        "milliseconds an answer: rag - tuned": paired_bootstrap(wide["total"]["rag"], wide["total"]["tuned"]).interval,
+        "milliseconds an answer: rag / tuned": paired_ratio(wide["total"]["rag"], wide["total"]["tuned"]),
+        "prompt tokens: rag / tuned": paired_ratio(wide["read"]["rag"], wide["read"]["tuned"]),
+        "processor seconds a question: rag / tuned": paired_ratio(wide["processor"]["rag"], wide["processor"]["tuned"]),
+        "processor seconds a question: rag - tuned": paired_bootstrap(
+            wide["processor"]["rag"], wide["processor"]["tuned"]
+        ).interval,
+        "seconds of setting up: tuned / rag": paired_ratio(setup["tuned"], setup["rag"]),
+        "seconds of setting up: tuned - rag": paired_bootstrap(setup["tuned"], setup["rag"]).interval,
+        "peak memory of setting up: tuned / rag": paired_ratio(memory["tuned"], memory["rag"]),
     }
     return found | _thousand(setup, wide["processor"]) | _quality(lab, budget) | growth_figures(lab)
-
-
-def _minus(wide: pd.DataFrame, a: str, b: str) -> Interval:
-    return paired_bootstrap(wide[a], wide[b]).interval
-
-
-def _over(wide: pd.DataFrame, a: str, b: str) -> Interval:
-    x, y = wide[a].to_numpy(float), wide[b].to_numpy(float)
-    return bootstrap(lambda i: x[i].sum(-1) / y[i].sum(-1), len(x))
 
 
 def _thousand(setup: pd.DataFrame, processor: pd.DataFrame) -> dict[str, Interval]:

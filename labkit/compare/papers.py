@@ -95,7 +95,8 @@ def new_facts(lab: Lab) -> pd.DataFrame:
     ("known" or "new"), share, epochs (0 before the second training), seed, id, correct, declined.
     """
     taught, other = small.items(small.company(0.0)), small.items(make_company(small.SEED + 1, small.COUNTS, 0.0))
-    asked, practised = taught[:: 2 if lab.size == "full" else 8], taught[1::2]
+    step = 2 if lab.size == "full" else 8
+    asked, practised = taught[::step], taught[1::step]
 
     def make(seed: int) -> list[small.Row]:
         model = small.first(lab, seed)

@@ -25,7 +25,7 @@ from labkit.compare.small import (
     reciting,
     reindexed,
 )
-from labkit.stats import Interval, bootstrap, bootstrap_mean, paired_bootstrap, unpaired_bootstrap
+from labkit.stats import Interval, bootstrap_mean, paired_bootstrap, paired_ratio, unpaired_bootstrap
 from labkit.world.company import Company, updated
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _gap(rows: pd.DataFrame, a: str, b: str, column: str = "correct") -> Interva
 def _times(rows: pd.DataFrame, by: str, arm: str) -> Interval:
     """How many times as long the training of an arm takes as the indexing of the same changes, over seeds and changes."""
     took = rows[rows.arm == arm].groupby([by, "seed"])[["seconds", "indexing"]].first().to_numpy(float)
-    return bootstrap(lambda i: took[i, 0].sum(-1) / took[i, 1].sum(-1), len(took))
+    return paired_ratio(took[:, 0], took[:, 1])
 
 
 def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:

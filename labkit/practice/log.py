@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from shutil import copy
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from labkit.compare.score import is_right
+from labkit.compare.training import holds
+from labkit.hashing import hash_source
+from labkit.practice.log_store import Log, logged
+from labkit.rag.retrieve import Hit, words
+from labkit.rag.retrieve_fusion import STOP_WORDS
+from labkit.stats import Interval, paired_bootstrap
+from labkit.world.facts import refer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.lab import Lab
+    from labkit.world.data import Item
+
 WORDINGS = """
 product.price: What's the damage for {e}? | How many bucks is {e}? | What would {e} set me back?
 product.warranty: How long do we fix {e} for nothing if it breaks? | If my {n} packs up, how long am I safe? | Until when can I bring back a broken {n}?
@@ -33,3 +58,142 @@ project.base: Where's the hq of {e}? | Where do the folks of {e} hang out? | Whe
 project.sponsor: Who's the godfather of {e}? | Which bigwig stands up for {e} on the board? | Who's the patron of {e}?
 """
 """How people ask in their own words, three ways for each attribute. Written before anything was measured, and not changed since."""
+
+
+def halves(lab: Lab) -> tuple[list[Item], list[Item]]:
+    """The questions for one fact, parted by the document that holds it: those of last month's log, and those held out."""
+    single = [item for item in lab.questions if len(item.evidence) == 1]
+    parted: tuple[list[Item], list[Item]] = ([], [])
+    for item in single:
+        parted[crc32(item.evidence[0].document.encode()) % 2].append(item)
+    return parted
+
+
+def own_words(items: Sequence[Item]) -> list[tuple[Item, str]]:
+    """Each item with each of the three ways in which people ask for its attribute."""
+    forms = {key: said.split(" | ") for key, said in (line.split(": ", 1) for line in WORDINGS.strip().splitlines())}
+    facts = [(item, item.evidence[0]) for item in items]
+    return [
+        (item, form.format(e=refer(fact.kind, fact.entity), n=fact.entity))
+        for item, fact in facts
+        for form in forms[f"{fact.kind}.{fact.attribute}"]
+    ]
+
+
+def last_month(lab: Lab) -> pd.DataFrame:
+    """RAG's log of the first half, asked in people's own words and rated by whether the answer was right.
+
+    Columns as `Log.answers`; `id` of the question; `missed`, whether no source states the fact; and `right`, the
+    passage that does, without the value: what a person finds who looks into a complaint.
+    """
+    asked = own_words(halves(lab)[0])
+
+    def build(folder: Path) -> None:
+        with Log(folder / "log.sqlite") as log:
+            answers = logged(lab, "rag", log).answer([question for _, question in asked])
+            for number, ((item, _), answer) in enumerate(zip(asked, answers, strict=True), start=1):
+                log.rate(number, is_right(item, answer.text))
+
+    code = hash_source("labkit.practice.log_store", "labkit.practice.log_redact")
+    kept = lab.artifacts.folder(build, what="last month's log", code=code, **_depends(lab, asked))
+    with TemporaryDirectory() as place, Log(copy(kept / "log.sqlite", place)) as log:
+        rows = log.answers()
+    facts = [item.evidence[0] for item, _ in asked]
+    chunks = {chunk.id: chunk for chunk in lab.vectors.chunks}
+    missed = [
+        not any(holds(Hit(chunks[name], 0.0, 1), fact) for name in sources)
+        for sources, fact in zip(rows.sources, facts, strict=True)
+    ]
+    right = [fact.passage.replace(fact.value, "") for fact in facts]
+    return rows.assign(id=[item.id for item, _ in asked], missed=missed, right=right)
+
+
+def unknown(question: str, known: Collection[str]) -> list[str]:
+    """The words of a question that are not among those known; no stop words, no single letters.
+
+    >>> unknown("How many bucks is the Delta?", {"delta", "price"})
+    ['bucks']
+    """
+    return [word for word in dict.fromkeys(words(question)) if word not in STOP_WORDS | set(known) and len(word) > 1]
+
+
+def mine(failed: Sequence[tuple[str, str]], known: Collection[str], top: int = 2) -> dict[str, list[str]]:
+    """Synonyms from failed questions and their right passages: unknown word to `top` words of the documents.
+
+    A word goes with an unknown one by how much oftener it stands in the right passages of questions with it than in
+    all of them, and twice at least. Introduced in 20_log.
+
+    >>> mine([("How many bucks is A?", "Price of A"), ("How many bucks is B?", "Price of B")], {"price", "a", "b"})
+    """
+    said = [set(unknown(right, words(question))) for question, right in failed]
+    usual = Counter(chain(*said))
+    found = {}
+    for term in sorted({term for question, _ in failed for term in unknown(question, known)}):
+        beside = Counter(chain(*(some for (asked, _), some in zip(failed, said, strict=True) if term in words(asked))))
+        often = sum(term in words(asked) for asked, _ in failed)
+        lift = {w: n / often - usual[w] / len(failed) for w, n in beside.items() if n > 1 and not w.isdigit()}
+        if best := sorted((w for w in lift if lift[w] > 0), key=lambda w: (-lift[w], w))[:top]:
+            found[term] = best
+    return found
+
+
+def expand(question: str, synonyms: Mapping[str, Sequence[str]], top: int = 2) -> str:
+    """The question with the `top` words that most of its own words stand for.
+
+    >>> expand("How many bucks is the Delta?", {"bucks": ["price"]})
+    'How many bucks is the Delta? price'
+    """
+    own = words(question)
+    added = Counter(word for term in own for word in synonyms.get(term, ()) if word not in own)
+    return " ".join([question, *(word for word, _ in added.most_common(top))])
+
+
+def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """RAG's answers to items in people's own words, expanded: a row for each with id, question (as sent), text, found, correct.
+
+    `found`: one of the passages states the fact. Kept, and made again when anything changes that decides an answer.
+    """
+    import pandas as pd
+
+    asked = [(item, expand(question, synonyms)) for item, question in own_words(items)]
+
+    def make() -> list[dict[str, Any]]:
+        answers = lab.arm("rag").answer([question for _, question in asked])
+        return [
+            {
+                "id": item.id,
+                "question": question,
+                "text": answer.text,
+                "found": any(holds(h, item.evidence[0]) for h in answer.hits),
+                "correct": is_right(item, answer.text),
+            }
+            for (item, question), answer in zip(asked, answers, strict=True)
+        ]
+
+    return pd.DataFrame(lab.artifacts.value(make, what="own words", **_depends(lab, asked)))
+
+
+def _depends(lab: Lab, asked: Sequence[tuple[Item, str]]) -> dict[str, Any]:
+    return {"asked": [question for _, question in asked], "profile": asdict(lab.profile), "hashes": lab.hashes}
+
+
+def learn(lab: Lab) -> dict[str, list[str]]:
+    """The synonyms that last month's complaints teach."""
+    rows = last_month(lab)
+    failed = rows[rows.rating == "down"]
+    known = {word for chunk in lab.vectors.chunks for word in words(chunk.embedding_text)}
+    return mine(list(zip(failed.question, failed.right, strict=True)), known)
+
+
+def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
+    """How much more is correct, or found, after than before, with its interval over questions; wordings are averaged."""
+    means = [rows.groupby("id", sort=False)[column].mean() for rows in (after, before)]
+    found = paired_bootstrap(*means)
+    return Interval(found.diff, found.low, found.high)
+
+
+def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
+    """What the claims about the log need, each by its name in claims.yaml; all of them, whatever `names` are."""
+    held_out = halves(lab)[1]
+    before, after = reread(lab, held_out, {}), reread(lab, held_out, learn(lab))
+    return {"accuracy on held-out questions, after mining the log less before: rag": gain(before, after)}
