@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from labkit.cli_options import ProfileName, checked
+from labkit.errors import LabError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +36,6 @@ def log(
     """
     from rich.console import Console
 
-    from labkit import LabError
     from labkit.practice.log_store import Log
     from labkit.profile import runs_folder
 
@@ -60,3 +63,82 @@ def _listed(rows: pd.DataFrame) -> Table:
     for number, row in rows.iterrows():
         made.add_row(str(number), row.rating or "", row.arm, row.question, row.answer, f"{row.seconds:.2f}")
     return made
+
+
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster, as host:port or auto; local starts one on this machine.", show_default="no Ray"),
+]
+
+
+@app.command()
+def sweep(
+    experiment: Annotated[Path, typer.Argument(help="What to try: a YAML file of lists.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of cells, table and result.", show_default="runs/sweeps/NAME")
+    ] = None,
+    address: RayAddress = None,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs that Ray keeps for each cell.")] = 0,
+) -> None:
+    """Measure every combination of settings in a file: a row each. The same command goes on after a stop.
+
+    Lists: profiles, chunk_sizes (tokens), overlaps (shares), methods, k, arms (or retrieval), seeds; then size (full
+    or smoke) and questions (how many). What is left out is as in the pocket profile.
+
+    Example: labkit sweep data/sweeps/small.yaml --address auto
+    """
+    from functools import partial
+
+    from rich.console import Console
+
+    from labkit.execute import environment
+    from labkit.practice.sweep import here
+    from labkit.practice.sweep import sweep as measure
+    from labkit.practice.sweep_grid import read_grid
+    from labkit.practice.sweep_ray import run_at
+    from labkit.profile import runs_folder
+
+    grid = read_grid(experiment)
+    run = partial(run_at, address=address, gpus=gpus) if address else here
+    folder = out or runs_folder() / "sweeps" / experiment.stem
+    with environment(grid.profiles[0] if len(grid.profiles) == 1 else None):
+        table = measure(grid, folder, run, progress=sys.stderr.isatty())
+    Console(highlight=False, markup=False).print(_swept(table))
+    print(f"Table: {folder / 'table.csv'}")
+    if failed := int((table.error != "").sum()):
+        raise LabError(f"{failed} of {len(table)} cells failed, as the table says: the same command tries them again")
+
+
+def _swept(made: pd.DataFrame) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    shown = made if (made.error != "").any() else made.drop(columns="error")
+    told = Table(*shown.columns, box=box.SIMPLE_HEAD)
+    for row in shown.astype(object).where(shown.notna(), "").itertuples(index=False):
+        told.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
+    return told
+
+
+@app.command()
+def embed(
+    folder: Annotated[Path, typer.Argument(help="Documents: PDF, DOCX, HTML, Markdown, text.")],
+    out: Annotated[Path, typer.Option(help="Parquet file for the chunks and their vectors.")],
+    profile: ProfileName = "pocket",
+    ray: Annotated[bool, typer.Option("--ray", help="Compute through ray.data; alone, on this machine.")] = False,
+    address: RayAddress = None,
+) -> None:
+    """Embed a folder: a row for each chunk, with where it stands and its vector.
+
+    Example: labkit embed my/documents --out vectors.parquet
+    """
+    from labkit.execute import environment
+    from labkit.practice.embed_corpus import embed_folder
+    from labkit.profile import resolve
+
+    checked(resolve, profile)
+    with environment(profile):
+        made = embed_folder(folder, out, profile, address or ("local" if ray else None), sys.stderr.isatty())
+    for file in made.rejected:
+        print(f"left out: {file.id}: {file.reason}: {file.detail}")
+    print(f"{made.chunks} chunks, vectors of {made.dimensions} numbers: {out}")
