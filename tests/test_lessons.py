@@ -84,6 +84,7 @@ SAYS = {
     "14": "twice the vectors",
     "15": "connections that left the machine: {'rag': 0, 'base': 0}",
     "17": "advised the winner in",
+    "18": "directions show in every part",
     "19": "all on the claimed side: {'supported'}",
 }
 """A phrase that each lesson of part 3 prints once its experiments are done."""
