@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -117,22 +117,22 @@ def unknown(question: str, known: Collection[str]) -> list[str]:
     return [word for word in dict.fromkeys(words(question)) if word not in STOP_WORDS | set(known) and len(word) > 1]
 
 
-def mine(failed: Sequence[tuple[str, str]], known: Collection[str], top: int = 2) -> dict[str, list[str]]:
-    """Synonyms from failed questions and their right passages: unknown word to `top` words of the documents.
+def mine(answered: Sequence[tuple[str, str]], terms: Iterable[str], top: int = 2) -> dict[str, list[str]]:
+    """What the documents say for each term, learned from pairs of a question and its right passage.
 
-    A word goes with an unknown one by how much oftener it stands in the right passages of questions with it than in
-    all of them, and twice at least. Introduced in 20_log.
+    The `top` words that stand more often in the right passages of questions with the term than in all of them, and
+    twice at least. A term without any is left out. Introduced in 20_log.
 
-    >>> mine([("How many bucks is A?", "Price of A"), ("How many bucks is B?", "Price of B")], {"price", "a", "b"})
+    >>> mine([("How many bucks is A?", "Price of A"), ("How many bucks is B?", "Price: B")], ["bucks"])
+    {'bucks': ['price']}
     """
-    said = [set(unknown(right, words(question))) for question, right in failed]
-    usual = Counter(chain(*said))
-    found = {}
-    for term in sorted({term for question, _ in failed for term in unknown(question, known)}):
-        beside = Counter(chain(*(some for (asked, _), some in zip(failed, said, strict=True) if term in words(asked))))
-        often = sum(term in words(asked) for asked, _ in failed)
-        lift = {w: n / often - usual[w] / len(failed) for w, n in beside.items() if n > 1 and not w.isdigit()}
-        if best := sorted((w for w in lift if lift[w] > 0), key=lambda w: (-lift[w], w))[:top]:
+    said = [set(unknown(right, words(question))) for question, right in answered]
+    usual, found = Counter(chain(*said)), {}
+    for term in terms:
+        beside = [some for (question, _), some in zip(answered, said, strict=True) if term in words(question)]
+        counts = Counter(chain(*beside))
+        lift = {w: n / len(beside) - usual[w] / len(said) for w, n in counts.items() if n > 1 and not w.isdigit()}
+        if best := sorted(lift, key=lambda w: (-lift[w], w))[:top]:
             found[term] = best
     return found
 
@@ -177,12 +177,17 @@ def _depends(lab: Lab, asked: Sequence[tuple[Item, str]]) -> dict[str, Any]:
     return {"asked": [question for _, question in asked], "profile": asdict(lab.profile), "hashes": lab.hashes}
 
 
-def learn(lab: Lab) -> dict[str, list[str]]:
-    """The synonyms that last month's complaints teach."""
-    rows = last_month(lab)
-    failed = rows[rows.rating == "down"]
+def complaints(lab: Lab, rows: pd.DataFrame) -> list[str]:
+    """The words of answers rated down that no document holds, the commonest first."""
     known = {word for chunk in lab.vectors.chunks for word in words(chunk.embedding_text)}
-    return mine(list(zip(failed.question, failed.right, strict=True)), known)
+    failed = rows.question[rows.rating == "down"]
+    return [word for word, _ in Counter(word for question in failed for word in unknown(question, known)).most_common()]
+
+
+def learn(lab: Lab) -> dict[str, list[str]]:
+    """The synonyms that last month's log teaches."""
+    rows = last_month(lab)
+    return mine(list(zip(rows.question, rows.right, strict=True)), complaints(lab, rows))
 
 
 def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
