@@ -97,7 +97,7 @@ def compare(
 
     model, size = checked(resolve, profile), checked(check_size, size)
     parameters = {"PROFILE": profile if profile in PROFILES else model.model, "SIZE": size, "FRESH": fresh}
-    source, read = lesson(docs, questions, within)
+    source, read = lesson(docs, questions, within, parameters["PROFILE"], size)
     root = (out or runs_folder() / source.stem.partition("_")[2]).absolute()
     print(f"Comparing base, rag, tuned and hybrid: profile {model.name}, {size} size", file=sys.stderr)
     folder = run_into(source, root, {**parameters, **read}, progress=False, echo=True)

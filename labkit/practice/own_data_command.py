@@ -5,15 +5,19 @@ Introduced in 21_own_data.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from labkit.errors import LabError
-from labkit.execute import SOURCES
+from labkit.execute import SOURCES, environment
+from labkit.profile import runs_folder
 
-Docs = Annotated[Path | None, typer.Option("--docs", help="Folder of your own documents, to compare on them.")]
+Docs = Annotated[
+    Path | None, typer.Option("--docs", help="Folder of your own documents; without --questions, proposes some.")
+]
 Asked = Annotated[
     Path | None, typer.Option("--questions", help="Your questions with answers: .csv, .jsonl or .xlsx; needs --docs.")
 ]
@@ -22,10 +26,13 @@ Within = Annotated[
 ]
 
 
-def lesson(docs: Path | None, questions: Path | None, within: float = 0.0) -> tuple[Path, dict[str, Any]]:
+def lesson(
+    docs: Path | None, questions: Path | None, within: float = 0.0, profile: str = "pocket", size: str = "full"
+) -> tuple[Path, dict[str, Any]]:
     """The source of the lesson to run, and its parameters on what to read.
 
-    Raises LabError for one without the other, a missing folder, and as `read_rows` does. Introduced in 21_own_data.
+    Without questions on the documents it proposes some, says where they lie, and the command ends. Raises LabError for
+    questions without documents, a missing folder, and as `read_rows` does. Introduced in 21_own_data.
 
     >>> lesson(None, None)[0].stem
     '12_compare'
@@ -34,10 +41,20 @@ def lesson(docs: Path | None, questions: Path | None, within: float = 0.0) -> tu
         return SOURCES / "3_compare" / "12_compare.py", {}
     if docs is None or not docs.is_dir():
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
+    if questions is None:
+        print(_proposed(docs, profile, size))
+        raise typer.Exit
     from labkit.practice.own_data_questions import read_rows
 
-    if questions is None:
-        raise LabError(f"no questions on {docs}: name a file with --questions")
     read_rows(questions)
     read = {"DOCUMENTS": str(docs.absolute()), "QUESTIONS": str(questions.absolute()), "WITHIN": within}
     return SOURCES / "4_practice" / "21_own_data.py", read
+
+
+def _proposed(docs: Path, profile: str, size: str) -> str:
+    from labkit.practice.own_data import open_own
+    from labkit.practice.own_data_propose import propose_into
+
+    with environment(profile):
+        lab = open_own(profile, docs.absolute(), "", size, progress=sys.stderr.isatty())
+        return propose_into(lab, runs_folder() / "own_data" / f"{docs.resolve().name}.csv", lab.profile.questions or 60)

@@ -24,6 +24,7 @@ from labkit.world.data import Evidence, Item
 
 NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "reply", "split")
 FORMATS = (".csv", ".jsonl", ".xlsx")
+GAP = "____"
 LEAST = 8  # questions on either side of the split
 UNKNOWN = "not in the documents"
 
@@ -51,10 +52,8 @@ def read_rows(path: Path | str) -> list[dict[str, str]]:
     path = Path(path)
     columns, cells = _table(path)
     if missing := [name for name in NEEDED if name not in columns]:
-        raise LabError(
-            f"{path.name} lacks the column {' and '.join(missing)}: it has {', '.join(columns) or 'none'}; "
-            f"name the columns {', '.join(NEEDED)}, and if you have them {', '.join(OPTIONAL)}"
-        )
+        remedy = f"name the columns {', '.join(NEEDED)}, and if you have them {', '.join(OPTIONAL)}"
+        raise LabError(f"{path.name} lacks the column {' and '.join(missing)}: it has {', '.join(columns)}; {remedy}")
     numbered = enumerate(cells, start=1 if path.suffix == ".jsonl" else 2)
     rows = [{"row": str(n), **row} for n, row in numbered if any(row.values())]
     if unasked := [row["row"] for row in rows if not row["question"]]:
@@ -105,7 +104,7 @@ def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tupl
     for n, row in enumerate(rows):
         places = [d.id for d in documents if row["answer"] and contains(d.text, row["answer"])]
         named = names[row["document"]].id if row.get("document") else None
-        if n in repeated:
+        if n in repeated or GAP in row["question"]:
             continue
         if row["answer"] and (named not in places if named else not places):
             lost.append(row)
@@ -115,8 +114,9 @@ def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tupl
         raise LabError(
             f"no answer is found in any document, the first '{lost[0]['answer']}': write each as it stands there"
         )
-    again = [f"row {rows[n]['row']}, as nearly the same was asked before" for n in sorted(repeated)]
-    return items, [f"left out: {reason}" for reason in again + [_missing(row) for row in lost]]
+    told = [f"row {row['row']}, a sentence with a gap; write a question" for row in rows if GAP in row["question"]]
+    told += [f"row {rows[n]['row']}, as nearly the same was asked before" for n in sorted(repeated)]
+    return items, [f"left out: {reason}" for reason in told + [_missing(row) for row in lost]]
 
 
 def _missing(row: dict[str, str]) -> str:
