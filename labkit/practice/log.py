@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from labkit.compare.score import is_right
+from labkit.compare.score import is_right, score
 from labkit.compare.training import holds
 from labkit.hashing import hash_source
 from labkit.practice.log_store import Log, logged
@@ -132,7 +132,7 @@ def mine(answered: Sequence[tuple[str, str]], terms: Iterable[str], top: int = 2
         beside = [some for (question, _), some in zip(answered, said, strict=True) if term in words(question)]
         counts = Counter(chain(*beside))
         lift = {w: n / len(beside) - usual[w] / len(said) for w, n in counts.items() if n > 1 and not w.isdigit()}
-        if best := sorted(lift, key=lambda w: (-lift[w], w))[:top]:
+        if best := sorted((w for w in lift if lift[w] > 0), key=lambda w: (-lift[w], w))[:top]:
             found[term] = best
     return found
 
@@ -149,28 +149,18 @@ def expand(question: str, synonyms: Mapping[str, Sequence[str]], top: int = 2) -
 
 
 def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """RAG's answers to items in people's own words, expanded: a row for each with id, question (as sent), text, found, correct.
-
-    `found`: one of the passages states the fact. Kept, and made again when anything changes that decides an answer.
-    """
+    """RAG's answers to items in people's own words, expanded: a row for each with id, text, correct, retrieved, and the question as sent."""
     import pandas as pd
 
     asked = [(item, expand(question, synonyms)) for item, question in own_words(items)]
 
     def make() -> list[dict[str, Any]]:
         answers = lab.arm("rag").answer([question for _, question in asked])
-        return [
-            {
-                "id": item.id,
-                "question": question,
-                "text": answer.text,
-                "found": any(holds(h, item.evidence[0]) for h in answer.hits),
-                "correct": is_right(item, answer.text),
-            }
-            for (item, question), answer in zip(asked, answers, strict=True)
-        ]
+        rows = [score(item, answer) for (item, _), answer in zip(asked, answers, strict=True)]
+        return [{key: row[key] for key in ("id", "text", "correct", "retrieved")} for row in rows]
 
-    return pd.DataFrame(lab.artifacts.value(make, what="own words", **_depends(lab, asked)))
+    rows = pd.DataFrame(lab.artifacts.value(make, what="asked in own words", **_depends(lab, asked)))
+    return rows.assign(sent=[question for _, question in asked])
 
 
 def _depends(lab: Lab, asked: Sequence[tuple[Item, str]]) -> dict[str, Any]:
@@ -191,7 +181,7 @@ def learn(lab: Lab) -> dict[str, list[str]]:
 
 
 def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
-    """How much more is correct, or found, after than before, with its interval over questions; wordings are averaged."""
+    """How much more is correct, or retrieved, after than before, with its interval over questions; wordings are averaged."""
     means = [rows.groupby("id", sort=False)[column].mean() for rows in (after, before)]
     found = paired_bootstrap(*means)
     return Interval(found.diff, found.low, found.high)

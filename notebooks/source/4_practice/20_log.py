@@ -1,0 +1,246 @@
+# %% [markdown]
+# # 20 · Log
+#
+# You will keep every answer of an arm in a log, and have the log make the next answers better:
+#
+# - one row for each answer, under names that other tools know;
+# - nothing in it that should not be there, and nothing lost when a process is killed;
+# - last month's complaints, sorted by cause;
+# - synonyms mined from them, and their gain on questions that were not in the log.
+#
+# *Before this: 05 Retrieve, 12 Compare. About 20 minutes.*
+
+# %% tags=["parameters"]
+PROFILE, SIZE = "pocket", "full"
+
+# %%
+import labkit
+
+lab = labkit.open(PROFILE, size=SIZE)
+lab
+
+# %% [markdown]
+# ## 1. One answer, one row
+#
+# The log is one SQLite file. Its columns have the names of OpenTelemetry's conventions for generative AI, so that the
+# tools which read those need no translation. What the conventions have no name for begins with `labkit.`.
+
+# %%
+from pathlib import Path
+from tempfile import mkdtemp
+
+from labkit.practice.log_store import Log, logged
+
+file = Path(mkdtemp()) / "log.sqlite"
+log = Log(file)
+arm = logged(lab, "rag", log)
+arm.answer([lab.questions[0].question])
+log.table().T.rename(columns={0: "the first row"})
+
+# %% [markdown]
+# A rating comes later, from whoever read the answer. On the command line, `labkit ask --log` keeps an answer,
+# `labkit log` lists what there is, and `labkit log --rate 1 down` rates it.
+
+# %%
+log.rate(1, up=False)
+log.answers()[["arm", "question", "answer", "score", "seconds", "rating"]]
+
+# %% [markdown]
+# ## 2. What must not be in it
+#
+# People write anything into a question. E-mail addresses, keys and long numbers are taken out *before* a row is written:
+# what was never on the disk need not be deleted from it.
+
+# %%
+secret = "Write to ann@example.org or call +49 30 1234567, the key is sk-live-4f9a8b7c6d5e4f3a. Where is it built?"
+arm.answer([secret])
+print(log.answers().question.iloc[-1])
+held = b"".join(path.read_bytes() for path in file.parent.iterdir())
+print("in the bytes of the log:", {part: part.encode() in held for part in ("ann@example.org", "1234567", "sk-live")})
+
+# %% [markdown]
+# It is a rule about form, and form is all that it sees:
+
+# %%
+from labkit.practice.log_redact import redact
+
+for said in ("I am Ann Smith, born on 4 May 1981.", "ann at example dot org", "My PIN was 4711.", "It weighs 12,500,000 grams."):  # fmt: skip
+    print(f"{said}  ->  {redact(said)}")
+
+# %% [markdown]
+# Names, birthdays and what is spelt out stay. A log is personal data: say who may read it, and when it is deleted.
+#
+# ## 3. Killed in the middle
+#
+# Several processes write at once, and one of them is killed, without a chance to tidy up. How many answers that it had
+# reported as kept are gone?
+
+# %%
+import subprocess
+import sys
+import time
+
+writer = """
+import sys
+from labkit.compare.arms import Answer
+from labkit.practice.log_store import Log
+with Log(sys.argv[1]) as log:
+    for number in range(100_000):
+        log.keep([Answer(f"{sys.argv[2]} {number}", "It is so.", (), 1, 1, 0.0, 0.0)], "trial", "none")
+        print(number, flush=True)
+"""
+trial = file.with_name("trial.sqlite")
+running = [subprocess.Popen([sys.executable, "-c", writer, str(trial), name], stdout=subprocess.PIPE, text=True) for name in "ab"]  # fmt: skip
+said = [[process.stdout.readline() for _ in range(100)] for process in running]
+for process in running:
+    process.kill()
+said = [lines + process.communicate()[0].splitlines() for lines, process in zip(said, running, strict=True)]
+
+# %%
+with Log(trial) as kept:
+    found = kept.answers().question.str[0].value_counts()
+    told = sum(line.strip().isdigit() for lines in said for line in lines)
+    print(f"{told} answers reported as kept, {found.sum()} in the log ({found.to_dict()})")
+assert found.sum() >= told
+
+# %% [markdown]
+# ## 4. Last month
+#
+# People do not ask as the documents speak. For every attribute three wordings of their own were written down, before
+# anything was measured. Our questions are parted by document: one half was asked *last month*, three times each, and is in
+# the log with its ratings; the other half is held out until section 6.
+
+# %%
+from labkit.practice import log as lesson
+
+past, held_out = lesson.halves(lab)
+rows = lesson.last_month(lab)
+print(f"{len(past)} questions in the log, {len(held_out)} held out; {len(rows)} answers logged")
+print("rated:", rows.rating.value_counts().to_dict())
+rows[["question", "answer", "rating"]].sample(5, random_state=1)
+
+# %% [markdown]
+# Why did the bad ones fail? If search missed the passage, no reader can help; if it was there, no search can.
+
+# %%
+from labkit.abstain import abstained
+
+down = rows[rows.rating == "down"]
+cause = down.answer.map(abstained).map({True: "declined", False: "misread"}).mask(down.missed, "search missed it")
+print("causes:", cause.value_counts().to_dict())
+cheap = rows.groupby("rating").score.mean().round(4)
+print("score of the best source, by rating:", cheap.to_dict())
+
+# %% [markdown]
+# The score of the best source is a cheap alarm, if it is lower where the rating is bad: look at it before you rely on it.
+# `log.failures()` puts first what people rated down, then what declined, then the lowest scores.
+#
+# ## 5. Words that no document holds
+#
+# Which words of the failed questions stand in no document at all?
+
+# %%
+terms = lesson.complaints(lab, rows)
+print(len(terms), "such words:", ", ".join(terms[:25]))
+
+# %% [markdown]
+# Somebody looks into the complaints and finds the passage that would have answered; for good answers the source is known.
+# So every logged question has its right passage. A document word that stands beside an unknown word more often than
+# elsewhere is what the documents say for it.
+
+# %%
+synonyms = lesson.mine(list(zip(rows.question, rows.right, strict=True)), terms)
+for term in list(synonyms)[:12]:
+    print(f"{term:12} {', '.join(synonyms[term])}")
+print(f"{len(synonyms)} of {len(terms)} words have found one")
+
+# %% [markdown]
+# Some are wrong, as counts of a few questions are. The question is whether they help on the whole.
+#
+# ## 6. Does it help?
+#
+# The synonyms are added to a question before it is searched *and* before it is answered. We ask the held-out questions,
+# about documents that no logged question was about, in the three wordings. As a control, the same words in the wrong
+# places: any hint might help.
+
+# %%
+names = list(synonyms)
+shuffled = dict(
+    zip(names, [synonyms[name] for name in names[len(names) // 2 :] + names[: len(names) // 2]], strict=True)
+)
+asked = {name: lesson.reread(lab, held_out, known) for name, known in (("before", {}), ("shuffled", shuffled), ("after", synonyms))}  # fmt: skip
+changed = asked["after"].sent != asked["before"].sent
+print(f"{changed.mean():.0%} of the held-out questions hold a word that the log explains, for example:")
+asked["after"][changed].sent.head(3).to_list()
+
+# %%
+from dataclasses import asdict
+
+from labkit import plot
+from labkit.stats import bootstrap_mean
+
+measured = {"accuracy": "correct", "recall_at_k": "retrieved"}
+arms = {
+    name: {metric: asdict(bootstrap_mean(some.groupby("id")[column].mean())) for metric, column in measured.items()}
+    for name, some in asked.items()
+}
+figure, text = plot.dots({"arms": arms}, list(measured))
+print(text)
+figure
+
+# %%
+for name in ("shuffled", "after"):
+    for metric, column in measured.items():
+        found = lesson.gain(asked["before"], asked[name], column)
+        print(f"{name} less before, {metric}: {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+
+# %% [markdown]
+# Where recall was full before, synonyms cannot have helped the search: what they changed is the prompt. And questions in
+# the documents' own words must not suffer:
+
+# %%
+same = [lesson.expand(item.question, synonyms) == item.question for item in lab.questions]
+print(f"{sum(same)} of {len(same)} of the course's own questions stay as they are")
+
+# %% [markdown]
+# ## 7. Which remedy for which cause?
+#
+# | the log shows | remedy |
+# |---|---|
+# | search missed it, in words that no document holds | synonyms, as here |
+# | search missed it, and another passage won | train the embedder or reranker with that passage as a *hard negative* |
+# | no document says it | write the document |
+# | the passage was there and was misread | another prompt, or training with passages (lesson 11) |
+#
+# ## 8. To other tools
+#
+# The log as Parquet, with types and names as they are: any data frame or dashboard reads it.
+
+# %%
+import pandas as pd
+
+print(log.export(file.with_name("log.parquet")), "answers exported")
+pd.read_parquet(file.with_name("log.parquet")).dtypes.to_frame("type")
+
+# %% [markdown]
+# ## 9. The claim of the article
+
+# %%
+from labkit.compare.claims import report
+
+print(report("20_log", lesson.figures(lab)))
+
+# %% [markdown]
+# ## Takeaways
+#
+# - Redact before you write; know that form is all a rule sees.
+# - Sort complaints by cause first: the remedy for a missed passage does nothing for a misread one.
+# - What the log teaches is measured on questions that the log never saw, beside a control that only looks like it.
+#
+# ## Exercises
+#
+# 1. Which synonyms are wrong? Take them out by hand. Does the gain grow?
+# 2. Mine only the answers rated down. How many words are left, and what is the gain?
+# 3. Send the expanded question to the search alone, and the original to the model. Where does the gain come from?
+# 4. Add a rule that redacts dates of birth. What else does it take out?
+# 5. Split by question and not by document. What happens to the gain, and why does it mean less?
