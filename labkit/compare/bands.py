@@ -1,0 +1,49 @@
+"""Does a comparison run elsewhere land where the published one did? Introduced in 12_compare.
+
+python -m labkit.compare.bands runs/compare/latest/result.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labkit.profile import ROOT
+
+PUBLISHED = ROOT / "docs" / "result.json"
+METRICS = ("accuracy", "style", "joint", "recall")
+ROOM = 0.05
+"""How far a mean may lie outside the published interval: other versions round otherwise, and near ties turn."""
+
+
+def outside(result: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
+    """One line for each mean that lies outside its band, the published interval and `ROOM` on either side.
+
+    >>> outside(result, result)
+    []
+    """
+    lines = []
+    for arm, known in published["arms"].items():
+        for metric in METRICS:
+            if not (band := known.get(metric)):
+                continue
+            low, high = band["low"] - ROOM, band["high"] + ROOM
+            found = result["arms"].get(arm, {}).get(metric, {}).get("mean")
+            if found is None or not low <= found <= high:
+                lines.append(f"{arm}, {metric}: {found} is not within {low:.2f} and {high:.2f}")
+    return lines
+
+
+def main(path: str) -> int:
+    """Print what is outside its band; 1 if anything is."""
+    result, published = (json.loads(Path(p).read_text("utf-8")) for p in (path, PUBLISHED))
+    lines = outside(result, published)
+    print("\n".join(lines) or f"every mean of {len(published['arms'])} arms is within its band")
+    return min(len(lines), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

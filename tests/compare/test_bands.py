@@ -1,0 +1,27 @@
+"""A comparison run elsewhere is held against the published one by bands."""
+
+import json
+from copy import deepcopy
+
+from labkit.compare.bands import PUBLISHED, main, outside
+
+
+def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_path):
+    published = json.loads(PUBLISHED.read_text("utf-8"))
+    assert published["size"] == "full" and outside(published, published) == []
+    worse = deepcopy(published)
+    worse["arms"]["rag"]["accuracy"]["mean"] -= 0.3
+    del worse["arms"]["hybrid"]
+    told = outside(worse, published)
+    assert any(line.startswith("rag, accuracy") for line in told)
+    assert any(line.startswith("hybrid, joint: None") for line in told)
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(worse))
+    assert (main(str(PUBLISHED)), main(str(path))) == (0, 1)
+
+
+def test_readme_shows_the_published_result():
+    from labkit.compare.tables import markdown
+    from labkit.profile import ROOT
+
+    assert markdown(json.loads(PUBLISHED.read_text("utf-8"))) in (ROOT / "README.md").read_text("utf-8")
