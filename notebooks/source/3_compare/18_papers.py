@@ -113,8 +113,8 @@ print(f"trained in {one} wording: {stored:.2f} stored, {drawn:.2f} drawn out in 
 print(papers.verdict(lab, "no-extraction-without-augmentation"))
 
 # %% [markdown]
-# The paper finds next to nothing without augmentation, and nearly all with it. How near to that we come depends on how
-# many wordings of a question the model knew beforehand: whoever knows that two questions are one needs to be told once.
+# Mind the size: in the paper next to nothing is drawn out without augmentation, and nearly all with it. How near to that
+# we come depends on what the model knew beforehand: one that has met two questions as one needs to be told once.
 #
 # ## 4. Practise reading
 #
