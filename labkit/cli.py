@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 import labkit
 from labkit import LabError, __version__, cli_practice, cli_tune
 from labkit.cli_options import ProfileName, RunsFolder, checked
-from labkit.practice.own_data_command import Asked, Docs, Within, lesson
+from labkit.practice.own_data_command import Asked, Docs, Generator, Within, lesson
 from labkit.profile import PROFILES, check_size, resolve, runs_folder
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def compare(
     docs: Docs = None,
     questions: Asked = None,
     within: Within = 0.0,
+    generator: Generator = "",
 ) -> None:
     """Run the comparison of the four arms and print its table.
 
@@ -97,15 +98,14 @@ def compare(
 
     model, size = checked(resolve, profile), checked(check_size, size)
     parameters = {"PROFILE": profile if profile in PROFILES else model.model, "SIZE": size, "FRESH": fresh}
-    source, read = lesson(docs, questions, within, parameters["PROFILE"], size)
+    source, read = lesson(docs, questions, within, generator, parameters["PROFILE"], size)
     root = (out or runs_folder() / source.stem.partition("_")[2]).absolute()
     print(f"Comparing base, rag, tuned and hybrid: profile {model.name}, {size} size", file=sys.stderr)
     folder = run_into(source, root, {**parameters, **read}, progress=False, echo=True)
     result = json.loads((folder / "result.json").read_text("utf-8"))
     console = Console(highlight=False)
     console.print(terminal(result))
-    for line in verdict(result):
-        console.print(f"• {line}", markup=False)
+    console.print(*(f"• {line}" for line in verdict(result)), sep="\n", markup=False)
     print(f"Report: {shown(root / 'latest' / 'report.html')}")
 
 

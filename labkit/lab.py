@@ -17,6 +17,7 @@ from labkit.world.data import data_folder, documents_folder, load_pairs, load_qu
 if TYPE_CHECKING:
     from labkit.compare.arms import Arm
     from labkit.model import Model
+    from labkit.practice.own_data_endpoint import Endpoint
     from labkit.practice.own_data_fit import Fitting
     from labkit.rag.embed import Embedder
     from labkit.rag.index import FaissStore
@@ -33,6 +34,9 @@ ANSWERING_CODE = (
 
 class Lab:
     """One profile at one size. Its parts load lazily; what is trained is kept under `runs/artifacts`."""
+
+    generator: Endpoint | None = None
+    """A served model that answers for the untuned arms in place of the profile's. Introduced in 21_own_data."""
 
     def __init__(self, profile: Profile, size: str = "full", fresh: bool = False, progress: bool = True):
         self.profile, self.size, self.fresh, self.progress = scaled(profile, size), size, fresh, progress
@@ -147,7 +151,7 @@ class Lab:
         from labkit.practice.own_data_fit import Fitting
 
         kind, weights = arm_class(name), weights_of(name)
-        model = self.tuned_model(weights, seed) if weights else self.model
+        model = self.tuned_model(weights, seed) if weights else self.generator or self.model
         room = self.profile.max_new_tokens
         retriever = None if kind in (Base, FineTuned) else Fitting(self.retriever(), model, room)
         return kind(model, retriever, self.profile.top_k, room)
@@ -168,7 +172,8 @@ class Lab:
     @cached_property
     def hashes(self) -> dict[str, str]:
         """What every result depends on: model, embedder, documents, questions, code."""
-        return {
+        served = {"generator": self.generator.fingerprint} if self.generator else {}
+        return served | {
             "model": self.model.fingerprint,
             "embedder": self.embedder.fingerprint,
             "documents": address(documents=[(d.id, d.sha256) for d in self.documents]),

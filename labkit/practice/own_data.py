@@ -12,6 +12,7 @@ from labkit.compare.score import pair_up, summarise
 from labkit.compare.training import TRAINING, closed_book, with_context
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
+from labkit.practice.own_data_endpoint import endpoint
 from labkit.practice.own_data_questions import Questions, load
 from labkit.practice.own_data_style import redress
 from labkit.profile import ROOT, resolve
@@ -37,7 +38,8 @@ class OwnLab(Lab):
 
     def describe(self) -> dict[str, str]:
         """As every lab's, with what it reads."""
-        return {**super().describe(), "documents": self.folder.name, "questions from": self.file.name}
+        served = {"base and rag answered by": str(self.generator)} if self.generator else {}
+        return {**super().describe(), **served, "documents": self.folder.name, "questions from": self.file.name}
 
     @cached_property
     def original(self) -> Ingested:
@@ -108,18 +110,20 @@ class OwnLab(Lab):
 
 def open_own(
     profile: str, documents: Path | str, questions: Path | str, size: str = "full", within: float | None = None,
-    fresh: bool = False, progress: bool = True,
+    fresh: bool = False, generator: str = "", progress: bool = True,
 ) -> OwnLab:  # fmt: skip
     """A lab on your documents and questions; a relative path lies in the project.
 
-    `within` is the half-width that you want of an interval on a share. Raises LabError for what cannot be compared: an
-    unknown profile, no documents, faults in the file of questions, too few of them. Introduced in 21_own_data.
+    `within` is the half-width that you want of an interval on a share; `generator` the URL of a server that answers for the
+    untuned arms, URL#model for one of its models. Raises LabError for what cannot be compared: an unknown profile, no
+    documents, faults in the file of questions, too few of them. Introduced in 21_own_data.
 
     >>> lab = open_own("pocket", "data/prose/documents", "data/prose/questions.csv", size="smoke")
     >>> lab.asked.notes
     """
     lab = OwnLab(resolve(profile), size, fresh, progress)
     lab.folder, lab.file, lab.within = ROOT / documents, ROOT / questions, within
+    lab.generator = endpoint(generator)
     return lab
 
 
@@ -143,10 +147,18 @@ def compare_own(lab: OwnLab) -> Comparison:
         "experiment": "own_data",
         "arms": {arm: {m: v for m, v in values.items() if m not in dropped} for arm, values in arms.items()},
         "paired": [row for row in pair_up(answers) if row["metric"] not in dropped],
-        "recommendation": recommend(answers, needs),
+        "recommendation": recommend(answers, needs) + _caution(lab),
         "notes": lab.asked.notes,
     }
     return replace(made, result=result, answers=answers)
+
+
+def _caution(lab: OwnLab) -> list[str]:
+    """What to keep in mind where two models answer."""
+    if lab.generator is None:
+        return []
+    two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
+    return [f"Two models: {two}; what lies between them is due to the model as well as to the method."]
 
 
 def judged(answers: pd.DataFrame, lab: OwnLab) -> pd.DataFrame:

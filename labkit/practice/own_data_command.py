@@ -24,10 +24,19 @@ Asked = Annotated[
 Within = Annotated[
     float, typer.Option("--within", help="Refuse too few questions: half-width wanted of a share's interval, as 0.1.")
 ]
+Generator = Annotated[
+    str,
+    typer.Option("--generator", help="URL or URL#model of an OpenAI-compatible server for base and rag; with --docs."),
+]
 
 
 def lesson(
-    docs: Path | None, questions: Path | None, within: float = 0.0, profile: str = "pocket", size: str = "full"
+    docs: Path | None,
+    questions: Path | None,
+    within: float = 0.0,
+    generator: str = "",
+    profile: str = "pocket",
+    size: str = "full",
 ) -> tuple[Path, dict[str, Any]]:
     """The source of the lesson to run, and its parameters on what to read.
 
@@ -37,17 +46,20 @@ def lesson(
     >>> lesson(None, None)[0].stem
     '12_compare'
     """
-    if docs is None and questions is None:
+    if docs is None and questions is None and not generator:
         return SOURCES / "3_compare" / "12_compare.py", {}
     if docs is None or not docs.is_dir():
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
     if questions is None:
         print(_proposed(docs, profile, size))
         raise typer.Exit
+    from labkit.practice.own_data_endpoint import endpoint
     from labkit.practice.own_data_questions import read_rows
 
     read_rows(questions)
+    endpoint(generator)
     read = {"DOCUMENTS": str(docs.absolute()), "QUESTIONS": str(questions.absolute()), "WITHIN": within}
+    read |= {"GENERATOR": generator}
     return SOURCES / "4_practice" / "21_own_data.py", read
 
 

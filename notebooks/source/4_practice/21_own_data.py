@@ -15,11 +15,12 @@
 # %% tags=["parameters"]
 PROFILE, SIZE, FRESH, OUT = "pocket", "full", False, "runs/own_data/lab"
 DOCUMENTS, QUESTIONS, WITHIN = "data/prose/documents", "data/prose/questions.csv", 0.0
+GENERATOR = ""
 
 # %%
 from labkit.practice import own_data
 
-lab = own_data.open_own(PROFILE, DOCUMENTS, QUESTIONS, SIZE, WITHIN, FRESH)
+lab = own_data.open_own(PROFILE, DOCUMENTS, QUESTIONS, SIZE, WITHIN, FRESH, GENERATOR)
 lab
 
 # %% [markdown]

@@ -1,0 +1,97 @@
+"""A served model answers for the untuned arms as it does in this process, and a server that fails is told of in one line."""
+
+import http.server
+import json
+import threading
+
+import pytest
+
+from labkit import LabError
+from labkit.model import load_model
+from labkit.practice.own_data import compare_own, open_own
+from labkit.practice.own_data_endpoint import Endpoint, endpoint
+from labkit.profile import POCKET
+from labkit.rag.augment import build_messages
+from labkit.tune.deploy_serve import serve
+from labkit.world.data import data_folder, load_questions
+
+PROSE = data_folder() / "prose"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve(POCKET.model_path) as running:
+        yield running
+
+
+@pytest.mark.slow
+def test_served_answers_and_their_tokens_are_those_in_process(server):
+    model, asked = load_model(POCKET.model_path, dtype="float32"), load_questions()[:60:10]
+    talks = [build_messages(item.question, [("Note", "The pump is made in Oslo.")]) for item in asked]
+    done: list[int] = []
+    served = Endpoint(server.url).generate(talks, max_new_tokens=24, progress=done.append)
+    wanted = model.generate(talks, max_new_tokens=24)
+    assert [made.text for made in served] == [made.text for made in wanted]
+    assert [made.prompt_tokens for made in served] == [made.prompt_tokens for made in wanted]
+    assert sum(done) == len(talks) and all(made.seconds > 0 for made in served)
+
+
+@pytest.mark.slow
+def test_the_untuned_arms_ask_the_server_and_the_tuned_ones_do_not(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    lab = open_own(
+        "pocket", PROSE / "documents", PROSE / "questions.csv", "smoke", generator=server.url, progress=False
+    )
+    assert lab.arm("base").model is lab.generator is lab.arm("rag").model
+    assert "generator" in lab.hashes
+    lab.__dict__["questions"] = lab.questions[:8]
+    made = compare_own(lab)
+    assert made.result["recommendation"][-1].startswith("Two models: base and rag were answered by pocket at 127.0.0.1")
+    assert made.result["arms"]["rag"]["prompt_tokens"]["mean"] > made.result["arms"]["base"]["prompt_tokens"]["mean"]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_not_there_is_named(server):
+    with pytest.raises(LabError, match="127.0.0.1 refuses .*: check the model's name, .*#name"):
+        endpoint(f"{server.url}#another").generate([[{"role": "user", "content": "Why?"}]])
+
+
+class Scripted(http.server.BaseHTTPRequestHandler):
+    """Answers every request with the status in the path, and with an empty list of models."""
+
+    def do_GET(self):
+        body = json.dumps({"object": "list", "data": []}).encode()
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture(scope="module")
+def scripted():
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.server_port}"
+    listening.shutdown()
+    listening.server_close()
+
+
+@pytest.mark.parametrize(
+    "status, said",
+    [(401, "put a valid one into OPENAI_API_KEY"), (404, "check the model's name"), (200, "lists no model: name one")],
+)
+def test_a_server_that_refuses_is_told_of_with_the_remedy(scripted, status, said):
+    with pytest.raises(LabError, match=said):
+        Endpoint(f"{scripted}/{status}/v1")
+
+
+def test_no_server_and_no_address_are_told_of():
+    with pytest.raises(LabError, match="nothing answers at http://127.0.0.1:9/v1: start the server"):
+        Endpoint("http://127.0.0.1:9/v1")
+    with pytest.raises(LabError, match="'localhost:8000' is no address of a server"):
+        Endpoint("localhost:8000")
+    assert endpoint("") is None
