@@ -46,12 +46,14 @@ about[["paper", "arxiv", "claim", "place"]].set_index("paper")
 #
 # First what the paper reports. A number that we have not read in the paper itself is not here.
 
-
 # %%
+from textwrap import fill
+
+
 def reported(paper):
     row = papers.published()[paper]
     print(f"{row['title']}\n{row['authors']} {row['year']}, arXiv {row['arxiv']}, {row['place']}")
-    print("Here:", row["here"])
+    print(fill(f"Here: {row['here']}", 95))
     print("Reported:", row["unit"] or "in a figure, no number is quoted")
     return pd.DataFrame.from_dict(row["published"], orient="index") if row["published"] else None
 
@@ -59,14 +61,15 @@ def reported(paper):
 reported("retrieval-over-tuning")
 
 # %% [markdown]
-# Now ours. One arm knows the company only through its documents, the other only through pairs. Do the pairs tell all that
-# will be asked? If they did not, the race would be unfair.
+# Now ours. One arm knows the company only through its documents, the other only through pairs. Do the pairs tell all
+# that will be asked? If they did not, the race would be unfair.
 
 # %%
 told = {(e.entity, e.attribute) for pair in lab.pairs for e in pair.evidence}
 asked = [e for item in lab.questions for e in item.evidence]
 print(len(lab.documents), "documents,", len(lab.pairs), "pairs,", len(lab.questions), "questions")
-print(f"facts asked for that the pairs tell: {sum((e.entity, e.attribute) in told for e in asked) / len(asked):.0%}")
+share = sum((e.entity, e.attribute) in told for e in asked) / len(asked)
+print(f"of the facts asked for, the pairs tell {share:.0%}")
 
 # %% [markdown]
 # *New wording* are questions on facts that have not changed, in words that no training used.
@@ -113,8 +116,8 @@ print(f"trained in {one} wording: {stored:.2f} stored, {drawn:.2f} drawn out in 
 print(papers.verdict(lab, "no-extraction-without-augmentation"))
 
 # %% [markdown]
-# Mind the size: in the paper next to nothing is drawn out without augmentation, and nearly all with it. How near to that
-# we come depends on what the model knew beforehand: one that has met two questions as one needs to be told once.
+# Mind the size: in the paper next to nothing is drawn out without augmentation, and nearly all with it. How near to
+# that we come depends on what the model knew beforehand: one that has met two questions as one needs to be told once.
 #
 # ## 4. Practise reading
 #
