@@ -27,7 +27,7 @@ FOLDERS = ("documents", "updates")
 FILES = ("questions.jsonl", "pairs.jsonl")
 KEPT = ("products/beaver-echo.html", "products/azure-ivory.html", "products/saddle-dawn.html")
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
-EXPERIMENT = "chunk_sizes: [48, 96]\noverlaps: [0]\nk: [1, 3]\narms: [retrieval, rag]\nsize: smoke\n"
+EXPERIMENT = "chunk_sizes: [48, 96]\noverlaps: [0]\nk: [1, 3]\narms: [retrieval, rag]\nquestions: 4\n"
 
 
 def speaks_of(line: str) -> bool:
@@ -46,7 +46,8 @@ def small(tmp_path_factory):
         lines = (ROOT / "data" / name).read_text("utf-8").splitlines(keepends=True)
         (folder / name).write_text("".join(filter(speaks_of, lines)), "utf-8")
     (folder / "grid.yaml").write_text(EXPERIMENT)
-    return {**os.environ, "LABKIT_DATA": str(folder), "LABKIT_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
+    alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # as each of Ray's workers is
+    return {**os.environ, **alone, "LABKIT_DATA": str(folder), "LABKIT_RUNS": str(folder / "runs")}
 
 
 @pytest.fixture
