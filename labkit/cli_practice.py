@@ -61,7 +61,7 @@ def _listed(rows: pd.DataFrame) -> Table:
 
     made = Table("number", "rating", "arm", "question", "answer", "seconds", box=box.SIMPLE_HEAD)
     for number, row in rows.iterrows():
-        made.add_row(str(number), row.rating or "", row.arm, row.question, row.answer, f"{row.seconds:.2f}")
+        made.add_row(str(number), row.rating, row.arm, row.question, row.answer, f"{row.seconds:.2f}")
     return made
 
 

@@ -118,7 +118,7 @@ class Log:
         return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file)
 
     def answers(self) -> pd.DataFrame:
-        """Every answer by its number, easy to read: time, arm, question, answer, sources, score (of the best), seconds, rating."""
+        """Every answer by its number, easy to read: time, arm, question, answer, sources, score (of the best), seconds, rating (up, down or empty)."""
         rows = self.table()
         found = rows["gen_ai.retrieval.documents"].map(json.loads)
         made = {
@@ -129,7 +129,7 @@ class Log:
             "sources": found.map(lambda some: [one["id"] for one in some]),
             "score": found.map(lambda some: max((one["score"] for one in some), default=float("nan"))),
             "seconds": rows["gen_ai.client.operation.duration"] + rows["labkit.retrieval.duration"],
-            "rating": rows["gen_ai.evaluation.score.label"],
+            "rating": rows["gen_ai.evaluation.score.label"].fillna(""),
         }
         return rows[[]].assign(**made).set_index(rows["gen_ai.response.id"].rename("number"))
 

@@ -29,7 +29,11 @@ lab
 from pathlib import Path
 from tempfile import mkdtemp
 
+import pandas as pd
+
 from labkit.practice.log_store import Log, logged
+
+pd.set_option("display.max_colwidth", 90)
 
 file = Path(mkdtemp()) / "log.sqlite"
 log = Log(file)
@@ -72,13 +76,12 @@ for said in ("I am Ann Smith, born on 4 May 1981.", "ann at example dot org", "M
 #
 # ## 3. Killed in the middle
 #
-# Several processes write at once, and one of them is killed, without a chance to tidy up. How many answers that it had
-# reported as kept are gone?
+# Two processes write at once, and both are killed, without a chance to tidy up. How many answers that they had reported as
+# kept are gone?
 
 # %%
 import subprocess
 import sys
-import time
 
 writer = """
 import sys
@@ -217,8 +220,6 @@ print(f"{sum(same)} of {len(same)} of the course's own questions stay as they ar
 # The log as Parquet, with types and names as they are: any data frame or dashboard reads it.
 
 # %%
-import pandas as pd
-
 print(log.export(file.with_name("log.parquet")), "answers exported")
 pd.read_parquet(file.with_name("log.parquet")).dtypes.to_frame("type")
 
