@@ -51,6 +51,7 @@ def examine(root: Path = ROOT) -> list[Check]:
         _embedder(),
         *_data(root),
         _artifacts(root),
+        *_profiles(),
     ]
 
 
@@ -151,6 +152,28 @@ def _artifacts(root: Path) -> Check:
     seen = f"damaged: {', '.join(bad)}" if bad else f"{len(folders)} shipped"
     remedy = "git checkout data/artifacts; without them the tuned arms are trained here (minutes)"
     return Check("trained adapters", bool(folders) and not bad, seen, remedy, required=False)
+
+
+NEEDS = {"pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
+"""About how many GiB of memory, and of a CUDA GPU's, a comparison takes in each profile."""
+
+
+def _profiles() -> Iterator[Check]:
+    """What this machine can run; no connection is made."""
+    import psutil
+    import torch
+    from huggingface_hub import try_to_load_from_cache
+
+    memory = psutil.virtual_memory().total / GIB
+    gpu = torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else 0
+    for name, (wanted, on_gpu) in NEEDS.items():
+        model = PROFILES[name].model
+        here = not PROFILES[name].hub or isinstance(try_to_load_from_cache(model, "config.json"), str)
+        short = [f"{wanted} GiB of memory"] * (memory < wanted) + [f"a CUDA GPU of {on_gpu} GiB"] * (gpu < on_gpu)
+        seen = (
+            f"lacks {' and '.join(short)}" if short else "can run" if here else f"can run, once {model} is downloaded"
+        )
+        yield Check(f"profile {name}", not short, seen, "choose a smaller profile, or a larger machine", False)
 
 
 def table(checks: list[Check]) -> Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.artifacts import Artifacts
+from labkit.practice.own_data_hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import address, hash_source, provenance
 from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder
@@ -108,7 +109,7 @@ class Lab:
         """The profile's embedder, its vectors cached by content."""
         from labkit.rag.embed import load_embedder
 
-        return load_embedder(self.profile.embedder, cache_dir=self.runs / "vectors")
+        return load_embedder(pinned(self.profile.embedder), cache_dir=self.runs / "vectors")
 
     def index(self, documents: Iterable[Document]) -> FaissStore:
         """Chunk, embed and index some documents with the profile's settings."""
@@ -126,24 +127,25 @@ class Lab:
 
     def retriever(self, method: str | None = None) -> Retriever:
         """A retriever over the documents of today, by the profile's method if none is named."""
+        return self._searching(method or self.profile.method, self.vectors)
+
+    def _searching(self, method: str, store: FaissStore) -> Retriever:
         from labkit.rag.retrieve import retriever
 
-        return retriever(method or self.profile.method, self.vectors, self.profile.reranker)
+        reranker = self.profile.reranker
+        return retriever(method, store, pinned(reranker) if reranker and method == "rerank" else reranker)
 
     def old_retriever(self) -> Fitting:
         """The profile's retriever over the documents as first written, which the hybrid trains with."""
         from labkit.practice.own_data_fit import Fitting
-        from labkit.rag.retrieve import retriever
 
-        found = retriever(self.profile.method, self.index(self.original.documents), self.profile.reranker)
+        found = self._searching(self.profile.method, self.index(self.original.documents))
         return Fitting(found, self.model, self.profile.max_new_tokens)
 
     @cached_property
     def model(self) -> Model:
         """The profile's model as it came."""
-        from labkit.model import load_model
-
-        return load_model(self.profile.model_path, dtype=self.profile.dtype)
+        return load(self.profile)
 
     def arm(self, name: str, seed: int = 0) -> Arm:
         """One of the arms; a tuned one is trained with this seed if no artifact of it is found."""
@@ -159,9 +161,7 @@ class Lab:
     @cache  # noqa: B019 - a lab lives as long as its process
     def tuned_model(self, name: str, seed: int = 0) -> Model:
         """The model with the adapter of `tuned` or `hybrid` merged in, trained here if it is not in the store."""
-        from labkit.model import load_model
-
-        return load_model(self.profile.model_path, dtype=self.profile.dtype, adapter=self.adapter(name, seed))
+        return load(self.profile, self.adapter(name, seed))
 
     def adapter(self, name: str, seed: int = 0) -> Path:
         """The folder of a trained adapter, found by the address of all that makes it, or trained now."""

@@ -59,14 +59,20 @@ class Profile:
 
     @property
     def model_path(self) -> str:
-        """What to load: the absolute folder of a model kept in the project, else `model` as it stands."""
-        inside = ROOT / self.model
-        return str(inside) if inside.is_dir() else self.model
+        """The folder to load; a hub model is downloaded if it is not here, and pinned. LabError if that fails."""
+        from labkit.practice.own_data_hub import pinned
+
+        return pinned(self.model) if self.hub else str(ROOT / self.model)
+
+    @property
+    def hub(self) -> bool:
+        """Whether the model is named by a hub id: in 4 bit where there is a CUDA GPU."""
+        return not (ROOT / self.model).is_dir()
 
     @property
     def offline(self) -> bool:
         """Whether everything it loads is already on this machine."""
-        return self.embedder == "bundled" and Path(self.model_path).is_dir()
+        return self.embedder == "bundled" and not self.hub
 
 
 POCKET = Profile("pocket", model="data/models/pocket", embedder="bundled")

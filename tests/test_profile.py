@@ -34,7 +34,7 @@ def test_the_model_inside_the_project_is_found_from_anywhere(tmp_path, monkeypat
 def test_a_hub_id_runs_on_the_laptop_settings():
     own = resolve("Some-Org/tiny_model-1.5")
     assert own == replace(PROFILES["laptop"], name=own.model, model="Some-Org/tiny_model-1.5")
-    assert own.model_path == own.model and not own.offline
+    assert own.hub and not own.offline
 
 
 def test_a_folder_with_a_model_is_a_profile_that_needs_no_network(tmp_path, monkeypatch):

@@ -72,6 +72,8 @@ class OwnLab(Lab):
 
     def adapter(self, name: str, seed: int = 0) -> Path:
         """The adapter trained on your pairs: as in lesson 11, in the style of your replies in place of the house's."""
+        import torch
+
         from labkit.tune.adapters import LoraSettings, train_adapter
         from labkit.tune.prepare import Example, dataset
 
@@ -82,6 +84,7 @@ class OwnLab(Lab):
             batch_size=p.tuned_batch if tuned else p.hybrid_batch,
             seed=seed,
             rank=p.lora_rank,
+            quantised=p.hub and torch.cuda.is_available(),
         )
         told = [Example(messages) for messages in self.conversations(name, seed)]
         rows = dataset(told, self.model.tokenizer, min(p.context, self.model.context)).rows

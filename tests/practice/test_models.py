@@ -1,17 +1,22 @@
 """Nothing depends on the pocket model: another architecture, with a small context and no chat template, goes the whole way."""
 
+import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from labkit import LabError
+from labkit.doctor import NEEDS, examine
 from labkit.lab import Lab
-from labkit.profile import ROOT, resolve
+from labkit.practice.own_data_hub import load, lock_file, locked, pinned
+from labkit.profile import PROFILES, ROOT, resolve
 from labkit.rag.augment import build_messages
 from labkit.world.data import load_pairs
 
@@ -86,3 +91,125 @@ def test_a_model_with_a_large_context_reads_all_that_is_found():
 
 def test_a_folders_profile_takes_its_context_from_the_model(foreign):
     assert resolve(str(foreign)).context == CONTEXT
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub on loopback: `acme/tiny` and `acme/pickled` at one revision each, `acme/gated`, and nothing else."""
+
+    files: dict[str, dict[str, bytes]] = {}
+    newest = "1" * 40
+    asked: list[str] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        parts = self.path.partition("?")[0].strip("/").split("/")
+        name = "/".join(parts[2:4]) if parts[0] == "api" else "/".join(parts[:2])
+        if name not in self.files:
+            gated = name == "acme/gated"
+            return self._send(403 if gated else 404, b"{}", {"X-Error-Code": "GatedRepo" if gated else "RepoNotFound"})
+        if parts[0] != "api":
+            data = self.files[name]["/".join(parts[4:])]
+            return self._send(200, data, {"ETag": f'"{len(data):040x}"', "X-Repo-Commit": parts[3]})
+        listed = [
+            {"type": "file", "path": path, "size": len(data), "oid": f"{len(data):040x}"}
+            for path, data in self.files[name].items()
+        ]
+        about = {"id": name, "sha": self.newest, "siblings": [{"rfilename": path} for path in self.files[name]]}
+        self._send(200, json.dumps(listed if parts[4:5] == ["tree"] else about).encode(), {})
+
+    do_HEAD = do_GET
+
+    def _send(self, status, data, headers):
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture(scope="module")
+def hub(foreign):
+    Hub.files["acme/tiny"] = {path.name: path.read_bytes() for path in foreign.iterdir()}
+    Hub.files["acme/tiny"] |= {"pytorch_model.bin": b"pickled", "modeling_tiny.py": b"raise SystemExit('ran')"}
+    Hub.files["acme/pickled"] = {"config.json": b"{}", "pytorch_model.bin": b"pickled"}
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.server_port}"
+    listening.shutdown()
+    listening.server_close()
+
+
+def ask(model: str, folder: Path, endpoint: str, **more: str) -> subprocess.CompletedProcess[str]:
+    known = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "hf")}
+    known |= {"HF_HUB_DISABLE_XET": "1", "LABKIT_RUNS": str(folder / "runs"), **more}
+    words = ["ask", "Why?", "--arm", "base", "--model", model]
+    return subprocess.run([*LABKIT, *words], cwd=ROOT, env=known, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_hub_model_is_pinned_at_first_use_and_stays_where_it_was_pinned(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+    first = ask("acme/tiny", tmp_path, hub)
+    assert first.returncode == 0, first.stderr
+    assert locked() == {"acme/tiny": "1" * 40}
+    kept = {path.name for path in (tmp_path / "hf").rglob("snapshots/*/*")}
+    assert "model.safetensors" in kept and not kept & {"pytorch_model.bin", "modeling_tiny.py"}
+    monkeypatch.setattr(Hub, "newest", "2" * 40)
+    shutil.rmtree(tmp_path / "hf")
+    Hub.asked.clear()
+    again = ask("acme/tiny", tmp_path, hub)
+    assert again.returncode == 0 and again.stdout.splitlines()[0] == first.stdout.splitlines()[0]
+    assert locked() == {"acme/tiny": "1" * 40} and not any("2" * 40 in path for path in Hub.asked)
+    offline = ask("acme/tiny", tmp_path, hub, HF_HUB_OFFLINE="1")
+    assert offline.returncode == 0, offline.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model, said",
+    [
+        ("acme/gated", "acme/gated is gated: accept its terms on the hub's page of acme/gated, then run hf auth login"),
+        ("acme/gone", "the hub has no model acme/gone: check the id; for a private one run hf auth login"),
+        ("acme/pickled", "acme/pickled has no safetensors weights, and pickled ones are not read"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_line_with_the_remedy(hub, tmp_path, model, said):
+    done = ask(model, tmp_path, hub)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: {said}")
+
+
+def test_without_a_network_the_remedy_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    with pytest.raises(LabError, match="acme/tiny is not on this machine, and the hub cannot be reached: connect once"):
+        pinned("acme/tiny")
+    assert not lock_file().exists()
+
+
+def test_a_damaged_lock_file_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    lock_file().write_text("{")
+    with pytest.raises(LabError, match="models.lock.json cannot be read .*: delete it to pin anew"):
+        pinned("acme/tiny")
+
+
+def test_the_profile_gpu_needs_a_gpu():
+    import torch
+
+    if torch.cuda.is_available():
+        assert resolve("gpu").hub
+    else:
+        with pytest.raises(LabError, match="the profile gpu needs a CUDA GPU, and there is none here"):
+            load(resolve("gpu"))
+
+
+def test_doctor_says_which_profiles_run_here():
+    checks = {check.name: check for check in examine()}
+    assert NEEDS.keys() == PROFILES.keys()
+    assert checks["profile pocket"].good and checks["profile pocket"].seen == "can run"
+    assert checks["profile gpu"].good == ("lacks" not in checks["profile gpu"].seen)
+    assert all(not checks[f"profile {name}"].required for name in NEEDS)

@@ -89,7 +89,22 @@ test = len(lab.asked.test)
 print(f"You have {test} for the test: ±{half_width(test):.2f}. For ±0.10, {needed(0.10)}; for ±0.05, {needed(0.05)}.")
 
 # %% [markdown]
-# ## 4. What the tuned arms learn
+# ## 4. No questions yet?
+#
+# Then have some proposed: the profile's model is shown a passage and asked for a question and an answer, and a reply counts
+# only where the answer stands in the passage and not in the question. The pocket model never learned to ask, so expect
+# its replies to fail; the passage then gives a sentence with a gap, answer and proof beside it, and you write the question. A file
+# of proposals is a draft: edit it. `labkit compare --docs FOLDER`, without questions, writes it.
+
+# %%
+from labkit.practice.own_data_propose import propose
+
+draft, failed = propose(lab, 6)
+print("replies that failed:", failed or "none")
+pd.DataFrame(draft)[["question", "answer", "kind"]]
+
+# %% [markdown]
+# ## 5. What the tuned arms learn
 #
 # The training half becomes conversations, as in lessons 07 and 11. Nobody gave examples of a style here, so the replies
 # have none; with a column *reply* they would sound like yours, and style would be measured too.
@@ -100,7 +115,7 @@ for name in ("tuned", "hybrid"):
     print(f"{name}, asked: {asked['content'][-90:]!r}\n{' ' * len(name)}  learns: {reply['content']!r}\n")
 
 # %% [markdown]
-# ## 5. The comparison
+# ## 6. The comparison
 #
 # `compare_own` is lesson 12's `run_compare` on this lab: the same arms, scores and intervals. Metrics that your questions
 # cannot feed are left out.
@@ -134,7 +149,7 @@ sample = comparison.answers.query("seed == 0 and answerable").groupby("arm", sor
 sample.set_index(["question", "arm"])[["text", "gold"]].sort_index(level="question", sort_remaining=False)
 
 # %% [markdown]
-# ## 6. The recommendation, and what it rests on
+# ## 7. The recommendation, and what it rests on
 #
 # Of the arms that the questions leave in front, the simplest to keep up: the model alone, then an index, then a training,
 # then both. Beside it stands what each arm is worth, and how many questions would part those that are level.
@@ -150,10 +165,14 @@ write_report(comparison, OUT)
 print("report, result and answers written")
 
 # %% [markdown]
-# ## 7. Another model
+# ## 8. Another model
 #
 # Nothing above depends on the pocket model. `PROFILE` takes the folder of any causal model in safetensors, or a hub id;
-# a prompt shrinks to what its context holds. On the command line: `labkit compare --model PATH_OR_ID`.
+# a prompt shrinks to what its context holds, and a hub model stays at the revision of its first use (`runs/models.lock.json`).
+# On the command line: `labkit compare --model PATH_OR_ID`; `labkit doctor` says what this machine can run.
+#
+# `GENERATOR` takes the address of any server that speaks the OpenAI API, for the arms that are not tuned. Your passages then
+# go to that server, and two models are compared as well as two methods: the recommendation says so.
 
 # %%
 room = lab.profile.max_new_tokens
