@@ -36,6 +36,7 @@ LESSONS = {
     "14_cost": "labkit.compare.cost",
     "15_risk": "labkit.compare.risk",
     "16_use_cases": "labkit.compare.use_cases",
+    "20_log": "labkit.practice.log",
 }
 """The module whose `figures(lab, names)` measures what a lesson's claims need, as an Interval for each name."""
 
