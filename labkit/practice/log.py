@@ -149,17 +149,24 @@ def expand(question: str, synonyms: Mapping[str, Sequence[str]], top: int = 2) -
 
 
 def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """RAG's answers to items in people's own words, expanded: a row for each with id, text, correct, retrieved, and the question as sent."""
+    """RAG's answers to items in people's own words, expanded: a row for each with id, text, correct, retrieved, first, sent.
+
+    `retrieved`: a passage states the fact; `first`: the first one does; `sent`: the question as it was asked.
+    """
     import pandas as pd
 
     asked = [(item, expand(question, synonyms)) for item, question in own_words(items)]
 
     def make() -> list[dict[str, Any]]:
         answers = lab.arm("rag").answer([question for _, question in asked])
-        rows = [score(item, answer) for (item, _), answer in zip(asked, answers, strict=True)]
-        return [{key: row[key] for key in ("id", "text", "correct", "retrieved")} for row in rows]
+        told = [
+            (score(item, a), holds(a.hits[0], item.evidence[0])) for (item, _), a in zip(asked, answers, strict=True)
+        ]
+        return [
+            {**{key: row[key] for key in ("id", "text", "correct", "retrieved")}, "first": top} for row, top in told
+        ]
 
-    rows = pd.DataFrame(lab.artifacts.value(make, what="asked in own words", **_depends(lab, asked)))
+    rows = pd.DataFrame(lab.artifacts.value(make, what="answers to own words", **_depends(lab, asked)))
     return rows.assign(sent=[question for _, question in asked])
 
 

@@ -182,24 +182,21 @@ from dataclasses import asdict
 from labkit import plot
 from labkit.stats import bootstrap_mean
 
-measured = {"accuracy": "correct", "recall_at_k": "retrieved"}
-arms = {
-    name: {metric: asdict(bootstrap_mean(some.groupby("id")[column].mean())) for metric, column in measured.items()}
-    for name, some in asked.items()
-}
-figure, text = plot.dots({"arms": arms}, list(measured))
+right = {name: bootstrap_mean(some.groupby("id").correct.mean()) for name, some in asked.items()}
+figure, text = plot.dots({"arms": {name: {"accuracy": asdict(value)} for name, value in right.items()}}, ["accuracy"])
 print(text)
 figure
 
 # %%
 for name in ("shuffled", "after"):
-    for metric, column in measured.items():
+    for what, column in (("accuracy", "correct"), ("recall@5", "retrieved"), ("recall@1", "first")):
         found = lesson.gain(asked["before"], asked[name], column)
-        print(f"{name} less before, {metric}: {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+        was = asked["before"][column].mean()
+        print(f"{name}: {what} {was:.2f} before, {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
 
 # %% [markdown]
-# Where recall was full before, synonyms cannot have helped the search: what they changed is the prompt. And questions in
-# the documents' own words must not suffer:
+# Recall tells what the words did for the search, accuracy what they did for search and prompt together. Where recall@5
+# was full before, the rest is the prompt's. Questions in the documents' own words should stay as they are:
 
 # %%
 same = [lesson.expand(item.question, synonyms) == item.question for item in lab.questions]
