@@ -7,7 +7,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare claims test bench lab notebooks data pretrain lint
+.PHONY: help compare claims test bench lab notebooks site data pretrain lint
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,11 @@ lab: $(READY)  ## open the course in JupyterLab
 
 notebooks: $(READY)  ## build and run the notebooks from notebooks/source
 	@$(BIN)/python -m labkit.notebooks
+
+site: $(READY)  ## build the site from the committed notebooks into build/site, offline
+	@$(PIP) -e '.[site]'
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo build/site/index.html
 
 data: $(READY)  ## write the invented company's documents and questions again, byte for byte
 	@$(BIN)/python -m labkit.world.company
