@@ -230,7 +230,11 @@ class Cluster:
     """A head and a worker with a processor each, started by `ray start` on two addresses of loopback."""
 
     def __init__(self, environment, folder):
-        slow = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_register_timeout_seconds": "300"}
+        slow = {
+            "RAY_raylet_start_wait_time_s": "300",
+            "RAY_worker_register_timeout_seconds": "300",
+            "RAY_worker_niceness": "0",
+        }
         own = {"RAY_USAGE_STATS_ENABLED": "0", "LABKIT_RUNS": str(folder / "runs")}
         self.environment, self.folder, self.nodes = {**environment, **slow, **own}, folder, {}
         [self.port] = free_ports(1)
