@@ -86,8 +86,9 @@ SAYS = {
     "17": "advised the winner in",
     "18": "directions show in every part",
     "19": "all on the claimed side: {'supported'}",
+    "20": "after: accuracy",
 }
-"""A phrase that each lesson of part 3 prints once its experiments are done."""
+"""A phrase that each lesson of parts 3 and 4 prints once its experiments are done."""
 
 
 @pytest.mark.notebook

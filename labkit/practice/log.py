@@ -63,10 +63,8 @@ project.sponsor: Who's the godfather of {e}? | Which bigwig stands up for {e} on
 def halves(lab: Lab) -> tuple[list[Item], list[Item]]:
     """The questions for one fact, parted by the document that holds it: those of last month's log, and those held out."""
     single = [item for item in lab.questions if len(item.evidence) == 1]
-    parted: tuple[list[Item], list[Item]] = ([], [])
-    for item in single:
-        parted[crc32(item.evidence[0].document.encode()) % 2].append(item)
-    return parted
+    held_out = {item.id for item in single if crc32(item.evidence[0].document.encode()) % 2}
+    return [i for i in single if i.id not in held_out], [i for i in single if i.id in held_out]
 
 
 def own_words(items: Sequence[Item]) -> list[tuple[Item, str]]:
@@ -149,9 +147,9 @@ def expand(question: str, synonyms: Mapping[str, Sequence[str]], top: int = 2) -
 
 
 def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """RAG's answers to items in people's own words, expanded: a row for each with id, text, correct, retrieved, first, sent.
+    """RAG's answers to items in people's own words, expanded: a row for each as `score` has it, with two columns more.
 
-    `retrieved`: a passage states the fact; `first`: the first one does; `sent`: the question as it was asked.
+    `first`: the first passage states the fact; `sent`: the question as it was asked.
     """
     import pandas as pd
 
@@ -159,12 +157,8 @@ def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]
 
     def make() -> list[dict[str, Any]]:
         answers = lab.arm("rag").answer([question for _, question in asked])
-        told = [
-            (score(item, a), holds(a.hits[0], item.evidence[0])) for (item, _), a in zip(asked, answers, strict=True)
-        ]
-        return [
-            {**{key: row[key] for key in ("id", "text", "correct", "retrieved")}, "first": top} for row, top in told
-        ]
+        told = zip(asked, answers, strict=True)
+        return [{**score(item, a), "first": holds(a.hits[0], item.evidence[0])} for (item, _), a in told]
 
     rows = pd.DataFrame(lab.artifacts.value(make, what="answers to own words", **_depends(lab, asked)))
     return rows.assign(sent=[question for _, question in asked])
@@ -189,8 +183,7 @@ def learn(lab: Lab) -> dict[str, list[str]]:
 
 def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
     """How much more is correct, or retrieved, after than before, with its interval over questions; wordings are averaged."""
-    means = [rows.groupby("id", sort=False)[column].mean() for rows in (after, before)]
-    found = paired_bootstrap(*means)
+    found = paired_bootstrap(*(rows.groupby("id", sort=False)[column].mean() for rows in (after, before)))
     return Interval(found.diff, found.low, found.high)
 
 
