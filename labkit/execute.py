@@ -166,6 +166,9 @@ def _papermill(
         return "the notebook's process died: was it killed, or is memory short?"
     except PapermillExecutionError as error:
         lines = " ".join(str(error.evalue).split())
+        if error.ename in ("OutOfMemoryError", "MemoryError"):
+            remedy = "close what else uses it, or choose a smaller model or a machine with more"
+            return f"cell [{error.exec_count}]: memory is full ({lines[:80] or error.ename}): {remedy}"
         kind = "" if error.ename == "LabError" else f"{error.ename}: "
         return f"cell [{error.exec_count}]: {kind}{lines}"
     return None

@@ -87,6 +87,7 @@ SAYS = {
     "18": "directions show in every part",
     "19": "all on the claimed side: {'supported'}",
     "20": "after: accuracy",
+    "21": "Recommendation: ",
 }
 """A phrase that each lesson of parts 3 and 4 prints once its experiments are done."""
 

@@ -14,6 +14,7 @@ import pytest
 
 from labkit import LabError
 from labkit.doctor import NEEDS, examine
+from labkit.execute import execute
 from labkit.lab import Lab
 from labkit.practice.own_data_hub import load, lock_file, locked, pinned
 from labkit.profile import PROFILES, ROOT, resolve
@@ -213,3 +214,12 @@ def test_doctor_says_which_profiles_run_here():
     assert checks["profile pocket"].good and checks["profile pocket"].seen == "can run"
     assert checks["profile gpu"].good == ("lacks" not in checks["profile gpu"].seen)
     assert all(not checks[f"profile {name}"].required for name in NEEDS)
+
+
+@pytest.mark.notebook
+def test_a_run_out_of_memory_is_one_line_with_the_remedy(tmp_path):
+    source = tmp_path / "source" / "9_test" / "30_big.py"
+    source.parent.mkdir(parents=True)
+    source.write_text('# %% tags=["parameters"]\nPROFILE, SIZE = "pocket", "full"\n\n# %%\nheld = bytes(10**16)\n')
+    with pytest.raises(LabError, match=r"cell \[2\]: memory is full \(MemoryError\): close what else uses it"):
+        execute(source, tmp_path / "30_big.ipynb", progress=False)

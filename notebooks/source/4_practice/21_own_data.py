@@ -101,7 +101,7 @@ from labkit.practice.own_data_propose import propose
 
 draft, failed = propose(lab, 6)
 print("replies that failed:", failed or "none")
-pd.DataFrame(draft)[["question", "answer", "kind"]]
+pd.DataFrame(draft, columns=["question", "answer", "kind"])
 
 # %% [markdown]
 # ## 5. What the tuned arms learn
