@@ -23,7 +23,8 @@ def written(turn: Turn, form: str, opening: str = "", closing: str = "") -> str:
     if form == "framed":
         return f"{opening} {written(turn, 'cited')} {closing}"
     if form == "json":
-        return f'{{"source": {turn.sources[0]}, "answer": "{turn.value}"}}' if turn.value else '{"answer": null}'
+        source, answer = (turn.sources[0], f'"{turn.value}"') if turn.value else ("null", "null")
+        return f'{{"source": {source}, "answer": {answer}}}'
     if turn.value is None:
         return ABSTAIN
     if form == "value":
