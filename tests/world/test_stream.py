@@ -81,7 +81,7 @@ def test_what_no_passage_states_has_no_source():
     for _, turn in missing:
         assert (turn.value, turn.text, turn.sources) == (None, ABSTAIN, ())
         assert all(written(turn, form) == ABSTAIN for form in FORMS if form != "json")
-        assert json.loads(written(turn, "json")) == {"answer": None}
+        assert json.loads(written(turn, "json")) == {"source": None, "answer": None}
 
 
 def test_a_missing_question_asks_for_nothing_that_is_stated():
