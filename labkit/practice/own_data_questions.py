@@ -54,8 +54,8 @@ def read_rows(path: Path | str) -> list[dict[str, str]]:
     if missing := [name for name in NEEDED if name not in columns]:
         remedy = f"name the columns {', '.join(NEEDED)}, and if you have them {', '.join(OPTIONAL)}"
         raise LabError(f"{path.name} lacks the column {' and '.join(missing)}: it has {', '.join(columns)}; {remedy}")
-    numbered = enumerate(cells, start=1 if path.suffix == ".jsonl" else 2)
-    rows = [{"row": str(n), **row} for n, row in numbered if any(row.values())]
+    numbered = enumerate(cells, start=1 if path.suffix.casefold() == ".jsonl" else 2)
+    rows = [{**row, "row": str(n)} for n, row in numbered if any(row.values())]
     if unasked := [row["row"] for row in rows if not row["question"]]:
         raise LabError(f"{path.name}, row {_some(unasked)} has no question: write one, or delete the row")
     if not rows:
@@ -67,18 +67,20 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Column names in small letters, and each row's cells as stripped text."""
     import pandas as pd
 
-    if path.suffix not in FORMATS:
+    kind = path.suffix.casefold()
+    if kind not in FORMATS:
         raise LabError(f"{path.name} is no file of questions: give one that ends in {', '.join(FORMATS)}")
     try:
-        if path.suffix == ".jsonl":
+        if kind == ".jsonl":
             lines = path.read_text("utf-8-sig").splitlines()
             found = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
-        elif path.suffix == ".xlsx":
-            found = pd.read_excel(path, dtype=str)
+        elif kind == ".xlsx":
+            found = pd.read_excel(path, dtype=str, keep_default_na=False)
         else:
-            found = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
+            found = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False, keep_default_na=False)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise LabError(f"cannot read {path.name} ({' '.join(str(error).split())[:120]}): save it again") from error
+        said = " ".join(str(error).split())[:120]
+        raise LabError(f"cannot read {path.name} ({said}): save it again as UTF-8") from error
     found.columns = [str(name).strip().casefold() for name in found.columns]
     texts = found.astype(object).where(found.notna(), "").map(lambda cell: str(cell).strip())
     return list(found.columns), texts.to_dict("records")
@@ -88,32 +90,29 @@ def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tupl
     """The rows that can be judged, as items with the documents that prove them, and a note on each that cannot.
 
     An answer counts as found where a document holds its text, whatever case and thousands separators; what no document
-    holds, and a question asked before, is left out. Raises LabError for a document that is not there, and where no answer
-    is found at all. Introduced in 21_own_data.
+    holds, and what was asked before (nearly the same words, the same answer), is left out. Raises LabError for a document
+    that is not there, and where no answer is found at all. Introduced in 21_own_data.
 
     >>> items, notes = check(read_rows("questions.csv"), ingest("documents").documents)
     """
     names = {name: d for d in documents for name in (Path(d.id).stem, Path(d.id).name, d.id)}
     if strange := [row for row in rows if row.get("document") and row["document"] not in names]:
-        raise LabError(
-            f"row {_some([r['row'] for r in strange])} names the document '{strange[0]['document']}', which is not "
-            f"among the {len(documents)} read: choose one as {documents[0].id}, or leave the cell empty"
-        )
-    repeated = {leak.test for leak in duplicates([row["question"] for row in rows], near=0.8)}
+        named = f"row {_some([row['row'] for row in strange])} names the document '{strange[0]['document']}'"
+        remedy = f"choose one as {documents[0].id}, or leave the cell empty"
+        raise LabError(f"{named}, which is not among the {len(documents)} read: {remedy}")
+    alike = duplicates([row["question"] for row in rows], near=0.8)
+    repeated = {a.test for a in alike if a.match != "near" or rows[a.train]["answer"] == rows[a.test]["answer"] != ""}
     items, lost = [], []
-    for n, row in enumerate(rows):
+    for row in [row for n, row in enumerate(rows) if n not in repeated and GAP not in row["question"]]:
         places = [d.id for d in documents if row["answer"] and contains(d.text, row["answer"])]
         named = names[row["document"]].id if row.get("document") else None
-        if n in repeated or GAP in row["question"]:
-            continue
         if row["answer"] and (named not in places if named else not places):
             lost.append(row)
         else:
             items.append(_item(row, [named] if named and row["answer"] else places))
-    if lost and not any(item.gold for item in items):
-        raise LabError(
-            f"no answer is found in any document, the first '{lost[0]['answer']}': write each as it stands there"
-        )
+    if not any(item.gold for item in items):
+        first = f", the first '{lost[0]['answer']}'" if lost else ""
+        raise LabError(f"no answer is found in any document{first}: write each as it stands there")
     told = [f"row {row['row']}, a sentence with a gap; write a question" for row in rows if GAP in row["question"]]
     told += [f"row {rows[n]['row']}, as nearly the same was asked before" for n in sorted(repeated)]
     return items, [f"left out: {reason}" for reason in told + [_missing(row) for row in lost]]

@@ -99,6 +99,27 @@ def test_what_cannot_be_judged_is_left_out_by_number_and_reason():
     assert "row 24, whose answer 'white' is not in valve" in notes[2]
 
 
+def test_questions_in_one_pattern_with_other_answers_are_kept():
+    asked = [
+        ("How many bolts hold the long grey ladder of the northern workshop together in the year 1?", "16"),
+        ("How many bolts hold the long grey ladder of the northern workshop together in the year 2?", "17"),
+    ]
+    rows = numbered([{"question": question, "answer": answer} for question, answer in asked])
+    assert len(check(rows, DOCUMENTS)[0]) == 2
+    assert len(check([rows[0], {**rows[1], "answer": "16"}], DOCUMENTS)[0]) == 1
+
+
+def test_words_that_spell_nothing_are_answers_too(tmp_path):
+    (tmp_path / "q.csv").write_text("question,answer\nWhich country code has Namibia?,NA\nWho came?,None\nWhy?,\n")
+    assert [row["answer"] for row in read_rows(tmp_path / "q.csv")] == ["NA", "None", ""]
+
+
+def test_a_file_in_another_encoding_is_told_of(tmp_path):
+    (tmp_path / "q.csv").write_bytes("question,answer\nWho?,Käthe\n".encode("cp1252"))
+    with pytest.raises(LabError, match="cannot read q.csv .*: save it again as UTF-8"):
+        read_rows(tmp_path / "q.csv")
+
+
 def test_no_answer_found_and_an_unknown_document_stop_the_run():
     with pytest.raises(LabError, match="no answer is found in any document, the first 'golden'"):
         check(numbered([{"question": "Why?", "answer": "golden"}]), DOCUMENTS)
