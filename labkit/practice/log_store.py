@@ -115,7 +115,8 @@ class Log:
         """Every answer, oldest first, with columns named as in COLUMNS."""
         import pandas as pd
 
-        return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file)
+        types = {name: "string" for name, kind in COLUMNS.items() if kind.startswith("TEXT")}
+        return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file, dtype=types)
 
     def answers(self) -> pd.DataFrame:
         """Every answer by its number, easy to read: time, arm, question, answer, sources, score (of the best), seconds, rating (up, down or empty)."""
@@ -127,7 +128,7 @@ class Log:
             "question": rows["gen_ai.input.messages"].map(_said),
             "answer": rows["gen_ai.output.messages"].map(_said),
             "sources": found.map(lambda some: [one["id"] for one in some]),
-            "score": found.map(lambda some: max((one["score"] for one in some), default=float("nan"))),
+            "score": found.map(lambda some: max((one["score"] for one in some), default=float("nan"))).astype(float),
             "seconds": rows["gen_ai.client.operation.duration"] + rows["labkit.retrieval.duration"],
             "rating": rows["gen_ai.evaluation.score.label"].fillna(""),
         }

@@ -52,7 +52,8 @@ def test_a_rating_is_kept_and_everything_is_exported(folder, tmp_path):
     assert "Because." in labkit(folder, "log", "--failures").stdout
     done = labkit(folder, "log", "--export", str(tmp_path / "all.parquet"))
     assert done.stdout.startswith("2 answers exported")
-    assert pd.read_parquet(tmp_path / "all.parquet")["gen_ai.evaluation.score.label"].tolist() == ["down", None]
+    rated = pd.read_parquet(tmp_path / "all.parquet")["gen_ai.evaluation.score.label"]
+    assert rated[0] == "down" and rated.isna().tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

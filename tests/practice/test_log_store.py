@@ -116,6 +116,7 @@ def test_failures_are_rated_down_then_declined_then_found_by_the_lowest_scores(l
 
 
 def test_an_arm_without_passages_has_no_score_and_no_low_one(log):
+    assert log.failures().empty
     log.keep([Answer("q", "a", (), 1, 1, 0.0, 0.1)], "base", "pocket")
     assert log.answers().score.isna().all() and log.failures().empty
 
