@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,7 +32,10 @@ def connected(address: str) -> Iterator[None]:
         raise LabError("Ray is not installed: run pip install -c constraints.txt -e '.[ray]'") from error
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     own = {"include_dashboard": False} if address == "local" else {}
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdigit():  # Ray itself would try for many minutes
+            socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=20).close()
         ray.init(address=address, **quiet, **own)
     except Exception as error:  # Ray raises plain ones too
         reason = " ".join(str(error).split())[:100]

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from labkit import LabError
+from labkit.practice.embed_corpus import embed_folder
 from labkit.practice.sweep import COLUMNS, run_cell, sweep
 from labkit.practice.sweep_grid import RETRIEVAL, Cell, Grid, read_grid
 from labkit.profile import ROOT
@@ -187,6 +188,20 @@ def test_a_trained_arm_is_trained_with_the_seed_of_its_cell(inside, tmp_path):
     assert len(trained) == 2
 
 
+def test_embedding_names_what_it_left_out_and_what_it_cannot_do(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.txt").write_text("")
+    with pytest.raises(LabError, match="nothing in .* can be read: empty.txt is empty"):
+        embed_folder(tmp_path / "in", tmp_path / "out.parquet", progress=False)
+    (tmp_path / "in" / "lamp.md").write_text("# Lamps\n\nThe Amber lamp weighs two kilograms.\n")
+    with pytest.raises(LabError, match="must end in .parquet"):
+        embed_folder(tmp_path / "in", tmp_path / "out.npy", progress=False)
+    made = embed_folder(tmp_path / "in", tmp_path / "out.parquet", progress=False)
+    assert (made.chunks, made.dimensions, [file.id for file in made.rejected]) == (1, 384, ["empty.txt"])
+    [row] = pd.read_parquet(tmp_path / "out.parquet").itertuples()
+    assert row.document_id == "lamp.md" and "Amber lamp" in row.text and np.linalg.norm(row.vector) == pytest.approx(1)
+
+
 def free_ports(count: int) -> list[int]:
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in servers]
@@ -283,13 +298,14 @@ def cluster(small):
 @pytest.mark.slow
 def test_vectors_from_two_nodes_are_those_of_one_process_in_the_same_order(cluster, tmp_path):
     documents = Path(cluster.environment["LABKIT_DATA"], "documents")
-    told = labkit(cluster.environment, "embed", documents, "--out", tmp_path / "here.parquet").stdout
-    labkit(cluster.environment, "embed", documents, "--out", tmp_path / "there.parquet", "--address", cluster.address)
+    made = embed_folder(documents, tmp_path / "here.parquet", progress=False)
+    words = ["embed", documents, "--out", tmp_path / "there.parquet", "--address", cluster.address]
+    told = labkit(cluster.environment, *words).stdout
     here, there = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("here", "there"))
     assert here.drop(columns="vector").equals(there.drop(columns="vector")) and set(here.document_id) == set(KEPT)
     cosines = (np.stack(here.vector) * np.stack(there.vector)).sum(1)
     assert cosines == pytest.approx(1, abs=1e-3)
-    assert told == f"{len(here)} chunks, vectors of 384 numbers: {tmp_path / 'here.parquet'}\n"
+    assert told == f"{made.chunks} chunks, vectors of 384 numbers: {tmp_path / 'there.parquet'}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here.parquet", "there.parquet"]
 
 
@@ -314,7 +330,6 @@ def test_a_worker_killed_mid_sweep_costs_nothing_and_doubles_nothing(cluster, pl
 @pytest.mark.slow
 def test_no_cluster_there_is_one_line(small, tmp_path):
     [port] = free_ports(1)
-    impatient = {**small, "RAY_gcs_rpc_server_connect_timeout_s": "1", "RAY_gcs_server_request_timeout_seconds": "2"}
     words = ["sweep", grid_of(small), "--out", tmp_path, "--address", f"{HEAD}:{port}"]
-    done = labkit(impatient, *words, ok=False)
+    done = labkit(small, *words, ok=False)
     assert done.returncode == 1 and f"error: no Ray cluster at '{HEAD}:{port}'" in done.stderr
