@@ -22,8 +22,8 @@ lab
 # %% [markdown]
 # ## 1. One answer, one row
 #
-# The log is one SQLite file. Its columns have the names of OpenTelemetry's conventions for generative AI, so that the
-# tools which read those need no translation. What the conventions have no name for begins with `labkit.`.
+# The log is one SQLite file. Its columns have the names of OpenTelemetry's conventions for generative AI, so that whoever
+# knows those can read it. What the conventions have no name for begins with `labkit.`.
 
 # %%
 from pathlib import Path
@@ -68,7 +68,8 @@ print("in the bytes of the log:", {part: part.encode() in held for part in ("ann
 # %%
 from labkit.practice.log_redact import redact
 
-for said in ("I am Ann Smith, born on 4 May 1981.", "ann at example dot org", "My PIN was 4711.", "It weighs 12,500,000 grams."):  # fmt: skip
+stays = ["I am Ann Smith, born on 4 May 1981.", "ann at example dot org", "My PIN was 4711.", "It cost $12,500,000."]
+for said in stays:
     print(f"{said}  ->  {redact(said)}")
 
 # %% [markdown]
@@ -93,7 +94,8 @@ with Log(sys.argv[1]) as log:
         print(number, flush=True)
 """
 trial = file.with_name("trial.sqlite")
-running = [subprocess.Popen([sys.executable, "-c", writer, str(trial), name], stdout=subprocess.PIPE, text=True) for name in "ab"]  # fmt: skip
+commands = [[sys.executable, "-c", writer, str(trial), name] for name in "ab"]
+running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
 said = [[process.stdout.readline() for _ in range(100)] for process in running]
 for process in running:
     process.kill()
@@ -123,7 +125,7 @@ print("rated:", rows.rating.value_counts().to_dict())
 rows[["question", "answer", "rating"]].sample(5, random_state=1)
 
 # %% [markdown]
-# Why did the bad ones fail? If search missed the passage, no reader can help; if it was there, no search can.
+# Why did the bad ones fail? If search missed the passage, no reader can help; if it was there, look at the prompt.
 
 # %%
 from labkit.abstain import abstained
@@ -167,14 +169,15 @@ print(f"{len(synonyms)} of {len(terms)} words have found one")
 # places: any hint might help.
 
 # %%
-names = list(synonyms)
-shuffled = dict(
-    zip(names, [synonyms[name] for name in names[len(names) // 2 :] + names[: len(names) // 2]], strict=True)
-)
-asked = {name: lesson.reread(lab, held_out, known) for name, known in (("before", {}), ("shuffled", shuffled), ("after", synonyms))}  # fmt: skip
+names, half = list(synonyms), len(synonyms) // 2
+shuffled = {name: synonyms[other] for name, other in zip(names, names[half:] + names[:half], strict=True)}
+tried = {"before": {}, "shuffled": shuffled, "after": synonyms}
+asked = {name: lesson.reread(lab, held_out, known) for name, known in tried.items()}
+
+# %%
 changed = asked["after"].sent != asked["before"].sent
 print(f"{changed.mean():.0%} of the held-out questions hold a word that the log explains, for example:")
-asked["after"][changed].sent.head(3).to_list()
+asked["after"].sent[changed].head(3).to_list()
 
 # %%
 from dataclasses import asdict
@@ -207,10 +210,10 @@ print(f"{sum(same)} of {len(same)} of the course's own questions stay as they ar
 #
 # | the log shows | remedy |
 # |---|---|
-# | search missed it, in words that no document holds | synonyms, as here |
+# | search missed it, in words that no document holds | synonyms in what is searched |
 # | search missed it, and another passage won | train the embedder or reranker with that passage as a *hard negative* |
 # | no document says it | write the document |
-# | the passage was there and was misread | another prompt, or training with passages (lesson 11) |
+# | the passage was there and was misread | synonyms in the prompt, another prompt, or training with passages (lesson 11) |
 #
 # ## 8. To other tools
 #
@@ -232,7 +235,7 @@ print(report("20_log", lesson.figures(lab)))
 # ## Takeaways
 #
 # - Redact before you write; know that form is all a rule sees.
-# - Sort complaints by cause first: the remedy for a missed passage does nothing for a misread one.
+# - Sort complaints by cause first: it says where the remedy must act, in the search, the prompt or the documents.
 # - What the log teaches is measured on questions that the log never saw, beside a control that only looks like it.
 #
 # ## Exercises
