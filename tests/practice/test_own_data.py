@@ -9,13 +9,14 @@ import pytest
 from labkit import LabError
 from labkit.compare import report, tables
 from labkit.compare.decide import Needs, recommend
+from labkit.compare.experiment import ask_arms
 from labkit.compare.training import closed_book, with_context
 from labkit.lab import Lab
 from labkit.practice.own_data import compare_own, judged, open_own
 from labkit.practice.own_data_command import lesson
 from labkit.practice.own_data_style import Style, learn, redress
 from labkit.profile import POCKET
-from labkit.world.data import data_folder
+from labkit.world.data import data_folder, documents_folder, load_pairs, of_kind
 from labkit.world.style import CLOSING, OPENING, style_faults
 
 PROSE = data_folder() / "prose"
@@ -103,6 +104,18 @@ def test_style_is_judged_by_the_replies_and_reported(styled, tmp_path):
     assert made.result["recommendation"][0].split(".")[0] in page and "the answer keeps every rule" in page
     assert tables.verdict(made.result)[-len(made.result["recommendation"]) :] == made.result["recommendation"]
     assert {a["name"] for a in made.artifacts} == {"tuned, seed 0", "hybrid, seed 0"}
+
+
+@pytest.mark.slow
+def test_on_documents_that_the_model_can_read_reading_is_recommended(runs, tmp_path):
+    known = of_kind(load_pairs(), "single fact", "not in the documents")[:80]
+    asked = pd.DataFrame({"question": [item.question for item in known], "answer": [item.gold for item in known]})
+    asked.to_csv(tmp_path / "company.csv", index=False)
+    lab = open_own("pocket", documents_folder(), tmp_path / "company.csv", "smoke", progress=False)
+    answers = ask_arms(lab, ["base", "rag"])
+    found = answers[answers.answerable].groupby("arm")[["correct", "retrieved"]].mean()
+    assert found.loc["rag", "retrieved"] > 0.8 and found.loc["rag", "correct"] > found.loc["base", "correct"] + 0.3
+    assert recommend(answers, Needs(changed=0, unknown=0.1))[0].startswith("Recommendation: rag")
 
 
 def answers_of(right: dict[str, list[int]]) -> pd.DataFrame:

@@ -149,7 +149,29 @@ sample = comparison.answers.query("seed == 0 and answerable").groupby("arm", sor
 sample.set_index(["question", "arm"])[["text", "gold"]].sort_index(level="question", sort_remaining=False)
 
 # %% [markdown]
-# ## 7. The recommendation, and what it rests on
+# ## 7. Is it the data, or the reader?
+#
+# Give the same code documents that the pocket model can read: the company's, with questions of the course in your table's
+# form. Two arms suffice, and they need no training.
+
+# %%
+from labkit.compare import decide, experiment
+from labkit.world.data import documents_folder, load_pairs, of_kind
+
+known = of_kind(load_pairs(), "single fact", "not in the documents")[:80]
+table = pd.DataFrame({"question": [i.question for i in known], "answer": [i.gold or "" for i in known]})
+table.to_csv(wrong.with_name("company.csv"), index=False)
+company = own_data.open_own(PROFILE, documents_folder(), wrong.with_name("company.csv"), SIZE)
+both = experiment.ask_arms(company, ["base", "rag"])
+
+# %%
+reads = {"your documents": comparison.answers, "the company's": both}
+shares = {name: a.query("arm == 'rag' and answerable")[["retrieved", "correct"]].mean() for name, a in reads.items()}
+print(decide.recommend(both, decide.Needs(changed=0, unknown=1 - both.answerable.mean()))[0])
+pd.DataFrame(shares).T.round(2)
+
+# %% [markdown]
+# ## 8. The recommendation, and what it rests on
 #
 # Of the arms that the questions leave in front, the simplest to keep up: the model alone, then an index, then a training,
 # then both. Beside it stands what each arm is worth, and how many questions would part those that are level.
@@ -165,7 +187,7 @@ write_report(comparison, OUT)
 print("report, result and answers written")
 
 # %% [markdown]
-# ## 8. Another model
+# ## 9. Another model
 #
 # Nothing above depends on the pocket model. `PROFILE` takes the folder of any causal model in safetensors, or a hub id;
 # a prompt shrinks to what its context holds, and a hub model stays at the revision of its first use (`runs/models.lock.json`).
