@@ -1,5 +1,6 @@
 """The site: `make site` builds it offline from the committed notebooks and the docstrings."""
 
+import json
 import re
 import shutil
 import sys
@@ -34,12 +35,25 @@ def lay_out() -> None:
         (api / f"{package}.md").write_text(f"# {package}\n\n{body}", "utf-8")
 
 
+def run_times() -> dict[str, str]:
+    """What the teaching pages say of how long a lesson computes: from the last runs at full size."""
+    found = json.loads((HERE / "times.json").read_text("utf-8"))
+    numbers = {path.name[:2] for path in (ROOT / "notebooks").glob("*/[0-9][0-9]_*.ipynb")}
+    told = {f"s{n}": "not measured" for n in numbers}
+    told |= {f"s{stem[:2]}": f"{run['seconds']:.0f} s" for stem, run in found.items()}
+    machine = next((f"{run['cpus']} processors" for run in found.values()), "no machine yet")
+    return told | {
+        "times_note": f"Each lesson when it was last run at full size, results of earlier runs kept; {machine}."
+    }
+
+
 lay_out()
+myst_substitutions = run_times()
 project, author, release = "labkit", "the labkit contributors", __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["README.md"]
 nb_execution_mode = "off"
-myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "deflist", "substitution"]
 myst_heading_anchors = 3
 autodoc_typehints = "none"
 suppress_warnings = ["mystnb.unknown_mime_type", "misc.highlighting_failure"]

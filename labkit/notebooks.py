@@ -20,7 +20,7 @@ from labkit.compare.bands import PUBLISHED
 from labkit.errors import LabError
 from labkit.execute import build, defaults, execute, shown, sources
 from labkit.profile import ROOT, runs_folder
-from labkit.store import write_bytes
+from labkit.store import write_bytes, write_json
 
 MARKERS = "<!-- {name} -->", "<!-- /{name} -->"
 
@@ -124,6 +124,13 @@ def update_readme(readme: Path, name: str, result: Path) -> None:
     write_bytes(readme, f"{before}{opening}\n{note}\n\n{made}\n\n{closing}{after}".encode())
 
 
+def note_time(path: Path, lesson: str, seconds: float) -> None:
+    """Keep how long a lesson's last run at full size took, for the teaching pages."""
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    found[lesson] = {"seconds": round(seconds, 1), "cpus": os.cpu_count()}
+    write_json(path, dict(sorted(found.items())))
+
+
 def chosen(numbers: Sequence[str]) -> list[Path]:
     """The sources of these lesson numbers, all if none is given; LabError for one that is no lesson."""
     found = {path.stem[:2]: path for path in sources()}
@@ -145,6 +152,7 @@ def main(numbers: Sequence[str]) -> int:
             began = time.perf_counter()
             try:
                 kept = publish(source)
+                note_time(ROOT / "docs" / "times.json", source.stem, time.perf_counter() - began)
                 print(f"{shown(kept)}: {time.perf_counter() - began:.0f} s")
             except LabError as error:
                 failed += 1

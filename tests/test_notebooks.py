@@ -313,6 +313,15 @@ def test_every_lesson_has_the_two_dials(source):
     assert source.stem[:2].isdigit() and notebooks.target(source).parent.name == source.parent.name
 
 
+def test_a_lesson_s_run_time_is_kept_beside_those_of_others(tmp_path):
+    path = tmp_path / "times.json"
+    notebooks.note_time(path, "12_compare", 61.27)
+    notebooks.note_time(path, "00_start", 9)
+    notebooks.note_time(path, "12_compare", 58.04)
+    found = json.loads(path.read_text())
+    assert list(found) == ["00_start", "12_compare"] and found["12_compare"]["seconds"] == 58.0
+
+
 GIVEN = {"95 %", "20 %", "0.1", "0.5", "4.5", "0.2"}
 """Not measured: the level of every interval, the article's advice, settings of exercises, NF4's bits."""
 
