@@ -150,18 +150,20 @@ def compare_own(lab: OwnLab) -> Comparison:
         "experiment": "own_data",
         "arms": {arm: {m: v for m, v in values.items() if m not in dropped} for arm, values in arms.items()},
         "paired": [row for row in pair_up(answers) if row["metric"] not in dropped],
-        "recommendation": recommend(answers, needs) + _caution(lab),
+        "recommendation": recommend(answers, needs) + _cautions(lab),
         "notes": lab.asked.notes,
     }
     return replace(made, result=result, answers=answers)
 
 
-def _caution(lab: OwnLab) -> list[str]:
-    """What to keep in mind where two models answer."""
-    if lab.generator is None:
-        return []
-    two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
-    return [f"Two models: {two}; what lies between them is due to the model as well as to the method."]
+def _cautions(lab: OwnLab) -> list[str]:
+    """What to keep in mind: rows that were left out, and two models where two answer."""
+    lost = [note for note in lab.asked.notes if note.startswith("left out: ")]
+    told = [f"Of your questions {len(lost)} were left out, the first {lost[0].partition(': ')[2]}."] if lost else []
+    if lab.generator is not None:
+        two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
+        told.append(f"Two models: {two}; what lies between them is due to the model as well as to the method.")
+    return told
 
 
 def judged(answers: pd.DataFrame, lab: OwnLab) -> pd.DataFrame:

@@ -44,7 +44,8 @@ def styled(runs, tmp_path_factory):
         rows = [row for row in csv.DictReader(file) if row["answer"]]
     for row in rows:
         row["reply"] = f"Good question. We read {row['answer']} there. Yours, the library."
-    pd.DataFrame(rows).to_csv(path, index=False)
+    lost = {"question": "Why?", "answer": "for no reason", "document": "", "reply": "None."}
+    pd.DataFrame([*rows, lost]).to_csv(path, index=False)
     return open_own("pocket", PROSE / "documents", path, "smoke", progress=False)
 
 
@@ -100,6 +101,7 @@ def test_style_is_judged_by_the_replies_and_reported(styled, tmp_path):
     assert not made.answers[made.answers.arm.isin(["base", "rag"])]["style"].any()
     shown = made.answers.assign(text="Good question. We read 1869 there. Yours, the library.")
     assert judged(shown, styled)["style"].all() and (judged(shown, styled).joint == shown.correct).all()
+    assert made.result["recommendation"][-1].startswith("Of your questions 1 were left out, the first row 50, whose")
     page = (report.write_report(made, tmp_path / "report") / "report.html").read_text()
     assert made.result["recommendation"][0].split(".")[0] in page and "the answer keeps every rule" in page
     assert tables.verdict(made.result)[-len(made.result["recommendation"]) :] == made.result["recommendation"]
