@@ -1,7 +1,6 @@
 """Keep every answer in one file that survives crashes. Introduced in 20_log.
 
-The names are those of OpenTelemetry's generative-AI conventions, which are still marked as in development; what they
-have no name for begins with `labkit.`.
+Names are those of OpenTelemetry's generative-AI conventions (still in development), or begin with `labkit.`.
 """
 
 from __future__ import annotations
@@ -81,13 +80,16 @@ class Log:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._file.execute("BEGIN IMMEDIATE")  # waits for its turn here, and cannot be refused later
         try:
+            self._file.execute("BEGIN IMMEDIATE")  # waits for its turn here, and cannot be refused later
             yield
-        except BaseException:
-            self._file.execute("ROLLBACK")
+            self._file.execute("COMMIT")
+        except BaseException as error:
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise LabError(f"{self.path} cannot be written ({error}): is it in use, or the disk full?") from error
             raise
-        self._file.execute("COMMIT")
 
     def __enter__(self) -> Log:
         return self
@@ -96,7 +98,7 @@ class Log:
         self._file.close()
 
     def keep(self, answers: Sequence[Answer], arm: str, model: str) -> list[int]:
-        """Write answers, each text redacted before it is written; returns their numbers."""
+        """Write answers, each text redacted before it is written; returns their numbers. LabError where it cannot."""
         return [self._insert(_row(answer, arm, model)) for answer in answers]
 
     def _insert(self, row: dict[str, Any]) -> int:
@@ -115,8 +117,8 @@ class Log:
         """Every answer, oldest first, with columns named as in COLUMNS."""
         import pandas as pd
 
-        types = {name: "string" for name, kind in COLUMNS.items() if kind.startswith("TEXT")}
-        return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file, dtype=types)
+        texts = dict.fromkeys((name for name, kind in COLUMNS.items() if "TEXT" in kind), "string")
+        return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file, dtype=texts)
 
     def answers(self) -> pd.DataFrame:
         """Every answer by its number, easy to read: time, arm, question, answer, sources, score (of the best), seconds, rating (up, down or empty)."""
@@ -137,8 +139,8 @@ class Log:
     def failures(self) -> pd.DataFrame:
         """The answers to look at first, as `answers`: rated down, then declined, then the tenth with the lowest score."""
         rows = self.answers()
-        down, declined = rows.rating == "down", rows.answer.map(abstained).astype(bool)
-        low = rows.score <= rows.score.quantile(0.1)
+        down, low = rows.rating == "down", rows.score <= rows.score.quantile(0.1)
+        declined = rows.answer.map(abstained).astype(bool)
         some = rows.assign(down=down, declined=declined)[(down | declined | low) & (rows.rating != "up")]
         return some.sort_values(["down", "declined", "score"], ascending=[False, False, True])[list(rows)]
 
@@ -175,8 +177,8 @@ def logged(lab: Lab, arm: str, log: Log | None = None) -> Logged:
 
     >>> logged(lab, "rag").answer(["Where is the Amber Falcon made?"])
     """
-    model = lab.profile.name if Path(lab.profile.model).is_absolute() else lab.profile.model
-    return Logged(lab.arm(arm), log or Log(), model)
+    own = Path(lab.profile.model).is_absolute()
+    return Logged(lab.arm(arm), log or Log(), lab.profile.name if own else lab.profile.model)
 
 
 def _row(answer: Answer, arm: str, model: str) -> dict[str, Any]:

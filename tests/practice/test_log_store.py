@@ -13,6 +13,7 @@ import pytest
 from labkit.compare.arms import Answer
 from labkit.errors import LabError
 from labkit.lab import Lab
+from labkit.practice import log_store
 from labkit.practice.log_store import COLUMNS, SCHEMA, Log, logged
 from labkit.profile import POCKET
 from labkit.rag.chunk import Chunk
@@ -103,6 +104,16 @@ def test_the_last_rating_counts_and_an_unknown_number_is_told(log):
     assert log.answers().rating.tolist() == ["", "down"]
     with pytest.raises(LabError, match="no answer 3 in log.sqlite"):
         log.rate(3, up=True)
+
+
+def test_a_writer_that_waits_too_long_is_told_and_can_write_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_store, "WAIT", 0.1)
+    with Log(tmp_path / "log.sqlite") as log, closing(sqlite3.connect(log.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LabError, match="cannot be written .*locked"):
+            log.keep([answer("a")], "rag", "pocket")
+        other.execute("ROLLBACK")
+        assert log.keep([answer("b")], "rag", "pocket") == [1]
 
 
 def test_failures_are_rated_down_then_declined_then_found_by_the_lowest_scores(log):
