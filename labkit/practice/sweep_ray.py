@@ -39,7 +39,8 @@ def connected(address: str) -> Iterator[None]:
         ray.init(address=address, **quiet, **own)
     except Exception as error:  # Ray raises plain ones too
         reason = " ".join(str(error).split())[:100]
-        raise LabError(f"no Ray cluster at '{address}' ({reason}): give host:port, auto or local") from error
+        remedy = "try again when the machine is less busy" if own else "give host:port, auto or local"
+        raise LabError(f"no Ray cluster at '{address}' ({reason}): {remedy}") from error
     try:
         yield
     finally:

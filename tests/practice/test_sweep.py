@@ -19,8 +19,9 @@ import pytest
 
 from labkit import LabError
 from labkit.practice.embed_corpus import embed_folder
-from labkit.practice.sweep import COLUMNS, run_cell, sweep
+from labkit.practice.sweep import COLUMNS, key, run_cell, sweep
 from labkit.practice.sweep_grid import RETRIEVAL, Cell, Grid, read_grid
+from labkit.practice.sweep_ray import _there
 from labkit.profile import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
@@ -180,9 +181,15 @@ def test_any_exception_in_a_cell_is_told_on_one_line(inside):
     assert made["error"].startswith("unknown size 'medium'") and made["n"] is None and list(made) == COLUMNS
 
 
+def test_a_machine_with_other_code_or_data_refuses_a_cell(inside):
+    [cell] = Grid(arms=[RETRIEVAL], size="smoke").cells()
+    made = _there(cell, key(cell)[::-1])
+    assert made["error"].endswith("install the same checkout there") and made["n"] is None
+
+
 @pytest.mark.slow
 def test_a_trained_arm_is_trained_with_the_seed_of_its_cell(inside, tmp_path):
-    rows = sweep(Grid(arms=["tuned"], seeds=[3, 4], size="smoke"), tmp_path, progress=False)
+    rows = sweep(Grid(arms=["tuned"], seeds=[3, 4], size="smoke", questions=2), tmp_path, progress=False)
     assert list(rows.seed) == [3, 4] and list(rows.error) == ["", ""] and rows.k.isna().all()
     trained = {path.parent for path in Path(os.environ["LABKIT_RUNS"], "artifacts").glob("*/adapter_config.json")}
     assert len(trained) == 2
