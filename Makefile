@@ -7,7 +7,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare claims test bench lab notebooks site data pretrain lint
+.PHONY: help compare claims test bench lab notebooks exercises play site data pretrain lint
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -28,13 +28,29 @@ bench: $(READY)  ## measure the claims about speed, each against a rival, and wr
 lab: $(READY)  ## open the course in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
+play: $(READY)  ## ask all four arms one question in the browser (PROFILE=pocket)
+	@$(BIN)/python -m labkit.practice.play $(PROFILE)
+
 notebooks: $(READY)  ## build and run the notebooks from notebooks/source
 	@$(BIN)/python -m labkit.notebooks
+
+exercises: $(READY)  ## write the exercises' notebooks from their solutions in notebooks/exercises/source
+	@$(BIN)/python -m labkit.exercises
 
 site: $(READY)  ## build the site from the committed notebooks into build/site, offline
 	@$(PIP) -e '.[site]'
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
 	@echo build/site/index.html
+
+bundle: $(READY)  ## one archive for machines without a network: build/labkit-bundle.tar (wheels, data, models)
+	@rm -rf build/bundle && mkdir -p build/bundle
+	@git archive --prefix=labkit/ HEAD | tar -x -C build/bundle
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check -c constraints.txt -w build/bundle/labkit/wheels pip 'setuptools>=77' wheel torch '.[test,stores]'
+	@rm build/bundle/labkit/wheels/labkit-*.whl
+	@printf '#!/bin/sh\n# Installs from the wheels beside it and compares; no network is used.\ncd "$$(dirname "$$0")" && PIP_NO_INDEX=1 PIP_FIND_LINKS="$$PWD/wheels" exec make "$${@:-compare}"\n' > build/bundle/labkit/start.sh
+	@chmod +x build/bundle/labkit/start.sh
+	@tar -cf build/labkit-bundle.tar -C build/bundle labkit
+	@ls -lh build/labkit-bundle.tar
 
 data: $(READY)  ## write the invented company's documents and questions again, byte for byte
 	@$(BIN)/python -m labkit.world.company

@@ -142,3 +142,21 @@ def embed(
     for file in made.rejected:
         print(f"left out: {file.id}: {file.reason}: {file.detail}")
     print(f"{made.chunks} chunks, vectors of {made.dimensions} numbers: {out}")
+
+
+@app.command()
+def progress() -> None:
+    """Show how far you are with the exercises of each lesson, and which are still open.
+
+    Example: labkit progress
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from labkit.exercises.progress import progress as rows
+
+    made = Table("lesson", "exercises", "questions", "tries", "open", box=box.SIMPLE_HEAD)
+    for row in rows():
+        made.add_row(*row)
+    Console(highlight=False, markup=False).print(made)
