@@ -100,7 +100,7 @@ def page(profile: str = "pocket", size: str = "full") -> Widget:
     own, wide = resolve(profile), {"width": "100%"}
     some = [item.question for item in spread(load_questions(), EXAMPLES)]
     question = widgets.Textarea(some[0], description="Question", rows=3, layout=wide, continuous_update=False)
-    offered = [("choose one of the test's …", ""), *((q, q) for q in some)]
+    offered = [("choose one of the test questions …", ""), *((q, q) for q in some)]
     example = widgets.Dropdown(options=offered, description="Example", layout=wide)
     example.observe(lambda change: setattr(question, "value", change.new or question.value), "value")
     settings = [
@@ -142,15 +142,18 @@ def _ask(question: str, size: str, settings: Sequence[Any], button: Any, status:
 def serve(profile: str = "pocket", options: Sequence[str] = ()) -> None:
     """Serve the page on this machine until Ctrl-C; `options` go to Voila.
 
-    LabError for an unknown profile. Introduced in 12_compare.
+    LabError for an unknown profile, or without Voila. Introduced in 12_compare.
 
     >>> serve("pocket", ["--no-browser", "--port=8866"])
     """
     import nbformat
-    from voila.app import Voila
 
     from labkit.execute import environment
 
+    try:
+        from voila.app import Voila
+    except ImportError as error:
+        raise LabError("Voila is not installed: pip install -c constraints.txt -e '.[play]'") from error
     lines = f"from labkit.practice.play import page\npage({profile!r})"
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(lines)], metadata={"title": "Playground"})
     with environment(profile), TemporaryDirectory() as folder:

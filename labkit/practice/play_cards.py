@@ -40,7 +40,8 @@ def _card(name: str, reply: Answer | str) -> str:
         return f"<article>{head}<p class='play-error'>{escape(reply)}</p></article>"
     broken = style_faults(reply.text)
     facts = {
-        "Seconds": f"{reply.retrieval_seconds:.2f} searching, {reply.generation_seconds:.2f} answering",
+        "Seconds": f"{reply.retrieval_seconds:.2f} searching, " * bool(reply.hits)
+        + f"{reply.generation_seconds:.2f} answering",
         "Tokens": f"{reply.prompt_tokens} read, {reply.output_tokens} written",
         "House style": f"✗ breaks: {', '.join(broken)}" if broken else "✓ kept",
     }

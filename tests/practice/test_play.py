@@ -21,6 +21,7 @@ from labkit.compare.arms import ARMS
 from labkit.practice.play import Kept, answers, opened, page
 from labkit.practice.play_cards import cards, line, marked
 from labkit.profile import runs_folder
+from labkit.world.data import load_questions
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 QUESTION = "Where is the <b>Amber Falcon</b> made?"
@@ -136,7 +137,7 @@ class Tab:
         with urllib.request.urlopen(f"http://127.0.0.1:{told.read_text().split()[0]}/json/list") as listed:
             found = next(target for target in json.load(listed) if target["type"] == "page")
         self.line = create_connection(found["webSocketDebuggerUrl"], suppress_origin=True, timeout=WAIT)
-        self.asked, self.requests = 0, []
+        self.asked, self.loaded = 0, []
         self.do("Network.enable")
 
     def do(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class Tab:
         self.line.send(json.dumps({"id": self.asked, "method": method, "params": parameters}))
         while (told := json.loads(self.line.recv())).get("id") != self.asked:
             if told.get("method") == "Network.responseReceived":
-                self.requests.append(told["params"]["response"]["url"])
+                self.loaded.append(told["params"]["response"])
         assert "error" not in told, told
         return told["result"]
 
@@ -195,22 +196,28 @@ def in_chromium(address: str, folder: Path) -> None:
     tab = Tab(folder / "profile")
     tab.do("Page.navigate", url=address)
     wait(lambda: tab.js("!!document.querySelector('.play button')?.offsetHeight"))
+    fields = "[...document.querySelectorAll('.play :is(textarea, select, input)')]"
+    labels = "Question Example Profile Chunk_size,_tokens Passages,_k".replace("_", " ")
+    assert tab.js(f"{fields}.map(field => field.labels[0].innerText).join(' ')") == labels
     for text, told in (("", "is empty"), (LONG[:10_000], "cut it to about")):
         tab.write(text)
         tab.ask()
         wait(lambda told=told: told in tab.js("document.querySelector('.play [role=alert]')?.innerText || ''"))
-    tab.write(QUESTION)
+    item = next(item for item in load_questions() if item.kind == "single fact")
+    tab.write(item.question)
     tab.ask()
     wait(lambda: "4 of 4" in (tab.js("document.querySelector('.play [role=status]')?.innerText || ''")))
     assert tab.js("document.querySelectorAll('.play article').length") == 4
-    assert tab.js("document.querySelector('.play h2').innerText") == QUESTION
+    assert tab.js("document.querySelector('.play h2').innerText") == item.question
+    assert item.gold in tab.js("document.querySelector('.play section').innerText")
     kept = runs_folder() / "play"
     kept.mkdir(parents=True, exist_ok=True)
     for name, width, scheme in (("phone", 390, "light"), ("dark", 1200, "dark"), ("play", 1200, "light")):
         tab.shoot(folder / f"{name}.png", width, scheme)
         shutil.copy(folder / f"{name}.png", kept)
         assert (kept / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert not [url for url in tab.requests if not url.startswith((address, "data:", "blob:", "about:"))]
+    assert tab.loaded[0]["headers"]["Content-Security-Policy"].startswith("default-src 'self'")
+    assert not [told["url"] for told in tab.loaded if not told["url"].startswith((address, "data:", "blob:"))]
     tab.close()
 
 
