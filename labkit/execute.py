@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT, resolve
+from labkit.profile import ROOT, resolve, runs_folder
 from labkit.store import write_bytes
 from labkit.tidy import tidy
 
@@ -86,7 +86,7 @@ def check(parameters: Mapping[str, Any], known: Mapping[str, Any], name: str) ->
 def environment(profile: str | None) -> Iterator[None]:
     """What a kernel starts with: few warnings, our figure style, and no hub where none is needed."""
     before = dict(os.environ)
-    os.environ.update(QUIET)
+    os.environ.update(QUIET, LABKIT_RUNS=str(runs_folder()))
     if profile is not None and resolve(profile).offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:

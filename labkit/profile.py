@@ -12,8 +12,10 @@ from pathlib import Path
 
 from labkit.errors import LabError
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The folder that holds `labkit`, `data` and `notebooks`."""
+HERE = Path(__file__).resolve().parent
+CHECKOUT = (HERE.parent / "pyproject.toml").is_file()
+ROOT = HERE.parent if CHECKOUT else HERE / "shipped"
+"""The folder that holds `data` and `notebooks`: the checkout, or what an installed wheel carries."""
 
 SIZES = ("smoke", "full")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -173,11 +175,12 @@ def scaled(profile: Profile, size: str) -> Profile:
 
 
 def runs_folder() -> Path:
-    """Where runs and artifacts go: `runs` in the project, or the folder that LABKIT_RUNS names.
+    """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
+    the folder that LABKIT_RUNS names.
 
     Introduced in 12_compare.
 
     >>> runs_folder().is_absolute()
     True
     """
-    return Path(os.environ.get("LABKIT_RUNS") or ROOT / "runs").expanduser().absolute()
+    return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()

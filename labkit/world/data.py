@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import labkit
 from labkit.errors import LabError
+from labkit.profile import ROOT
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def data_folder() -> Path:
     'data'
     """
     named = os.environ.get("LABKIT_DATA")
-    return Path(named) if named else Path(labkit.__file__).parent.parent / "data"
+    return Path(named) if named else ROOT / "data"
 
 
 def _needed(name: str) -> Path:
