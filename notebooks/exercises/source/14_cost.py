@@ -1,0 +1,126 @@
+# %% [markdown]
+# # 14 · Cost: exercises
+#
+# You will put prices on answers, find where two arms cost the same, and read latencies as users feel them.
+
+# %%
+from math import ceil, inf
+
+from labkit.exercises import Question, exercise
+
+# %% [markdown]
+# ## 1. Break-even
+#
+# Training costs once and saves at every question (a shorter prompt); RAG costs little at first and more at every question.
+# Break-even is a division: what is paid more at first over what is saved each time.
+
+
+# %% tags=["solution"]
+@exercise(
+    cases=[
+        (100.0, 0.01, 10.0, 0.05),
+        (100.0, 0.05, 10.0, 0.05),
+        (100.0, 0.06, 10.0, 0.05),
+        (5.0, 0.01, 10.0, 0.05),
+        (5.0, 0.06, 10.0, 0.05),
+        (10.0, 0.05, 10.0, 0.05),
+    ],
+    hint="If nothing is saved at a question, the higher start is never made up. A start that is not higher pays at once.",
+    wrong=[
+        ("(setup_a - setup_b) / (each_b - each_a)", "setup_a / (each_b - each_a)"),
+        ("(setup_a - setup_b) / (each_b - each_a)", "(setup_a - setup_b) / each_a"),
+        ("if each_a >= each_b:", "if each_a > each_b:"),
+        ("if setup_a <= setup_b and each_a <= each_b:", "if setup_a <= setup_b:"),
+    ],
+)
+def break_even(setup_a: float, each_a: float, setup_b: float, each_b: float) -> float:
+    """From how many questions on `a` costs no more than `b`, and stays so: 0 if from the start, `inf` if never.
+
+    An arm costs its setup and then so much for each question. The number need not be whole.
+    """
+    if setup_a <= setup_b and each_a <= each_b:
+        return 0.0
+    if each_a >= each_b:
+        return inf
+    return (setup_a - setup_b) / (each_b - each_a)
+
+
+# %% [markdown]
+# ## 2. The price of a month
+#
+# A provider takes one price for a million tokens of the prompt and another for a million of the answer. Training again at
+# every update belongs on the bill as well.
+
+
+# %% tags=["solution"]
+@exercise(
+    cases=[
+        (1000, 500, 30, 1.0, 4.0, 0, 10.0),
+        (1000, 30, 30, 1.0, 4.0, 4, 2.5),
+        (0, 500, 30, 1.0, 4.0, 2, 3.0),
+        (250_000, 800, 60, 0.5, 1.5, 1, 20.0),
+    ],
+    hint="Tokens of one question times questions, times the price over a million; then the updates.",
+    wrong=[
+        ("(prompt * price_in + output * price_out)", "(prompt + output) * price_in"),
+        ("+ updates * training", "+ training"),
+        ("/ 1e6", "/ 1e3"),
+    ],
+)
+def month(
+    questions: int, prompt: int, output: int, price_in: float, price_out: float, updates: int, training: float
+) -> float:
+    """The cost of a month: so many questions of `prompt` and `output` tokens, and `updates` trainings of cost `training`.
+
+    The prices are for a million tokens.
+    """
+    return questions * (prompt * price_in + output * price_out) / 1e6 + updates * training
+
+
+# %% [markdown]
+# ## 3. What a slow day feels like
+#
+# The mean hides what users complain about. The 95th percentile by nearest rank is the smallest time such that at least 95 %
+# of the answers took no longer.
+
+
+# %% tags=["solution"]
+@exercise(
+    cases=[
+        (list(range(1, 101)), 95),
+        ([10, 20, 30], 50),
+        ([30, 10, 20], 95),
+        ([5], 50),
+        ([1, 2, 3, 4], 50),
+        ([4, 3, 2, 1], 75),
+    ],
+    hint="Sort. Of n times the rank is n times the share, rounded up, counted from one.",
+    wrong=[
+        ("sorted(times)", "times"),
+        ("ceil(share / 100 * len(times)) - 1", "ceil(share / 100 * len(times)) - 2"),
+        ("ceil(share / 100 * len(times)) - 1", "int(share / 100 * (len(times) - 1))"),
+    ],
+)
+def percentile(times: list[float], share: int) -> float:
+    """The smallest of the times such that at least `share` per cent of them are no longer.
+
+    percentile([30, 10, 20], 50) is 20.
+    """
+    return sorted(times)[ceil(share / 100 * len(times)) - 1]
+
+
+# %% tags=["questions"]
+QUESTIONS = [
+    Question(
+        "rag's answers take longer than tuned's. Where do you look first?",
+        ["At the time of each stage.", "For a smaller model.", "For a faster machine."],
+        "a",
+        "Embedding, searching, reading and writing have each their own remedy.",
+    ),
+    Question(
+        "Facts change every week. What happens to the break-even of training?",
+        ["Nothing.", "It moves up: every change is a training to be paid.", "It moves down."],
+        "b",
+        "What was paid once is paid again at every update.",
+    ),
+]
