@@ -110,10 +110,13 @@ def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tupl
             lost.append(row)
         else:
             items.append(_item(row, [named] if named and row["answer"] else places))
+    unfinished = [row["row"] for row in rows if GAP in row["question"]]
+    if unfinished and not items:
+        raise LabError(f"row {_some(unfinished)} is a sentence with a gap still: write a question for each")
     if not any(item.gold for item in items):
         first = f", the first '{lost[0]['answer']}'" if lost else ""
         raise LabError(f"no answer is found in any document{first}: write each as it stands there")
-    told = [f"row {row['row']}, a sentence with a gap; write a question" for row in rows if GAP in row["question"]]
+    told = [f"row {row}, a sentence with a gap; write a question" for row in unfinished]
     told += [f"row {rows[n]['row']}, as nearly the same was asked before" for n in sorted(repeated)]
     return items, [f"left out: {reason}" for reason in told + [_missing(row) for row in lost]]
 
@@ -194,5 +197,4 @@ def needed(half: float) -> int:
 
 
 def _some(rows: Sequence[str]) -> str:
-    """A few row numbers, and how many more there are."""
     return ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
