@@ -43,13 +43,13 @@ class Kept(Artifacts):
 
 
 @cache
-def opened(profile: str, size: str = "full", chunk: int | None = None) -> Lab:
+def opened(profile: str, size: str, chunk: int | None = None) -> Lab:
     """The lab of a profile, which never trains; with `chunk`, the same models over chunks of so many tokens.
 
     Its adapters stay those trained at the profile's own settings. LabError for an unknown profile or size.
     Introduced in 12_compare.
 
-    >>> opened("pocket", chunk=48).profile.chunk_overlap
+    >>> opened("pocket", "full", 48).profile.chunk_overlap
     7
     """
     if chunk is None:
@@ -70,7 +70,7 @@ def answers(lab: Lab, question: str, k: int) -> Iterator[tuple[str, Answer | str
 
     LabError for a question that is empty, or longer than the model's context. Introduced in 12_compare.
 
-    >>> dict(answers(opened("pocket"), "Where is the Amber Falcon made?", k=5))["rag"].text
+    >>> dict(answers(opened("pocket", "full"), "Where is the Amber Falcon made?", k=5))["rag"].text
     """
     from labkit.compare.arms import ARMS
     from labkit.rag.augment import build_messages

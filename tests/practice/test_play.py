@@ -17,7 +17,7 @@ import pytest
 from websocket import create_connection
 
 from labkit import LabError
-from labkit.compare.arms import ARMS
+from labkit.compare.arms import ARMS, Answer
 from labkit.practice.play import Kept, answers, opened, page
 from labkit.practice.play_cards import cards, line, marked
 from labkit.profile import runs_folder
@@ -31,7 +31,7 @@ WAIT = 240
 
 @pytest.fixture(scope="module")
 def lab():
-    return opened("pocket")
+    return opened("pocket", "full")
 
 
 def parts(shown) -> tuple[Any, ...]:
@@ -54,8 +54,6 @@ def test_the_passage_that_an_answer_cites_is_open_with_its_support_marked(lab):
     item = next(i for i in lab.questions if i.kind == "single fact")
     hits = lab.retriever().search(item.question, 5)
     proof = next(n for n, hit in enumerate(hits, 1) if item.gold in hit.chunk.text)
-    from labkit.compare.arms import Answer
-
     made = cards(item.question, {"rag": Answer(item.question, f"{item.answer} [{proof}]", tuple(hits), 9, 9, 0, 0)})
     before, _, after = made.partition("<details>")
     assert f"<li value='{proof}'>" in before and "holds all of the answer" in before
@@ -87,13 +85,13 @@ def test_a_question_is_cut_to_a_length_that_is_then_answered(lab):
 
 
 def test_k_and_chunks_change_what_is_read_and_not_the_models(lab):
-    small = opened("pocket", chunk=48)
+    small = opened("pocket", "full", 48)
     _, reply = list(answers(small, QUESTION, k=2))[1]
     assert len(reply.hits) == 2 and len(small.vectors) > len(lab.vectors)
-    assert small.arm("hybrid").model is lab.arm("hybrid").model and opened("pocket", chunk=48) is small
+    assert small.arm("hybrid").model is lab.arm("hybrid").model and opened("pocket", "full", 48) is small
 
 
-def test_a_profile_that_cannot_be_had_and_a_failure_are_one_line(monkeypatch):
+def test_a_profile_that_cannot_be_had_and_a_failure_are_one_line():
     _, (profile, *_), button, status, _ = parts(page("pocket"))
     profile.value = "gpu"
     button.click()
