@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from doctest import DocTestParser
 
 import pytest
 
@@ -41,6 +43,15 @@ def right_of(number: str, which: int) -> str:
 @pytest.mark.parametrize("asked", EVERY)
 def test_a_solution_passes_its_check(asked):
     assert fault(asked, asked.solution) is None and len(asked.cases) >= 3
+
+
+@pytest.mark.parametrize("asked", EVERY)
+def test_a_specification_gives_examples_that_hold(asked):
+    examples, names = DocTestParser().get_examples(asked.solution.__doc__), {asked.solution.__name__: asked.solution}
+    assert examples
+    for example in examples:
+        said = replace(asked, cases=[()], solution=lambda text=example.want: eval(text))
+        assert fault(said, lambda text=example.source: eval(text, names)) is None
 
 
 @pytest.mark.parametrize("asked", EVERY)

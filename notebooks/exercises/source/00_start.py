@@ -37,7 +37,10 @@ from labkit.exercises import Question, exercise
 def same(answer: str, gold: str) -> bool:
     """Whether both are the same text once they are in lower case, without punctuation and the words a, an and the.
 
-    Punctuation is whatever is neither a letter, digit, underscore nor space. same("A red pump.", "red  pump") is True.
+    Punctuation is whatever is neither a letter, digit, underscore nor space.
+
+    >>> same("A red pump.", "red  pump")
+    True
     """
 
     def normal(text: str) -> str:
@@ -72,7 +75,8 @@ def same(answer: str, gold: str) -> bool:
 def shares(right: list[bool], style: list[bool]) -> tuple[float, float, float]:
     """The shares of answers that are right, that are in style, and that are both.
 
-    shares([True, True], [True, False]) is (1.0, 0.5, 0.5).
+    >>> shares([True, True], [True, False])
+    (1.0, 0.5, 0.5)
     """
     n = len(right)
     return sum(right) / n, sum(style) / n, sum(a and b for a, b in zip(right, style, strict=True)) / n
@@ -81,8 +85,8 @@ def shares(right: list[bool], style: list[bool]) -> tuple[float, float, float]:
 # %% [markdown]
 # ## 3. Who knows what, and why
 #
-# Four arms: with or without passages, with or without training. Each of the two switches adds something: compare arms that
-# differ in *one* switch only.
+# Four arms: with or without passages, with or without training. Each of the two switches adds something: compare arms
+# that differ in *one* switch only.
 
 
 # %% tags=["solution"]
@@ -103,6 +107,9 @@ def gains(share: dict[str, float]) -> dict[str, tuple[float, float]]:
     """What "passages" and "training" each add to the share of right answers, without and with the other one.
 
     `share` has base, rag, tuned and hybrid (trained, with passages).
+
+    >>> gains({"base": 0.0, "rag": 0.5, "tuned": 0.25, "hybrid": 0.75})
+    {'passages': (0.5, 0.5), 'training': (0.25, 0.25)}
     """
     passages = share["rag"] - share["base"], share["hybrid"] - share["tuned"]
     training = share["tuned"] - share["base"], share["hybrid"] - share["rag"]

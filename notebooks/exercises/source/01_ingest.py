@@ -34,7 +34,8 @@ from labkit.exercises import Question, exercise
 def kept(text: str, facts: list[str]) -> float:
     """The share of the facts that occur in the text, white space aside.
 
-    kept("The pump\\ncosts $120.", ["pump costs", "$130"]) is 0.5.
+    >>> kept("The pump\\ncosts $120.", ["pump costs", "$130"])
+    0.5
     """
     plain = " ".join(text.split())
     return sum(" ".join(fact.split()) in plain for fact in facts) / len(facts)
@@ -67,7 +68,8 @@ def kept(text: str, facts: list[str]) -> float:
 def furniture(pages: list[str]) -> list[str]:
     """The lines, sorted, that occur in more than half of the pages; lines without text do not count.
 
-    furniture(["Home\\nPumps", "Home\\nValves"]) is ["Home"].
+    >>> furniture(["Home\\nPumps", "Home\\nValves"])
+    ['Home']
     """
     seen = Counter(line for page in pages for line in set(page.splitlines()))
     return sorted(line for line, n in seen.items() if line.strip() and n > len(pages) / 2)
@@ -77,7 +79,8 @@ def furniture(pages: list[str]) -> list[str]:
 # ## 3. Changed, new, gone
 #
 # Reading and embedding everything again because one file changed is waste. A hash of a file's bytes is its address: the
-# same bytes give the same hash, a changed byte another one. The time of the last change says less: it changes by copying.
+# same bytes give the same hash, a changed byte another one. The time of the last change says less: it changes by
+# copying.
 
 
 # %% tags=["solution"]
@@ -99,6 +102,9 @@ def differences(old: dict[str, str], new: dict[str, str]) -> dict[str, list[str]
     """Sorted file names under "new", "changed" and "gone", by the SHA-256 of each file's text in UTF-8.
 
     `old` and `new` give the text of each file by its name. A renamed file is gone, and new under its new name.
+
+    >>> differences({"a": "one", "b": "two"}, {"a": "one", "b": "2", "c": "3"})
+    {'new': ['c'], 'changed': ['b'], 'gone': []}
     """
     before, after = (
         {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()} for files in (old, new)

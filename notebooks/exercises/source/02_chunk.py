@@ -29,7 +29,9 @@ def spans(n: int, size: int, overlap: int) -> list[tuple[int, int]]:
     """The (start, end) of each chunk of a document of `n` tokens, in order; end is the first token that is not in it.
 
     No chunk is longer than `size`; `overlap` is smaller than `size`. A document without tokens has no chunks.
-    spans(10, 4, 1) is [(0, 4), (3, 7), (6, 10)].
+
+    >>> spans(10, 4, 1)
+    [(0, 4), (3, 7), (6, 10)]
     """
     found, start = [], 0
     while n:
@@ -65,7 +67,8 @@ def spans(n: int, size: int, overlap: int) -> list[tuple[int, int]]:
 def whole(chunks: list[tuple[int, int]], facts: list[tuple[int, int]]) -> list[bool]:
     """For each fact, given as its span (first, last), whether some chunk holds the whole span.
 
-    whole([(0, 4), (4, 8)], [(0, 2), (3, 5)]) is [True, False].
+    >>> whole([(0, 4), (4, 8)], [(0, 2), (3, 5)])
+    [True, False]
     """
     return [any(start <= first and last <= end for start, end in chunks) for first, last in facts]
 
@@ -90,7 +93,10 @@ def whole(chunks: list[tuple[int, int]], facts: list[tuple[int, int]]) -> list[b
 def chunk_count(n: int, size: int, overlap: int) -> int:
     """How many chunks `spans` would make of `n` tokens, by arithmetic alone, without a loop.
 
-    chunk_count(10, 4, 1) is 3, and chunk_count(0, 4, 1) is 0.
+    >>> chunk_count(10, 4, 1)
+    3
+    >>> chunk_count(0, 4, 1)
+    0
     """
     return bool(n) + -(-max(n - size, 0) // (size - overlap))
 

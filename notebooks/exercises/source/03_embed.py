@@ -11,8 +11,9 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. Cosine similarity
 #
-# Two vectors are similar if they point the same way, however long they are. The cosine of the angle between them is their
-# inner product over the product of their lengths: 1 for the same direction, 0 for a right angle, -1 for opposite ones.
+# Two vectors are similar if they point the same way, however long they are. The cosine of the angle between them is
+# their inner product over the product of their lengths: 1 for the same direction, 0 for a right angle, -1 for opposite
+# ones.
 
 
 # %% tags=["solution"]
@@ -35,7 +36,8 @@ from labkit.exercises import Question, exercise
 def cosine(a: list[float], b: list[float]) -> float:
     """The cosine of the angle between two vectors, from -1 to 1; 0 if one of them has only zeros.
 
-    cosine([3, 4], [4, 3]) is 0.96.
+    >>> cosine([3, 4], [4, 3])
+    0.96
     """
     x, y = np.array(a, float), np.array(b, float)
     lengths = np.sqrt(x @ x) * np.sqrt(y @ y)
@@ -68,6 +70,9 @@ def nearest(vectors: list[list[float]], question: list[float], k: int) -> list[i
     """The numbers, from 0, of the `k` vectors with the highest cosine to the question's, best first.
 
     Where two are the same to nine digits, the lower number comes first. No vector is all zeros.
+
+    >>> nearest([[1, 0], [10, 10], [0, 2]], [0, 5], 2)
+    [2, 1]
     """
     chunks = np.array(vectors, float)
     units = chunks / np.linalg.norm(chunks, axis=1, keepdims=True)
@@ -78,8 +83,8 @@ def nearest(vectors: list[list[float]], question: list[float], k: int) -> list[i
 # %% [markdown]
 # ## 3. Padding
 #
-# A batch is a rectangle: every text is padded to the longest of its batch, and the embedder computes on the padding too.
-# Texts of like length in the same batch waste least, so sort before you batch.
+# A batch is a rectangle: every text is padded to the longest of its batch, and the embedder computes on the padding
+# too. Texts of like length in the same batch waste least, so sort before you batch.
 
 
 # %% tags=["solution"]
@@ -101,7 +106,10 @@ def nearest(vectors: list[list[float]], question: list[float], k: int) -> list[i
 def padded(lengths: list[int], size: int) -> tuple[int, int]:
     """How many tokens are computed, padding included, in batches of `size` texts: in the given order, and sorted by length.
 
-    `lengths` has the tokens of each text. padded([5, 1, 4, 1], 2) is (18, 12).
+    `lengths` has the tokens of each text.
+
+    >>> padded([5, 1, 4, 1], 2)
+    (18, 12)
     """
 
     def cost(order: list[int]) -> int:

@@ -11,8 +11,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. What an approximate index misses
 #
-# An approximate index saves time by not looking everywhere. Its price is measured against the exact search: of the true k
-# nearest, what share did it find?
+# An approximate index saves time by not looking everywhere. Its price is measured against the exact search: of the true
+# k nearest, what share did it find?
 
 
 # %% tags=["solution"]
@@ -34,6 +34,9 @@ def recall(exact: list[list[int]], found: list[list[int]], k: int) -> float:
     """The mean over the questions of the share of the true `k` nearest that are among the first `k` found.
 
     A row for each question, nearest first; -1 stands where an index found nothing.
+
+    >>> recall([[1, 2, 3], [4, 5, 6]], [[3, 2, 1], [9, 8, 4]], 2)
+    0.25
     """
     rows = [len(set(true[:k]) & set(got[:k])) / k for true, got in zip(exact, found, strict=True)]
     return sum(rows) / len(rows)
@@ -42,8 +45,8 @@ def recall(exact: list[list[int]], found: list[list[int]], k: int) -> float:
 # %% [markdown]
 # ## 2. Look only into the nearest cells
 #
-# An IVF index sorts the vectors into cells, each with a centre. A question is compared with the centres, and then only with
-# the vectors in the `probes` nearest cells. More probes find more and take longer.
+# An IVF index sorts the vectors into cells, each with a centre. A question is compared with the centres, and then only
+# with the vectors in the `probes` nearest cells. More probes find more and take longer.
 
 
 # %% tags=["solution"]
@@ -67,6 +70,9 @@ def search(centres: list[list[float]], vectors: list[list[float]], question: lis
     """The number, from 0, of the nearest vector (Euclidean) within the `probes` cells whose centres are nearest.
 
     Every vector lies in the cell of the centre nearest to it. None if these cells are empty.
+
+    >>> search([[0, 0], [10, 0]], [[4, 0], [6, 0], [1, 1]], [4.9, 0], 1)
+    0
     """
 
     def distance(points: np.ndarray, to: list[float]) -> np.ndarray:
@@ -81,8 +87,8 @@ def search(centres: list[list[float]], vectors: list[list[float]], question: lis
 # %% [markdown]
 # ## 3. Bytes
 #
-# A flat index keeps every number in four bytes. Product quantisation cuts a vector into `parts` and keeps for each part only
-# the number of the nearest of 256 patterns: one byte. The patterns themselves, 256 for each part, are kept once.
+# A flat index keeps every number in four bytes. Product quantisation cuts a vector into `parts` and keeps for each part
+# only the number of the nearest of 256 patterns: one byte. The patterns themselves, 256 for each part, are kept once.
 
 
 # %% tags=["solution"]
@@ -98,7 +104,10 @@ def search(centres: list[list[float]], vectors: list[list[float]], question: lis
 def sizes(n: int, width: int, parts: int) -> tuple[int, int]:
     """The bytes of a flat index and of product quantisation, for `n` vectors of `width` numbers.
 
-    `width` is a multiple of `parts`. sizes(1, 64, 8) is (256, 65544).
+    `width` is a multiple of `parts`.
+
+    >>> sizes(1, 64, 8)
+    (256, 65544)
     """
     return n * width * 4, n * parts + 256 * width * 4
 

@@ -38,7 +38,9 @@ def fuse(rankings: list[list[str]], k: int) -> list[str]:
     """The passages of all rankings, best first, by the sum of 1 / (k + rank) over the rankings that hold them.
 
     Ranks begin at 1. Equal sums stay in the order in which the passages first appeared. `k` may be 0.
-    fuse([["a", "b"], ["b", "c"]], 60) is ["b", "a", "c"].
+
+    >>> fuse([["a", "b"], ["b", "c"]], 60)
+    ['b', 'a', 'c']
     """
     scores: dict[str, float] = {}
     for ranking in rankings:
@@ -74,7 +76,8 @@ def fuse(rankings: list[list[str]], k: int) -> list[str]:
 def recall_and_rank(ranking: list[str], relevant: list[str], k: int) -> tuple[float, float]:
     """Recall@k, and the reciprocal rank of the first relevant passage in the whole ranking, 0 without one.
 
-    recall_and_rank(["a", "b", "c"], ["b", "c"], 2) is (0.5, 0.5).
+    >>> recall_and_rank(["a", "b", "c"], ["b", "c"], 2)
+    (0.5, 0.5)
     """
     recall = len(set(ranking[:k]) & set(relevant)) / len(relevant)
     first = next((1 / rank for rank, passage in enumerate(ranking, start=1) if passage in relevant), 0)
@@ -108,7 +111,8 @@ def recall_and_rank(ranking: list[str], relevant: list[str], k: int) -> tuple[fl
 def ndcg(ranking: list[str], grades: dict[str, float], k: int) -> float:
     """Discounted gain of the first `k` over that of the best possible ranking; who has no grade gains nothing.
 
-    ndcg(["b", "a"], {"a": 1}, 2) is 1 / log2(3).
+    >>> ndcg(["b", "a"], {"a": 1}, 2)
+    0.6309297535714575
     """
 
     def discounted(values: list[float]) -> float:

@@ -36,7 +36,8 @@ from labkit.exercises import Question, exercise
 def fitting(passages: list[int], budget: int, fixed: int) -> int:
     """How many of the passages, best first, fit: `passages` has the tokens of each, `fixed` those of everything else.
 
-    fitting([40, 30, 20], 100, 20) is 2.
+    >>> fitting([40, 30, 20], 100, 20)
+    2
     """
     used, found = fixed, 0
     for tokens in passages:
@@ -73,7 +74,8 @@ def fitting(passages: list[int], budget: int, fixed: int) -> int:
 def citations(answer: str, given: int) -> tuple[list[int], list[int]]:
     """The numbers cited, each once, in order of first appearance: those of given passages (1 to `given`), and the others.
 
-    citations("Ten. [2][1] [2] [9]", 3) is ([2, 1], [9]).
+    >>> citations("Ten. [2][1] [2] [9]", 3)
+    ([2, 1], [9])
     """
     numbers = re.findall(r"\[(\d+)\]", answer)
     cited = list(dict.fromkeys(int(n) for n in numbers))
@@ -83,8 +85,8 @@ def citations(answer: str, given: int) -> tuple[list[int], list[int]]:
 # %% [markdown]
 # ## 3. Who is to blame?
 #
-# A wrong answer has one of several causes, and each has its own remedy: the passage was not found (search), it was there
-# and misread (reader), the documents do not answer and the model made something up (declining).
+# A wrong answer has one of several causes, and each has its own remedy: the passage was not found (search), it was
+# there and misread (reader), the documents do not answer and the model made something up (declining).
 
 
 # %% tags=["solution"]
@@ -110,6 +112,9 @@ def blame(answerable: bool, found: bool, right: bool, declined: bool) -> str:
 
     `answerable`: the documents answer; `found`: the passage that does was given; `right`: the answer has the right value;
     `declined`: the answer says that it does not know. Declining an answerable question is blamed as any wrong answer is.
+
+    >>> blame(True, False, False, False)
+    'not found'
     """
     if not answerable:
         return "right" if declined else "made up"

@@ -11,8 +11,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. The loss mask
 #
-# A model that is to learn answering need not learn to ask. The label -100 leaves a token out of the loss. What is learned is
-# the assistant's answer *and its end token*: who never learns to stop goes on talking.
+# A model that is to learn answering need not learn to ask. The label -100 leaves a token out of the loss. What is
+# learned is the assistant's answer *and its end token*: who never learns to stop goes on talking.
 
 
 # %% tags=["solution"]
@@ -35,7 +35,9 @@ def labels(turns: list[tuple[str, list[int]]], end: int) -> list[int]:
     """A label for each token of a conversation: the token itself where it is learned, else -100.
 
     A turn is a role and its tokens; each is followed by the token `end`. Learned are the assistant's turns, with their end.
-    labels([("user", [5, 6]), ("assistant", [7])], 2) is [-100, -100, -100, 7, 2].
+
+    >>> labels([("user", [5, 6]), ("assistant", [7])], 2)
+    [-100, -100, -100, 7, 2]
     """
     found: list[int] = []
     for role, tokens in turns:
@@ -47,8 +49,8 @@ def labels(turns: list[tuple[str, list[int]]], end: int) -> list[int]:
 # %% [markdown]
 # ## 2. Split by thing
 #
-# A random split puts one question about a pump into the training and another about the same pump into the test: the test then
-# measures memory. Split the *things*, and each row goes where its thing goes.
+# A random split puts one question about a pump into the training and another about the same pump into the test: the
+# test then measures memory. Split the *things*, and each row goes where its thing goes.
 
 
 # %% tags=["solution"]
@@ -69,7 +71,10 @@ def labels(turns: list[tuple[str, list[int]]], end: int) -> list[int]:
 def split(entities: list[str], held_out: list[str]) -> tuple[list[int], list[int]]:
     """The numbers of the rows for training and for the test: the test has every row about a thing that is held out.
 
-    `entities` has the thing of each row. split(["pump", "valve", "pump"], ["pump"]) is ([1], [0, 2]).
+    `entities` has the thing of each row.
+
+    >>> split(["pump", "valve", "pump"], ["pump"])
+    ([1], [0, 2])
     """
     test = [n for n, entity in enumerate(entities) if entity in held_out]
     return [n for n in range(len(entities)) if n not in test], test
@@ -78,9 +83,9 @@ def split(entities: list[str], held_out: list[str]) -> tuple[list[int], list[int
 # %% [markdown]
 # ## 3. A looser look for leaks
 #
-# Comparing texts exactly finds copies, but not a copy with another comma. Compare by shared words: the number of words in
-# both over the number of words in either, called Jaccard similarity. The lower the threshold, the more leaks and the more
-# false alarms.
+# Comparing texts exactly finds copies, but not a copy with another comma. Compare by shared words: the number of words
+# in both over the number of words in either, called Jaccard similarity. The lower the threshold, the more leaks and the
+# more false alarms.
 
 
 # %% tags=["solution"]
@@ -105,6 +110,9 @@ def leaks(train: list[str], test: list[str], threshold: float) -> list[int]:
     """The numbers, from 0, of the test texts that share with some training text at least `threshold` of their words.
 
     The share is words in both over words in either, as sets; a word is a run of letters or digits, in lower case.
+
+    >>> leaks(["a b c d"], ["a b c x", "a b x y"], 0.6)
+    [0]
     """
 
     def words(text: str) -> set[str]:

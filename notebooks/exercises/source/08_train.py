@@ -11,8 +11,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. A schedule
 #
-# At the first steps the gradients are wild, so the learning rate is warmed up in a straight line; then it falls along half a
-# cosine to zero, so that the last steps settle.
+# At the first steps the gradients are wild, so the learning rate is warmed up in a straight line; then it falls along
+# half a cosine to zero, so that the last steps settle.
 
 
 # %% tags=["solution"]
@@ -35,10 +35,13 @@ from labkit.exercises import Question, exercise
     ],
 )
 def rate(step: int, total: int, warmup: int, peak: float) -> float:
-    """The learning rate at a step from 0 to `total`: from 0 in a straight line to `peak` at step `warmup`, then a half cosine.
+    """The learning rate at a step from 0 to `total`: straight from 0 to `peak` at step `warmup`, then a half cosine.
 
     The half cosine is peak * (1 + cos(pi * d)) / 2, where d goes from 0 at `warmup` to 1 at `total`. Without a warm-up it
-    begins at once. rate(55, 100, 10, 2.0) is 1.0.
+    begins at once.
+
+    >>> rate(55, 100, 10, 2.0)
+    1.0
     """
     if step < warmup:
         return peak * step / warmup
@@ -74,8 +77,10 @@ def rate(step: int, total: int, warmup: int, peak: float) -> float:
 def stop(losses: list[float], patience: int) -> tuple[int, int]:
     """The best epoch and the last one that is run, from 0, where training stops after `patience` epochs without a new best.
 
-    `losses` has the held-out loss that each epoch would have; without a stop all are run. stop([3, 2, 1, 2, 3, 0.5], 2)
-    is (2, 4): the last epoch is never reached.
+    `losses` has the held-out loss that each epoch would have; without a stop all are run.
+
+    >>> stop([3, 2, 1, 2, 3, 0.5], 2)
+    (2, 4)
     """
     best = 0
     for epoch, loss in enumerate(losses):
@@ -112,7 +117,8 @@ def stop(losses: list[float], patience: int) -> tuple[int, int]:
 def loss_and_perplexity(p: list[float], learned: list[bool]) -> tuple[float, float]:
     """The loss (natural logarithm) and the perplexity over the learned tokens; `p` has each true token's probability.
 
-    loss_and_perplexity([0.5, 0.01], [True, False]) is (log(2), 2.0).
+    >>> loss_and_perplexity([0.5, 0.01], [True, False])
+    (0.6931471805599453, 2.0)
     """
     kept = [x for x, use in zip(p, learned, strict=True) if use]
     loss = sum(-log(x) for x in kept) / len(kept)

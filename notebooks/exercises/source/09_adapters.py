@@ -11,8 +11,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. How many numbers are trained?
 #
-# LoRA leaves a matrix W of shape (out, in) alone and trains two thin ones beside it: A of shape (rank, in) and B of shape
-# (out, rank). Their product has the shape of W, and far fewer numbers.
+# LoRA leaves a matrix W of shape (out, in) alone and trains two thin ones beside it: A of shape (rank, in) and B of
+# shape (out, rank). Their product has the shape of W, and far fewer numbers.
 
 
 # %% tags=["solution"]
@@ -33,7 +33,8 @@ from labkit.exercises import Question, exercise
 def trained(shapes: list[tuple[int, int]], rank: int) -> int:
     """How many numbers LoRA of this rank trains beside matrices of these shapes (out, in).
 
-    trained([(64, 64)], 8) is 1024.
+    >>> trained([(64, 64)], 8)
+    1024
     """
     return sum(rank * (out + width) for out, width in shapes)
 
@@ -41,8 +42,8 @@ def trained(shapes: list[tuple[int, int]], rank: int) -> int:
 # %% [markdown]
 # ## 2. Through the adapted layer
 #
-# The layer's output is W x plus the adapter's B A x, scaled by alpha / rank. B begins with zeros, so that at the start the
-# adapted model is the old one.
+# The layer's output is W x plus the adapter's B A x, scaled by alpha / rank. B begins with zeros, so that at the start
+# the adapted model is the old one.
 
 
 # %% tags=["solution"]
@@ -61,16 +62,20 @@ def trained(shapes: list[tuple[int, int]], rank: int) -> int:
     ],
 )
 def adapted(W: list, A: list, B: list, alpha: float, x: list[float]) -> list[float]:
-    """W x + alpha / rank * B A x, for W of shape (out, in), A (rank, in), B (out, rank), x (in)."""
+    """W x + alpha / rank * B A x, for W of shape (out, in), A (rank, in), B (out, rank), x (in).
+
+    >>> adapted([[1, 2, 3]], [[1, 0, 1]], [[0]], 8, [1, 1, 1])
+    [6.0]
+    """
     return (np.array(W) @ x + alpha / len(A) * (np.array(B) @ (np.array(A) @ x))).tolist()
 
 
 # %% [markdown]
 # ## 3. Four bits
 #
-# Quantisation keeps for each block of weights one scale, the largest absolute value, and for each weight the number of the
-# nearest of 16 levels between -1 and 1. NF4's levels lie close together near zero, where most weights are. Here there are
-# fewer levels, and the idea is the same.
+# Quantisation keeps for each block of weights one scale, the largest absolute value, and for each weight the number of
+# the nearest of 16 levels between -1 and 1. NF4's levels lie close together near zero, where most weights are. Here
+# there are fewer levels, and the idea is the same.
 
 
 # %% tags=["solution"]
@@ -91,7 +96,10 @@ def adapted(W: list, A: list, B: list, alpha: float, x: list[float]) -> list[flo
 def quantised(weights: list[float], levels: list[float], size: int) -> list[float]:
     """The weights as they come back from quantisation in blocks of `size`, each scaled by its largest absolute value.
 
-    Of two levels equally near, the first is taken. quantised([0.5, -2.0], [-1, 0, 1], 2) is [0.0, -2.0].
+    Of two levels equally near, the first is taken.
+
+    >>> quantised([0.5, -2.0], [-1, 0, 1], 2)
+    [0.0, -2.0]
     """
     found: list[float] = []
     for block in np.array(weights, float).reshape(-1, size):

@@ -32,7 +32,8 @@ from labkit.exercises import Question, exercise
 def merged(W: list, A: list, B: list, alpha: float) -> list[list[float]]:
     """W + alpha / rank * B A, for W of shape (out, in), A (rank, in), B (out, rank).
 
-    merged([[1, 0], [0, 1]], [[1, 2]], [[1], [3]], 2) is [[3, 4], [6, 13]].
+    >>> merged([[1, 0], [0, 1]], [[1, 2]], [[1], [3]], 2)
+    [[3.0, 4.0], [6.0, 13.0]]
     """
     return (np.array(W) + alpha / len(A) * (np.array(B) @ np.array(A))).tolist()
 
@@ -40,8 +41,8 @@ def merged(W: list, A: list, B: list, alpha: float) -> list[list[float]]:
 # %% [markdown]
 # ## 2. The gate
 #
-# Limits are written down before a model is measured, some from below (accuracy), some from above (milliseconds). Whatever
-# was not measured has not passed.
+# Limits are written down before a model is measured, some from below (accuracy), some from above (milliseconds).
+# Whatever was not measured has not passed.
 
 
 # %% tags=["solution"]
@@ -65,7 +66,8 @@ def merged(W: list, A: list, B: list, alpha: float) -> list[list[float]]:
 def broken(measured: dict[str, float], limits: dict[str, tuple]) -> list[str]:
     """The names, in the limits' order, of the limits (low, high) that are not kept; None stands for no limit on that side.
 
-    broken({"accuracy": 0.6}, {"accuracy": (0.7, None), "ms": (None, 100)}) is ["accuracy", "ms"].
+    >>> broken({"accuracy": 0.6}, {"accuracy": (0.7, None), "ms": (None, 100)})
+    ['accuracy', 'ms']
     """
     found = []
     for name, (low, high) in limits.items():
@@ -103,6 +105,9 @@ def trusted(manifest: dict[str, str] | None, files: dict[str, str]) -> bool:
     """Whether a folder's files (name to hash, the manifest itself left out) are the ones its manifest lists.
 
     `manifest` is None where there is none.
+
+    >>> trusted({"a": "1"}, {"a": "1", "b": "2"})
+    False
     """
     return manifest is not None and manifest == files
 

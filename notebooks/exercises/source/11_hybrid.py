@@ -11,8 +11,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. Interaction
 #
-# Passages add something, training adds something. Do both together add the sum? The interaction is what is over or missing:
-# the effect of passages on the tuned model less their effect on the untuned one.
+# Passages add something, training adds something. Do both together add the sum? The interaction is what is over or
+# missing: the effect of passages on the tuned model less their effect on the untuned one.
 
 
 # %% tags=["solution"]
@@ -33,7 +33,10 @@ from labkit.exercises import Question, exercise
 def interaction(base: list[float], rag: list[float], tuned: list[float], both: list[float]) -> float:
     """The mean over the questions of the passages' effect on the tuned model less their effect on the untuned one.
 
-    Each list has the scores of one arm on the same questions. Above zero the two help each other, below they spoil each other.
+    Each list has the scores of one arm on the same questions. Above zero the two help each other, below they spoil.
+
+    >>> interaction([0], [0.5], [0.25], [1])
+    0.25
     """
     rows = [(d - c) - (b - a) for a, b, c, d in zip(base, rag, tuned, both, strict=True)]
     return sum(rows) / len(rows)
@@ -42,8 +45,9 @@ def interaction(base: list[float], rag: list[float], tuned: list[float], both: l
 # %% [markdown]
 # ## 2. Practise with distractors
 #
-# A search brings the right passage and wrong ones, in any order. Who practises on the right passage alone learns to copy from
-# whatever is there. So mix distractors in, and let the right passage stand anywhere, or the place is learned instead.
+# A search brings the right passage and wrong ones, in any order. Who practises on the right passage alone learns to
+# copy from whatever is there. So mix distractors in, and let the right passage stand anywhere, or the place is learned
+# instead.
 
 
 # %% tags=["solution"]
@@ -67,6 +71,9 @@ def practice(gold: str, found: list[str], count: int, seed: int) -> list[str]:
     """The right passage and the first `count` others that were found (fewer if there are fewer), shuffled.
 
     Put the right one first and the others behind it in order, and shuffle the list once with random.Random(seed).shuffle.
+
+    >>> practice("gold", ["x", "gold", "z"], 2, 1)
+    ['x', 'z', 'gold']
     """
     rng = random.Random(seed)
     wrong = [passage for passage in found if passage != gold]
@@ -78,8 +85,8 @@ def practice(gold: str, found: list[str], count: int, seed: int) -> list[str]:
 # %% [markdown]
 # ## 3. Better than both?
 #
-# A hybrid is worth its trouble if it is better than *each* of the arms that it is made of: better than the better one. To
-# beat base is no feat.
+# A hybrid is worth its trouble if it is better than *each* of the arms that it is made of: better than the better one.
+# To beat base is no feat.
 
 
 # %% tags=["solution"]
@@ -99,7 +106,8 @@ def practice(gold: str, found: list[str], count: int, seed: int) -> list[str]:
 def gain(share: dict[str, float]) -> float:
     """How far the hybrid's share of right answers is above that of the better one of rag and tuned; below zero if it is not.
 
-    gain({"base": 0.1, "rag": 0.5, "tuned": 0.25, "hybrid": 0.75}) is 0.25.
+    >>> gain({"base": 0.1, "rag": 0.5, "tuned": 0.25, "hybrid": 0.75})
+    0.25
     """
     return share["hybrid"] - max(share["rag"], share["tuned"])
 

@@ -36,6 +36,9 @@ def paired_interval(a: list[float], b: list[float], draws: list[list[int]]) -> t
     """The mean of a - b, and the 2.5 % and 97.5 % quantiles (`np.quantile`) of that mean over the draws.
 
     `a` and `b` are the arms' scores on the same questions; each draw lists the numbers of the questions drawn, from 0.
+
+    >>> paired_interval([1, 1, 0, 1], [0, 1, 0, 0], [[0, 1, 2, 3], [0, 0, 3, 3], [1, 1, 2, 2]])
+    (0.5, 0.025, 0.975)
     """
     gaps = np.array(a) - np.array(b)
     means = gaps[np.array(draws)].mean(axis=1)
@@ -71,7 +74,8 @@ def paired_interval(a: list[float], b: list[float], draws: list[list[int]]) -> t
 def holm(p: list[float]) -> list[float]:
     """The p-values adjusted by Holm's method, in the order given.
 
-    holm([0.04, 0.01]) is [0.04, 0.02].
+    >>> holm([0.04, 0.01])
+    [0.04, 0.02]
     """
     adjusted, largest = [0.0] * len(p), 0.0
     for step, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
@@ -104,7 +108,10 @@ def holm(p: list[float]) -> list[float]:
 def over_seeds(rows: list[list[float]]) -> tuple[list[float], float]:
     """One score for each question, its mean over the seeds; and how far the best seed's mean is above the worst's.
 
-    A row for each seed, a column for each question. over_seeds([[1, 0], [1, 1]]) is ([1.0, 0.5], 0.5).
+    A row for each seed, a column for each question.
+
+    >>> over_seeds([[1, 0], [1, 1]])
+    ([1.0, 0.5], 0.5)
     """
     scores = np.array(rows, float)
     by_question, by_seed = scores.mean(axis=0), scores.mean(axis=1)

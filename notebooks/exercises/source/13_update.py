@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 13 · Update: exercises
 #
-# You will tell stale answers from wrong ones, find what must be embedded again, and judge an update by both kinds of facts.
+# You will tell stale answers from wrong ones, find what must be embedded again, and judge an update by both kinds of
+# facts.
 
 # %%
 from labkit.exercises import Question, exercise
@@ -9,8 +10,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. Stale, or just wrong?
 #
-# After a change an answer can be right (the new value), stale (the old one) or wrong otherwise. The three have different
-# remedies; a model that says the old value has not forgotten, it was not told.
+# After a change an answer can be right (the new value), stale (the old one) or wrong otherwise. The three have
+# different remedies; a model that says the old value has not forgotten, it was not told.
 
 
 # %% tags=["solution"]
@@ -29,9 +30,10 @@ from labkit.exercises import Question, exercise
     ],
 )
 def staleness(answers: list[str], before: list[str], after: list[str]) -> tuple[float, float, float]:
-    """The shares of answers that are right (the value after the change), stale (the one before, where it changed) and neither.
+    """The shares of answers that are right (the value after), stale (the one before, where it changed) and neither.
 
-    staleness(["12", "10"], ["10", "10"], ["12", "12"]) is (0.5, 0.5, 0.0).
+    >>> staleness(["12", "10"], ["10", "10"], ["12", "12"])
+    (0.5, 0.5, 0.0)
     """
     n, rows = len(answers), list(zip(answers, before, after, strict=True))
     right = sum(answer == now for answer, old, now in rows) / n
@@ -42,8 +44,8 @@ def staleness(answers: list[str], before: list[str], after: list[str]) -> tuple[
 # %% [markdown]
 # ## 2. Embed only what changed
 #
-# An index holds a vector for each text under the text's address. After an update, what was there already is kept, what is
-# new is embedded, and what no document says any more *must* go: a forgotten deletion still answers.
+# An index holds a vector for each text under the text's address. After an update, what was there already is kept, what
+# is new is embedded, and what no document says any more *must* go: a forgotten deletion still answers.
 
 
 # %% tags=["solution"]
@@ -65,7 +67,8 @@ def staleness(answers: list[str], before: list[str], after: list[str]) -> tuple[
 def update(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
     """The texts to embed, and those to delete from the index, each once and sorted.
 
-    update(["a", "b"], ["b", "c"]) is (["c"], ["a"]).
+    >>> update(["a", "b"], ["b", "c"])
+    (['c'], ['a'])
     """
     return sorted(set(new) - set(old)), sorted(set(old) - set(new))
 
@@ -73,8 +76,8 @@ def update(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
 # %% [markdown]
 # ## 3. What the patch broke
 #
-# Training on the changes alone teaches the changes, and may overwrite the rest. So look at changed and unchanged facts apart,
-# before and after.
+# Training on the changes alone teaches the changes, and may overwrite the rest. So look at changed and unchanged facts
+# apart, before and after.
 
 
 # %% tags=["solution"]
@@ -94,7 +97,10 @@ def update(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
 def effect(before: list[int], after: list[int], changed: list[bool]) -> tuple[float, float]:
     """How far the share of right answers rose by an update, on the changed facts and on the unchanged ones.
 
-    The three lists are about the same facts; there are some of each kind. effect([0, 1], [1, 0], [True, False]) is (1.0, -1.0).
+    The three lists are about the same facts; there are some of each kind.
+
+    >>> effect([0, 1], [1, 0], [True, False])
+    (1.0, -1.0)
     """
 
     def rise(which: bool) -> float:

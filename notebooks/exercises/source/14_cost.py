@@ -11,8 +11,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. Break-even
 #
-# Training costs once and saves at every question (a shorter prompt); RAG costs little at first and more at every question.
-# Break-even is a division: what is paid more at first over what is saved each time.
+# Training costs once and saves at every question (a shorter prompt); RAG costs little at first and more at every
+# question. Break-even is a division: what is paid more at first over what is saved each time.
 
 
 # %% tags=["solution"]
@@ -37,6 +37,9 @@ def break_even(setup_a: float, each_a: float, setup_b: float, each_b: float) -> 
     """From how many questions on `a` costs no more than `b`, and stays so: 0 if from the start, `inf` if never.
 
     An arm costs its setup and then so much for each question. The number need not be whole.
+
+    >>> break_even(100, 0.25, 10, 0.75)
+    180.0
     """
     if setup_a <= setup_b and each_a <= each_b:
         return 0.0
@@ -48,8 +51,8 @@ def break_even(setup_a: float, each_a: float, setup_b: float, each_b: float) -> 
 # %% [markdown]
 # ## 2. The price of a month
 #
-# A provider takes one price for a million tokens of the prompt and another for a million of the answer. Training again at
-# every update belongs on the bill as well.
+# A provider takes one price for a million tokens of the prompt and another for a million of the answer. Training again
+# at every update belongs on the bill as well.
 
 
 # %% tags=["solution"]
@@ -73,6 +76,9 @@ def month(
     """The cost of a month: so many questions of `prompt` and `output` tokens, and `updates` trainings of cost `training`.
 
     The prices are for a million tokens.
+
+    >>> month(1000, 500, 30, 1.0, 4.0, 2, 3.0)
+    6.62
     """
     return questions * (prompt * price_in + output * price_out) / 1e6 + updates * training
 
@@ -80,8 +86,8 @@ def month(
 # %% [markdown]
 # ## 3. What a slow day feels like
 #
-# The mean hides what users complain about. The 95th percentile by nearest rank is the smallest time such that at least 95 %
-# of the answers took no longer.
+# The mean hides what users complain about. The 95th percentile by nearest rank is the smallest time such that at least
+# 95 % of the answers took no longer.
 
 
 # %% tags=["solution"]
@@ -104,7 +110,8 @@ def month(
 def percentile(times: list[float], share: int) -> float:
     """The smallest of the times such that at least `share` per cent of them are no longer.
 
-    percentile([30, 10, 20], 50) is 20.
+    >>> percentile([30, 10, 20], 50)
+    20
     """
     return sorted(times)[ceil(share / 100 * len(times)) - 1]
 

@@ -12,8 +12,8 @@ from labkit.exercises import Question, exercise
 # ## 1. Exposure
 #
 # Does a model know a secret that it never says? Rank the true code among others by the model's loss: if it comes first,
-# the model prefers it to all others, and whoever may guess often will find it. In bits: log2(codes) - log2(rank), so that
-# first of 1024 is 10 bits and last is none (Carlini et al. 2019).
+# the model prefers it to all others, and whoever may guess often will find it. In bits: log2(codes) - log2(rank), so
+# that first of 1024 is 10 bits and last is none (Carlini et al. 2019).
 
 
 # %% tags=["solution"]
@@ -35,7 +35,10 @@ from labkit.exercises import Question, exercise
 def exposure(true: float, others: list[float]) -> float:
     """The exposure in bits of a code with loss `true` among codes with the losses `others`; the lowest loss ranks first.
 
-    Of equal losses the true code's rank is the better one. exposure(0.1, [0.5, 0.2, 0.9]) is 2.0.
+    Of equal losses the true code's rank is the better one.
+
+    >>> exposure(0.1, [0.5, 0.2, 0.9])
+    2.0
     """
     rank = 1 + sum(loss < true for loss in others)
     return log2(len(others) + 1) - log2(rank)
@@ -66,7 +69,10 @@ def exposure(true: float, others: list[float]) -> float:
 def two_faults(answerable: list[bool], declined: list[bool]) -> tuple[float, float]:
     """The share of unanswerable questions that were answered, and that of answerable ones that were declined.
 
-    A share is 0 where there is no such question. two_faults([True, False], [False, False]) is (1.0, 0.0).
+    A share is 0 where there is no such question.
+
+    >>> two_faults([True, False], [False, False])
+    (1.0, 0.0)
     """
 
     def share(rows: list[bool]) -> float:
@@ -79,8 +85,8 @@ def two_faults(answerable: list[bool], declined: list[bool]) -> tuple[float, flo
 # %% [markdown]
 # ## 3. A finding and its control
 #
-# "The tuned model told two of ten secrets" shows nothing until you know how many it tells that it never saw: codes can be
-# guessed. The finding is the difference to the control.
+# "The tuned model told two of ten secrets" shows nothing until you know how many it tells that it never saw: codes can
+# be guessed. The finding is the difference to the control.
 
 
 # %% tags=["solution"]
@@ -101,6 +107,9 @@ def above_control(told: dict[int, list[bool]]) -> dict[int, float]:
     """By how much the share of secrets told is above the control's, for each number of times above 0 that they were shown.
 
     `told` says for each secret whether it was told, by how often training showed it; 0 times is the control.
+
+    >>> above_control({0: [False, False], 1: [True, False]})
+    {1: 0.5}
     """
 
     def share(rows: list[bool]) -> float:

@@ -9,8 +9,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. Utility
 #
-# A job rewards several things, each with a weight: right content, style, citations. Only the ratios of the weights count, so
-# divide by their sum. A metric may not apply to some questions; it is averaged over those to which it does.
+# A job rewards several things, each with a weight: right content, style, citations. Only the ratios of the weights
+# count, so divide by their sum. A metric may not apply to some questions; it is averaged over those to which it does.
 
 
 # %% tags=["solution"]
@@ -31,7 +31,8 @@ from labkit.exercises import Question, exercise
 def utility(values: dict[str, list], weights: dict[str, float]) -> float:
     """The weighed mean of the metrics' means; `values` has each metric's value for each question, None where it has none.
 
-    utility({"content": [1, None], "style": [0, 0]}, {"content": 3, "style": 1}) is 0.75.
+    >>> utility({"content": [1, None], "style": [0, 0]}, {"content": 3, "style": 1})
+    0.75
     """
     total = 0.0
     for metric, weight in weights.items():
@@ -43,8 +44,9 @@ def utility(values: dict[str, list], weights: dict[str, float]) -> float:
 # %% [markdown]
 # ## 2. Where the lead changes
 #
-# Two arms, two metrics. As the weight of the second metric grows from 0 to 1 (the first has the rest), each arm's utility is
-# a straight line. Where the lines cross, the lead changes; if they do not, the winner does not hang on the weights.
+# Two arms, two metrics. As the weight of the second metric grows from 0 to 1 (the first has the rest), each arm's
+# utility is a straight line. Where the lines cross, the lead changes; if they do not, the winner does not hang on the
+# weights.
 
 
 # %% tags=["solution"]
@@ -68,6 +70,9 @@ def crossing(a: tuple[float, float], b: tuple[float, float]) -> float | None:
     """The weight of the second metric, between 0 and 1, at which arms `a` and `b` are worth the same; None without a change.
 
     Each arm has its value in the first and in the second metric. A tie in one of the metrics is no change of the lead.
+
+    >>> crossing((1.0, 0.0), (0.5, 0.5))
+    0.5
     """
     first, second = a[0] - b[0], a[1] - b[1]
     if first * second >= 0:
@@ -78,8 +83,8 @@ def crossing(a: tuple[float, float], b: tuple[float, float]) -> float | None:
 # %% [markdown]
 # ## 3. Who leads under how many weights?
 #
-# If you cannot say your weights, try many: in what share of them does each arm lead? An arm that leads under nine of ten
-# is a safer choice than one that leads under your favourite.
+# If you cannot say your weights, try many: in what share of them does each arm lead? An arm that leads under nine of
+# ten is a safer choice than one that leads under your favourite.
 
 
 # %% tags=["solution"]
@@ -100,6 +105,9 @@ def leads(values: dict[str, list[float]], weights: list[list[float]]) -> dict[st
     """The share of the rows of weights under which each arm has the highest weighed sum; of equal arms the first leads.
 
     `values` has for each arm its values, in the order of the weights of a row.
+
+    >>> leads({"rag": [0.8, 0.2], "tuned": [0.5, 0.9]}, [[1, 0], [0, 1]])
+    {'rag': 0.5, 'tuned': 0.5}
     """
     led = dict.fromkeys(values, 0.0)
     for row in weights:

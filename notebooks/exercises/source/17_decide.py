@@ -9,8 +9,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. The flowchart as a function
 #
-# The article asks two questions. Does the knowledge change? Then RAG, whatever else. If not: is a certain tone or format
-# needed? Then fine-tuning, else RAG. As a function, advice can be tested.
+# The article asks two questions. Does the knowledge change? Then RAG, whatever else. If not: is a certain tone or
+# format needed? Then fine-tuning, else RAG. As a function, advice can be tested.
 
 
 # %% tags=["solution"]
@@ -24,15 +24,19 @@ from labkit.exercises import Question, exercise
     ],
 )
 def flowchart(changes: bool, form: bool) -> str:
-    """The article's advice, "rag" or "tuned": `changes` says whether the knowledge changes, `form` whether a form is needed."""
+    """The article's advice, "rag" or "tuned": `changes` says whether the knowledge changes, `form` whether a form is needed.
+
+    >>> flowchart(False, True)
+    'tuned'
+    """
     return "tuned" if form and not changes else "rag"
 
 
 # %% [markdown]
 # ## 2. Was the advice the winner?
 #
-# Advice is checked situation by situation. It costs nothing where it names the best arm; where it does not, it costs the
-# difference, and this is called regret.
+# Advice is checked situation by situation. It costs nothing where it names the best arm; where it does not, it costs
+# the difference, and this is called regret.
 
 
 # %% tags=["solution"]
@@ -53,6 +57,9 @@ def judged(advice: dict[str, str], worth: dict[str, dict[str, float]]) -> tuple[
     """In how many situations no arm was worth more than the advised one, and the mean regret over the situations.
 
     `worth` has the worth of each arm in each situation.
+
+    >>> judged({"a": "rag", "b": "tuned"}, {"a": {"rag": 0.75, "tuned": 0.5}, "b": {"rag": 0.75, "tuned": 0.5}})
+    (1, 0.125)
     """
     regret = [max(worth[name].values()) - worth[name][arm] for name, arm in advice.items()]
     return sum(r == 0 for r in regret), sum(regret) / len(regret)
@@ -61,8 +68,8 @@ def judged(advice: dict[str, str], worth: dict[str, dict[str, float]]) -> tuple[
 # %% [markdown]
 # ## 3. The simplest that will do
 #
-# If the questions do not tell two arms apart, take the one that is simpler to keep up. From the simplest upwards: the first
-# arm that is the best one, or whose distance to the best one has an interval that reaches zero.
+# If the questions do not tell two arms apart, take the one that is simpler to keep up. From the simplest upwards: the
+# first arm that is the best one, or whose distance to the best one has an interval that reaches zero.
 
 
 # %% tags=["solution"]
@@ -85,6 +92,9 @@ def simplest(best: str, low: dict[str, float], order: list[str]) -> str:
     """The first arm in `order` (simplest first) that is the best or not told apart from it.
 
     `low` has for each other arm the low end of the interval of the best arm's lead over it.
+
+    >>> simplest("hybrid", {"base": 0.5, "rag": -0.02, "tuned": 0.3}, ["base", "rag", "tuned", "hybrid"])
+    'rag'
     """
     return next(arm for arm in order if arm == best or low[arm] <= 0)
 

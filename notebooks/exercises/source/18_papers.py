@@ -11,8 +11,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. The rule for a direction
 #
-# A published figure belongs to its model and data; what can be tested elsewhere is its sign. Your own interval may lie on the
-# same side of zero, on the other, or around it.
+# A published figure belongs to its model and data; what can be tested elsewhere is its sign. Your own interval may lie
+# on the same side of zero, on the other, or around it.
 
 
 # %% tags=["solution"]
@@ -36,6 +36,9 @@ def direction(published: float, low: float, high: float) -> str:
     """One of "supported", "refuted" and "not decided": has your interval of a difference the sign of the published one?
 
     `published` is not zero; an interval that contains or touches zero decides nothing.
+
+    >>> direction(-4.0, 0.1, 0.2)
+    'refuted'
     """
     if low <= 0 <= high:
         return "not decided"
@@ -45,8 +48,9 @@ def direction(published: float, low: float, high: float) -> str:
 # %% [markdown]
 # ## 2. More of it, more of that?
 #
-# "The rarer a fact, the larger the lead of retrieval" is about a whole row of figures. It holds strictly if each step goes
-# the right way. A softer rule counts pairs: among all pairs of points, how many more go down than up? (Kendall's tau.)
+# "The rarer a fact, the larger the lead of retrieval" is about a whole row of figures. It holds strictly if each step
+# goes the right way. A softer rule counts pairs: among all pairs of points, how many more go down than up? (Kendall's
+# tau.)
 
 
 # %% tags=["solution"]
@@ -68,7 +72,8 @@ def direction(published: float, low: float, high: float) -> str:
 def falling(row: list[float]) -> tuple[bool, float]:
     """Whether each figure is below the one before; and falling pairs less rising pairs, over all pairs.
 
-    falling([0.9, 0.3, 0.5]) is (False, 1/3): two pairs fall and one rises.
+    >>> falling([0.9, 0.3, 0.5])
+    (False, 0.3333333333333333)
     """
     pairs = [(row[j] > row[i]) - (row[j] < row[i]) for i in range(len(row)) for j in range(i)]
     return all(a > b for a, b in pairwise(row)), sum(pairs) / len(pairs)
@@ -77,8 +82,8 @@ def falling(row: list[float]) -> tuple[bool, float]:
 # %% [markdown]
 # ## 3. Every part, or some part?
 #
-# A finding has parts: in each of several data sets, for each of several models. "It holds" may mean in all, and "it holds
-# partly" must not be told as "it holds".
+# A finding has parts: in each of several data sets, for each of several models. "It holds" may mean in all, and "it
+# holds partly" must not be told as "it holds".
 
 
 # %% tags=["solution"]
@@ -101,7 +106,8 @@ def falling(row: list[float]) -> tuple[bool, float]:
 def together(parts: list[str]) -> str:
     """The word that all parts have ("supported", "refuted", "not decided"), or "mixed" if they differ.
 
-    together(["supported", "not decided"]) is "mixed".
+    >>> together(["supported", "not decided"])
+    'mixed'
     """
     for word in ("supported", "refuted", "not decided"):
         if set(parts) == {word}:

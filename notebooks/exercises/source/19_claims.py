@@ -9,8 +9,8 @@ from labkit.exercises import Question, exercise
 # %% [markdown]
 # ## 1. One need
 #
-# A claim needs its figure to lie on one side of a bound. The figure is an interval, so there are three outcomes: all of it
-# on the claimed side, all of it on the other, or the bound within it, and then nothing is decided.
+# A claim needs its figure to lie on one side of a bound. The figure is an interval, so there are three outcomes: all of
+# it on the claimed side, all of it on the other, or the bound within it, and then nothing is decided.
 
 
 # %% tags=["solution"]
@@ -37,6 +37,9 @@ def holds(low: float, high: float, sign: str, bound: float) -> bool | None:
     """Whether an interval lies wholly on the side of `bound` that `sign` (">" or "<") names.
 
     True if it does, False if it lies wholly on the other side, None if the bound is inside or at an end.
+
+    >>> holds(0.1, 0.3, ">", 0)
+    True
     """
     above, below = low > bound, high < bound
     right, wrong = (above, below) if sign == ">" else (below, above)
@@ -73,6 +76,9 @@ def verdict(held: list[bool | None], missing: bool) -> str:
     """One of "supported", "refuted", "mixed" and, if a figure is missing, "not measurable here".
 
     `held` has True, False or None (not decided) for each figure that the claim needs.
+
+    >>> verdict([True, None], False)
+    'mixed'
     """
     if missing:
         return "not measurable here"
@@ -105,7 +111,8 @@ def verdict(held: list[bool | None], missing: bool) -> str:
 def turned(intervals: list[tuple[float, float]]) -> tuple[list[tuple[float, float]], int]:
     """The intervals (low, high) of the differences the other way round; and how many of the given ones exclude zero.
 
-    turned([(0.1, 0.3), (-0.2, 0.4)]) is ([(-0.3, -0.1), (-0.4, 0.2)], 1).
+    >>> turned([(0.1, 0.3), (-0.2, 0.4)])
+    ([(-0.3, -0.1), (-0.4, 0.2)], 1)
     """
     around = [(-high, -low) for low, high in intervals]
     return around, sum(low > 0 or high < 0 for low, high in intervals)

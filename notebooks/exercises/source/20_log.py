@@ -26,7 +26,7 @@ from labkit.exercises import Question, exercise
         ("Seven: 1234567. Six: 123456.",),
         ("Between 10 and 20 of 30 pumps",),
     ],
-    hint="First addresses: letters, digits, dots around an @. Then a digit, six times more at least, a space or hyphen between.",
+    hint="First addresses: word characters and dots around an @. Then a digit, and six or more with or without a gap.",
     wrong=[
         (r"\d(?:[ -]?\d){6,}", r"\d{7,}"),
         (r"\d(?:[ -]?\d){6,}", r"\d(?:[ -]?\d){3,}"),
@@ -38,6 +38,9 @@ def redact(text: str) -> str:
 
     An address is word characters or dots before an @, and behind it word characters or dots that begin and end with a word
     character. Between two digits of a number may stand one space or hyphen.
+
+    >>> redact("Card 4111 1111 1111 1111, ok?")
+    'Card [number], ok?'
     """
     text = re.sub(r"[\w.]+@\w[\w.]*\w", "[e-mail]", text)
     return re.sub(r"\d(?:[ -]?\d){6,}", "[number]", text)
@@ -73,6 +76,9 @@ def unknown(questions: list[str], documents: list[str], least: int) -> list[str]
     """The words in at least `least` of the questions and in no document: the most frequent first, equal ones sorted.
 
     A word is a run of word characters, in lower case, and counts once in a question.
+
+    >>> unknown(["Kit or set?", "A set, a kit!", "The set."], ["the a or"], 2)
+    ['set', 'kit']
     """
 
     def words(text: str) -> set[str]:
@@ -86,8 +92,8 @@ def unknown(questions: list[str], documents: list[str], least: int) -> list[str]
 # %% [markdown]
 # ## 3. Did it help, or was it luck?
 #
-# A remedy mined from the log is measured on questions that the log never saw, and beside a control that only looks like it:
-# other words, added in the same number. What counts is the gain over the control.
+# A remedy mined from the log is measured on questions that the log never saw, and beside a control that only looks like
+# it: other words, added in the same number. What counts is the gain over the control.
 
 
 # %% tags=["solution"]
@@ -108,6 +114,9 @@ def gains(before: dict, remedy: dict, control: dict, log: list[str]) -> tuple[fl
     """How far the mean score with the remedy is above that before, and above that with the control.
 
     Scores by question, of the same questions; those named in `log` taught the remedy and do not count.
+
+    >>> gains({"a": 0, "b": 0}, {"a": 1, "b": 1}, {"a": 0, "b": 0}, ["a"])
+    (1.0, 1.0)
     """
 
     def mean(scores: dict[str, float]) -> float:

@@ -29,7 +29,8 @@ from labkit.exercises import Question, exercise
 def needed(half: float, p: float) -> int:
     """The smallest number of questions that gives an expected share `p` an interval of at most ± `half`.
 
-    needed(0.1, 0.5) is 97.
+    >>> needed(0.1, 0.5)
+    97
     """
     return ceil((1.96 / half) ** 2 * p * (1 - p))
 
@@ -37,8 +38,8 @@ def needed(half: float, p: float) -> int:
 # %% [markdown]
 # ## 2. Check the table first
 #
-# A question without an answer, a question asked twice with two answers, an answer that no document holds: such rows measure
-# your table, not your arms. Each row's fault is named before anything is measured.
+# A question without an answer, a question asked twice with two answers, an answer that no document holds: such rows
+# measure your table, not your arms. Each row's fault is named before anything is measured.
 
 
 # %% tags=["solution"]
@@ -49,7 +50,7 @@ def needed(half: float, p: float) -> int:
         ([("Price?", "$10"), ("Price?", "$10")], "$10"),
         ([("Who?", "Ann"), ("Where?", " ")], "anna"),
     ],
-    hint="In this order: no question, no answer, asked before, not in the documents. Compare in lower case, without outer spaces.",
+    hint="Keep to the order of the faults, compare in lower case and without outer spaces, and remember every row.",
     wrong=[
         ("question.strip().lower(), answer.strip().lower()", "question, answer"),
         ("elif asked in seen", "elif False"),
@@ -62,6 +63,9 @@ def faults(rows: list[tuple[str, str]], documents: str) -> dict[int, str]:
 
     The first that applies of "no question", "no answer", "asked before" (in an earlier row, good or bad) and "not in the
     documents" (the answer does not occur in the text). Case and outer white space do not matter.
+
+    >>> faults([("Price?", "$10"), ("price? ", "$12")], "It costs $10.")
+    {1: 'asked before'}
     """
     found, seen = {}, set()
     for n, (question, answer) in enumerate(rows):
@@ -81,8 +85,8 @@ def faults(rows: list[tuple[str, str]], documents: str) -> dict[int, str]:
 # %% [markdown]
 # ## 3. What an interval lets you say
 #
-# Differences that do not matter to you need not be told apart. Say before what is too small to care about, the margin; then
-# an interval can also show that two arms are as good as the same.
+# Differences that do not matter to you need not be told apart. Say before what is too small to care about, the margin;
+# then an interval can also show that two arms are as good as the same.
 
 
 # %% tags=["solution"]
@@ -105,6 +109,9 @@ def faults(rows: list[tuple[str, str]], documents: str) -> dict[int, str]:
 def said(low: float, high: float, margin: float) -> str:
     """What the interval of a difference a - b says: "as good as the same" if it lies within ± margin, else
     "a is better", "b is better", or "ask more questions" if it contains zero.
+
+    >>> said(0.02, 0.1, 0.05)
+    'a is better'
     """
     if -margin < low and high < margin:
         return "as good as the same"
