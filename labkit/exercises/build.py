@@ -59,7 +59,7 @@ def build(source: Path) -> NotebookNode:
             name = ast.parse(cell.source).body[0].name  # type: ignore[attr-defined]
             cells += [new_code_cell(stub(cell.source)), new_code_cell(f'check("{number}", {name})')]
         elif "questions" in tags:
-            cells.append(new_markdown_cell("## Recall"))
+            cells.append(new_markdown_cell("## Questions"))
             for n, asked in enumerate(lesson(number).questions, start=1):
                 lettered = zip(LETTERS, asked.choices, strict=False)
                 choices = "\n".join(f"- **{letter}** {text}" for letter, text in lettered)
