@@ -7,7 +7,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare claims test bench lab notebooks exercises play site data pretrain lint
+.PHONY: help compare claims test bench lab notebooks exercises play site bundle data pretrain lint
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
