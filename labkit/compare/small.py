@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 COUNTS = {"site": (3, 4), "product": (10, 5), "plan": (5, 4)}  # entities, facts of each
 EPOCHS = 80  # over about 80 facts, one wording each
 SEED = 31
+STUDYING = (
+    *("labkit.compare.small", "labkit.compare.arms", "labkit.compare.score", "labkit.compare.training"),
+    *("labkit.tune", "labkit.world.company", "labkit.world.documents"),
+)
+"""The modules and packages that decide a study's rows, beside its own."""
 Row = dict[str, Any]
 
 
@@ -161,19 +166,20 @@ def reciting(lab: Lab, name: str, model: Model) -> Arm:
     return arm(model, None, lab.profile.top_k, lab.profile.max_new_tokens)
 
 
-def by_seed(lab: Lab, what: str, make: Callable[[int], list[Row]]) -> pd.DataFrame:
-    """Rows of one study for each seed, found or made as in `kept`."""
+def by_seed(lab: Lab, what: str, make: Callable[[int], list[Row]], reads: bool = False) -> pd.DataFrame:
+    """Rows of one study for each seed, found or made as in `kept`; `reads` says that lesson 12's hybrid takes part."""
     import pandas as pd
 
-    adapters = {seed: lab.adapter("hybrid", seed).name for seed in lab.profile.seeds}
-    made = [kept(lab, what, lambda s=s: make(s), seed=s, adapter=name) for s, name in adapters.items()]
+    module = make.__module__
+    adapters = {seed: lab.adapter("hybrid", seed).name if reads else None for seed in lab.profile.seeds}
+    made = [kept(lab, what, lambda s=s: make(s), module, seed=s, adapter=name) for s, name in adapters.items()]
     return pd.concat(made)
 
 
-def kept(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> pd.DataFrame:
-    """Rows of one study, found by the address of all that decides them, or made now."""
+def kept(lab: Lab, what: str, make: Callable[[], list[Row]], module: str | None = None, **parts: Any) -> pd.DataFrame:
+    """Rows of one study, found by the address of all that decides them, or made now: `module` holds the study."""
     import pandas as pd
 
-    code = hash_source("labkit.compare", "labkit.tune", "labkit.world.company", "labkit.world.documents")
+    code = hash_source(module or make.__module__, *STUDYING)
     parts |= {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "code": code}
     return pd.DataFrame(lab.artifacts.value(make, what=what, **parts))

@@ -64,7 +64,7 @@ def shares(lab: Lab) -> pd.DataFrame:
                 rows += asked(lab, arm, now, **about, seconds=seconds)
         return rows
 
-    return by_seed(lab, "update shares", make)
+    return by_seed(lab, "update shares", make, reads=True)
 
 
 def stream(lab: Lab) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def stream(lab: Lab) -> pd.DataFrame:
                 rows += asked(lab, reciting(lab, "tuned", first(lab, seed)), now, **about, seconds=0.0)
         return rows
 
-    return by_seed(lab, "update stream", make)
+    return by_seed(lab, "update stream", make, reads=True)
 
 
 def removal(lab: Lab) -> pd.DataFrame:
@@ -109,7 +109,7 @@ def removal(lab: Lab) -> pd.DataFrame:
         there = {"|".join(s.fact.key) for manuscript in every[::2] for s in manuscript.statements}
         return [{**row, "removed": row["id"] not in there} for row in rows]
 
-    return by_seed(lab, "update removal", make)
+    return by_seed(lab, "update removal", make, reads=True)
 
 
 def by_question(rows: pd.DataFrame, arm: str, column: str = "correct") -> np.ndarray:
