@@ -8,7 +8,7 @@ import random
 
 from labkit.rag.augment import ABSTAIN, CLOSED_BOOK, FORMS, FRAMED, Message, build_prompt
 from labkit.world.curriculum import LEVELS as LEVELS
-from labkit.world.curriculum import LONG, Level, drill, reviews
+from labkit.world.curriculum import LONG, WHERE, Level, drill, reviews
 from labkit.world.facts import ask, kinds, wording
 from labkit.world.passages import invent
 from labkit.world.scene import Scene, Turn
@@ -27,8 +27,8 @@ def written(turn: Turn, form: str, opening: str = "", closing: str = "") -> str:
         return f'{{"source": {source}, "answer": {answer}}}'
     if turn.value is None:
         return ABSTAIN
-    if form == "value":
-        return turn.value
+    if form in ("value", "where"):
+        return turn.value if form == "value" else marks
     if form == "bullet" and turn.skill == "list":
         return "\n".join(f"- {name}" for name in turn.value.split(", "))
     return {"cited": f"{marks} {turn.text}", "sentence": turn.text, "bullet": f"- {turn.text}"}[form]
@@ -45,8 +45,8 @@ def conversation(rng: random.Random, level: Level) -> list[Message]:
         return reviews(rng)
     scene, form = Scene(LONG if level is LEVELS[-1] and rng.random() < 0.02 else level, rng), rng.choice(level.forms)
     opening, closing = _frame("openings", rng), _frame("closings", rng)
-    system = FRAMED.format(opening=opening, closing=closing) if form == "framed" else FORMS[form]
-    messages = [{"role": "system", "content": system}]
+    systems = {**FORMS, "where": WHERE, "framed": FRAMED.format(opening=opening, closing=closing)}
+    messages = [{"role": "system", "content": systems[form]}]
     passages = [(p.title, p.text) for p in scene.passages]
     turns = {turn.text if turn.value else turn.question: turn for turn in (scene.turn() for _ in range(level.turns))}
     for turn in turns.values():
