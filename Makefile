@@ -7,7 +7,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare claims test bench lab notebooks exercises play site bundle data pretrain lint
+.PHONY: help compare claims test cluster bench lab notebooks exercises play site bundle data pretrain lint
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ claims: $(READY)  ## measure what is missing for the article's claims and write 
 
 test: $(READY)  ## run every test
 	@$(BIN)/pytest
+
+cluster: $(READY)  ## run the tests on a Ray cluster of two local nodes; wants a quiet machine
+	@$(BIN)/pytest -m cluster
 
 bench: $(READY)  ## measure the claims about speed, each against a rival, and write docs/benchmarks.md
 	@$(BIN)/python -m labkit.bench

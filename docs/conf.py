@@ -10,6 +10,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
+from docutils.nodes import SkipNode  # noqa: E402
+from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
+
 from labkit import __version__  # noqa: E402
 
 PARTS = {"0_start": "Start", "1_rag": "Retrieval", "2_tune": "Fine-tuning", "3_compare": "The comparison", "4_practice": "Practice"}  # fmt: skip
@@ -58,6 +61,7 @@ myst_heading_anchors = 3
 autodoc_typehints = "none"
 suppress_warnings = ["mystnb.unknown_mime_type", "misc.highlighting_failure"]
 html_theme = "furo"
+html_math_renderer = "mathml"
 copyright = "2026, the labkit contributors"
 html_title = "labkit"
 html_static_path = ["_static"]
@@ -69,6 +73,19 @@ def as_text(app: object, what: str, name: str, obj: object, options: object, lin
     lines[:] = [re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", re.sub(r"(?<![\w`])\*{1,2}(?=\w)", r"\\*", line)) for line in lines]  # fmt: skip
 
 
+def inline_math(translator: object, node: object) -> None:
+    """Formulas as MathML, which browsers show by themselves: no script is fetched."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise SkipNode
+
+
+def block_math(translator: object, node: object) -> None:
+    """A formula on a line of its own."""
+    translator.body.append(tex2mathml(node.astext(), as_block=True))
+    raise SkipNode
+
+
 def setup(app: object) -> None:
     """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("autodoc-process-docstring", as_text)

@@ -302,7 +302,7 @@ def cluster(small):
             made.end()
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_vectors_from_two_nodes_are_those_of_one_process_in_the_same_order(cluster, tmp_path):
     documents = Path(cluster.environment["LABKIT_DATA"], "documents")
     made = embed_folder(documents, tmp_path / "here.parquet", progress=False)
@@ -316,7 +316,7 @@ def test_vectors_from_two_nodes_are_those_of_one_process_in_the_same_order(clust
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here.parquet", "there.parquet"]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_worker_killed_mid_sweep_costs_nothing_and_doubles_nothing(cluster, plain, tmp_path):
     words = ["sweep", str(grid_of(cluster.environment)), "--out", str(tmp_path), "--address", cluster.address]
     process = subprocess.Popen([*LABKIT, *words], cwd=ROOT, env=cluster.environment, stderr=subprocess.PIPE, text=True)
