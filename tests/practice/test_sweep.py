@@ -257,7 +257,12 @@ class Cluster:
             "RAY_worker_register_timeout_seconds": "300",
             "RAY_worker_niceness": "0",
         }
-        own = {"RAY_USAGE_STATS_ENABLED": "0", "LABKIT_RUNS": str(folder / "runs")}
+        own = {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": "0" * 64,
+            "LABKIT_RUNS": str(folder / "runs"),
+        }
         self.environment, self.folder, self.nodes = {**environment, **slow, **own}, folder, {}
         [self.port] = free_ports(1)
         self.address = f"{HEAD}:{self.port}"
