@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit.compare import small, update
-from labkit.compare.training import closed_book, holds
+from labkit.compare.score import recall
+from labkit.compare.training import closed_book
 from labkit.stats import Interval, paired_bootstrap
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from labkit.lab import Lab
     from labkit.rag.retrieve import Hit
+    from labkit.world.data import Item
 
 OVERLAP = 0.15
 
@@ -49,15 +51,12 @@ def embedding(lab: Lab) -> dict[str, Interval]:
     can = [item for item in lab.questions if item.evidence]
     now = [item for item in can if item.kind == "changed fact"]
 
-    def recall(items: Sequence, found: Sequence[Sequence[Hit]]) -> list[float]:
-        return [
-            float(np.mean([any(holds(hit, e) for hit in hits) for e in item.evidence]))
-            for item, hits in zip(items, found, strict=True)
-        ]
+    def recalls(items: Sequence[Item], found: Sequence[Sequence[Hit]]) -> list[float]:
+        return [recall(item, hits) for item, hits in zip(items, found, strict=True)]
 
     def nearest(vectors: np.ndarray) -> list[float]:
         numbers = lab.vectors.index.search(np.asarray(vectors, np.float32), lab.profile.top_k)[1]
-        return recall(can, [[Hit(lab.vectors.chunks[n], 1.0, 1) for n in row] for row in numbers])
+        return recalls(can, [[Hit(lab.vectors.chunks[n], 1.0, 1) for n in row] for row in numbers])
 
     asked, k = [item.question for item in can], lab.profile.top_k
     fresh, stale = (r.search_batch([i.question for i in now], k) for r in (lab.retriever(), lab.old_retriever()))
@@ -65,7 +64,7 @@ def embedding(lab: Lab) -> dict[str, Interval]:
     same = lab.embedder.encode(asked, query=True)
     return {
         "recall on changed facts: fresh index - stale index": paired_bootstrap(
-            recall(now, fresh), recall(now, stale)
+            recalls(now, fresh), recalls(now, stale)
         ).interval,
         "recall: queries from the same embedder - from another": paired_bootstrap(
             nearest(same), nearest(other)

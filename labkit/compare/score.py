@@ -22,6 +22,7 @@ from labkit.world.style import style_faults
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.rag.retrieve import Hit
     from labkit.world.data import Item
 
 PAIRED = ("accuracy", "style", "joint", "abstention")
@@ -38,13 +39,18 @@ def is_right(item: Item, text: str) -> bool:
     return first_mention(text, item.gold, item.rivals) if item.rivals else contains(text, item.gold)
 
 
+def recall(item: Item, hits: Sequence[Hit]) -> float:
+    """The share of the needed facts that some of the passages state; 0 where nothing is needed."""
+    found = [any(holds(hit, fact) for hit in hits) for fact in item.evidence]
+    return float(np.mean(found)) if found else 0.0
+
+
 def score(item: Item, answer: Answer) -> dict[str, Any]:
     """Everything that is measured of one answer; true and false as 1 and 0.
 
     `cited`: right, with a cited passage that proves it.
     """
     declined, right = abstained(answer.text), is_right(item, answer.text)
-    found = [any(holds(hit, e) for hit in answer.hits) for e in item.evidence]
     cited = right and any(holds(hit, e) for hit in answer.cited_hits for e in item.evidence)
     style = not style_faults(answer.text)
     return {
@@ -60,7 +66,7 @@ def score(item: Item, answer: Answer) -> dict[str, Any]:
         "joint": int(right and style),
         "cited": int(cited),
         "abstained": int(declined),
-        "retrieved": float(np.mean(found)) if found else 0.0,
+        "retrieved": recall(item, answer.hits),
         "prompt_tokens": answer.prompt_tokens,
         "output_tokens": answer.output_tokens,
         "retrieval_ms": 1000 * answer.retrieval_seconds,

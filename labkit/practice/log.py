@@ -183,8 +183,7 @@ def learn(lab: Lab) -> dict[str, list[str]]:
 
 def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
     """How much more is correct, or retrieved, after than before, with its interval over questions; wordings are averaged."""
-    found = paired_bootstrap(*(rows.groupby("id", sort=False)[column].mean() for rows in (after, before)))
-    return Interval(found.diff, found.low, found.high)
+    return paired_bootstrap(*(rows.groupby("id", sort=False)[column].mean() for rows in (after, before))).interval
 
 
 def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:

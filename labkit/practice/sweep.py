@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit.compare.experiment import ask_arms
-from labkit.compare.training import TRAINING, holds
+from labkit.compare.score import recall
+from labkit.compare.training import TRAINING
 from labkit.errors import LabError
 from labkit.hashing import address, hash_source, hash_tree
 from labkit.lab import ANSWERING_CODE, Lab
@@ -86,14 +87,11 @@ def _measure(cell: Cell) -> Row:
     if cell.arm == RETRIEVAL:
         items = [item for item in lab.questions if item.evidence]
         found = lab.retriever().search_batch([item.question for item in items], lab.profile.top_k)
-        shares = [
-            np.mean([any(holds(hit, fact) for hit in hits) for fact in item.evidence])
-            for item, hits in zip(items, found, strict=True)
-        ]
+        shares = [recall(item, hits) for item, hits in zip(items, found, strict=True)]
         return {"n": len(items), "recall_at_k": float(np.mean(shares))}
     answers = ask_arms(lab, [cell.arm]).query("answerable")
-    recall = None if cell.k is None else float(answers.retrieved.mean())
-    return {"n": len(answers), "accuracy": float(answers.correct.mean()), "recall_at_k": recall}
+    found = None if cell.k is None else float(answers.retrieved.mean())
+    return {"n": len(answers), "accuracy": float(answers.correct.mean()), "recall_at_k": found}
 
 
 def _lab(cell: Cell) -> Lab:
