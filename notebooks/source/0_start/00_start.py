@@ -8,8 +8,11 @@
 # - **fine-tuned**: the model after training on questions and answers;
 # - **hybrid**: a model trained to answer *from passages*, given passages.
 #
-# An article that circulates widely says when to use which. This course does not believe it, nor disbelieve it:
-# it measures. *No keys, no downloads, no GPU. About 10 minutes.*
+# An article that circulates widely says when to use which. This course neither believes nor disbelieves it: it
+# measures, and every number comes with what it rests on. Words of the trade are explained where they first stand; the
+# [glossary](../../docs/glossary.md) keeps them all.
+#
+# *Before this: nothing. No keys, no downloads, no GPU. About 10 minutes.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -27,7 +30,7 @@ lab
 # ## 1. A company that does not exist
 #
 # Norvale was invented for this course, from a random seed. No model has read about it, every fact is known,
-# and facts can be changed at will. Here is what its documents say about one thing.
+# and facts can be changed at will. Its documents are a little dull, as real ones are; here is how one begins.
 
 # %%
 document = next(d for d in lab.documents if d.format == "markdown" and d.id.startswith("projects/"))
@@ -35,7 +38,8 @@ print(document.id, "·", document.title)
 print(document.text[:600])
 
 # %% [markdown]
-# The test questions come in several kinds. `gold` is the right answer; where no document answers, to decline is right.
+# The test questions come in several kinds, because no arm is good at all of them. `gold` is the right answer; where no
+# document answers, to decline is right.
 
 # %%
 import pandas as pd
@@ -49,7 +53,8 @@ questions.groupby("kind", sort=False).head(1).set_index("kind")
 # %% [markdown]
 # ## 2. One question, four arms
 #
-# We take a question about a plain fact and hide nothing: this is what comes back, word for word.
+# The four ways are the *arms* of an experiment: the same question, the same scoring, and only one thing varies. We take
+# a question about a plain fact and hide nothing: this is what comes back, word for word.
 
 # %%
 question = next(q for q in lab.questions if q.kind == "single fact")
@@ -71,14 +76,14 @@ for hit in rag.hits[:2]:
     print(f"[{hit.rank}] {hit.chunk.document_id}: {' '.join(hit.chunk.text.split())[:100]}…")
 
 # %% [markdown]
-# **Fine-tuned** has seen this fact in training, asked in other words, always answered in Norvale's house style.
-# It has no passages: whatever it says comes from its weights.
+# **Fine-tuned** has seen this fact in training, asked in other words, always answered in Norvale's *house style*: a fixed
+# opening, a fixed closing, and "we" instead of "I". It has no passages: whatever it says comes from its weights.
 
 # %%
 lab.arm("tuned").answer([question.question])[0].text
 
 # %% [markdown]
-# **Hybrid** was trained to read passages and to answer in house style.
+# **Hybrid** was trained to read passages and to answer in house style. It gets the same passages as RAG.
 
 # %%
 hybrid = lab.arm("hybrid").answer([question.question])[0]
@@ -88,7 +93,7 @@ hybrid.text
 # ## 3. Is it right, and is it in style?
 #
 # Two questions decide most of this course. *Right* means that the exact gold value is in the answer.
-# *In style* means that a validator finds no fault with the form.
+# *In style* means that a validator finds no fault with the form (the rules are in `data/style.md`).
 
 # %%
 from labkit.metrics import contains
@@ -102,9 +107,11 @@ for name in ("base", "rag", "tuned", "hybrid"):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# One question proves nothing. Notebook **12 Compare** asks them all, with several training seeds, and draws the intervals.
+# One question proves nothing. Lesson **12 Compare** asks them all, trains several times, and says how sure each number is.
 #
 # ## Where to go from here
+#
+# The lessons build on each other from 01 to 19. In a hurry? Take 05, 06, 08 and 11, then 12.
 #
 # | Part | Lessons |
 # |---|---|
@@ -115,9 +122,9 @@ pd.DataFrame(rows).T
 #
 # ## Takeaways
 #
-# - The base model knows nothing of Norvale: whatever an arm gets right, it read or was taught.
-# - RAG brings the fact and where it stands; tuning brings the form.
-# - An answer can be right without being in style, and in style without being right: both are measured.
+# - Nobody told the base model about Norvale: whatever another arm gets right, it read or was taught.
+# - An arm that reads can name the passage that it answers from; an arm that recites has none to name.
+# - Right and in style are two things. The table above marks both, and so does every comparison from here on.
 #
 # ## Exercises
 #

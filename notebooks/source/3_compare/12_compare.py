@@ -7,6 +7,8 @@
 # - put a 95 % interval on every number, and on every *difference* between two arms;
 # - see where each arm wins, by kind of question, and what it costs in time and tokens.
 #
+# This is the table on the front page of the project, cell by cell.
+#
 # *Before this: 00 Start. About 15 minutes, a few of them computing.*
 
 # %% tags=["parameters"]
@@ -46,8 +48,7 @@ print(answerable.groupby("arm", sort=False)[columns].mean().round(2).to_string()
 
 # %% [markdown]
 # These are the questions that the documents answer. Base answers from nothing and RAG reads: the gap in `correct` is
-# what retrieval is worth here.
-# Neither has the house style, since nobody has shown it to them.
+# what retrieval is worth here. `style` is the share in house style, which nobody has shown to either of them.
 #
 # ## 3. All four arms
 #
@@ -78,7 +79,8 @@ figure
 # ## 4. Which differences are real?
 #
 # Two intervals that overlap may still hide a real difference, because both arms answered the *same* questions.
-# So the difference itself is resampled, question by question. `holm` is the p-value after correcting for all the tests in this table.
+# So the difference itself is resampled, question by question. `p` says how easily luck alone would make such a
+# difference; `holm` is the same after Holm's correction, because of many tests some succeed by luck.
 
 # %%
 paired = tables.paired(comparison.result)
@@ -90,7 +92,8 @@ paired[paired.metric == "accuracy"]
 # %% [markdown]
 # ## 5. Where each arm wins
 #
-# An average hides who is good at what. Look at *changed fact* and at *not in the documents*.
+# An average hides who is good at what. Look at *changed fact*, where what was learned is out of date, and at *not in the
+# documents*, where to decline is right.
 
 # %%
 kinds = score.by_kind(comparison.answers)
@@ -134,7 +137,7 @@ pd.DataFrame(
 # ## 8. Question by question
 #
 # Wins, ties and losses of the hybrid against each other arm, on right and in style at once. Then the questions
-# themselves: filter the table as you like.
+# themselves, here some that RAG gets right and the fine-tuned arm gets wrong: filter the table as you like.
 
 # %%
 joint = comparison.answers.groupby(["id", "arm"]).joint.mean().unstack()
@@ -158,8 +161,9 @@ print(text)
 figure
 
 # %% [markdown]
-# Every arm computes in the same number format, and adapters are merged into the weights before they answer, so that no
-# arm is slowed by how it is served. Left beside the weights, an adapter adds two small products to every layer:
+# The tuned arms differ from base by an *adapter*, a small set of trained weights (lesson 09). Every arm computes in the
+# same number format, and adapters are merged into the weights before they answer, so that no arm is slowed by how it is
+# served. Left beside the weights, an adapter adds two small products to every layer:
 
 # %%
 from labkit.compare import cost
@@ -193,7 +197,7 @@ print("report, result and answers written")
 # %% [markdown]
 # ## Takeaways
 #
-# The cell below states them and checks each against the numbers above: a takeaway that these results do not show says so.
+# The cell below checks each against the numbers above: a takeaway that these results do not show says so.
 
 # %%
 for line in tables.takeaways(comparison.result):

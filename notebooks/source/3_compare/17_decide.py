@@ -21,8 +21,8 @@ lab
 # %% [markdown]
 # ## 1. The flowchart, as a function
 #
-# Does your knowledge change? Then RAG. If not, do you need tone or format? Then fine-tuning, else RAG, "simpler". Two
-# questions, two arms. The hybrid does not occur in it.
+# Advice is easier to check once it is code. Does your knowledge change? Then RAG. If not, do you need tone or format?
+# Then fine-tuning, else RAG, "simpler". Two questions, two arms. The hybrid does not occur in it.
 
 # %%
 import inspect
@@ -37,7 +37,7 @@ for name, (changes, form) in decide.SITUATIONS.items():
 # ## 2. Was its advice the winner?
 #
 # Each situation has its measurement: questions on changed facts, or on stable ones; *right*, or *right and in style at
-# once*.
+# once*. The advice *lost* where another arm is ahead by a whole interval, and is *not told apart* where it is ahead by less.
 
 # %%
 from labkit.compare import experiment
@@ -101,7 +101,8 @@ widgets.interactive(show, **sliders)
 # %% [markdown]
 # ## 5. Where the advice flips
 #
-# Vary two needs and keep the rest: the share of questions on changed facts, and the weight of style.
+# Advice that turns at the first change of a need is no advice. Vary two needs and keep the rest: the share of questions on
+# changed facts, and the weight of style. The map names the best arm at each point.
 
 # %%
 import numpy as np
@@ -125,8 +126,8 @@ figure
 # %% [markdown]
 # ## 6. Is it enough to decide?
 #
-# The sentence of section 3 names arms that the questions do not tell apart. To halve an interval you need about four
-# times as many questions.
+# The sentence of section 3 says which arms, if any, the questions do not tell apart. To halve an interval you need about
+# four times as many questions, so ask first whether the ones you have suffice:
 
 # %%
 for few in (40, 80, 160, len(lab.questions)):
@@ -137,7 +138,7 @@ for few in (40, 80, 160, len(lab.questions)):
 # %% [markdown]
 # ## Takeaways
 #
-# - A flowchart is a claim, and claims can be checked: section 2 did.
+# - A flowchart is a claim, and a claim can be checked: section 2 counts how often its advice won.
 # - What is best depends on the mix of questions and on what an answer is worth to you; say both before you look.
 # - "Not told apart" is an answer too: take the simpler arm, or ask more questions.
 #
