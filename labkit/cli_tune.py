@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +45,8 @@ def tune(
         tuned = tune_file(
             pairs, out, chosen.model_path, settings, chosen.context, drop_long, sys.stderr.isatty(), save_seconds
         )
-    print(tuned)
+    if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one tells
+        print(tuned)
 
 
 @app.command()

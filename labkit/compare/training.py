@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.compare.arms import passages
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from labkit.lab import Lab
+    from labkit.profile import Profile
     from labkit.rag.retrieve import Hit, Retriever
     from labkit.tune.adapters import LoraSettings
     from labkit.world.data import Evidence, Item
@@ -73,33 +74,56 @@ def _reply(text: str) -> Message:
 
 
 def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
-    """The folder of the adapter of `tuned`, `hybrid` or `hybrid-N`, found by the address of all that makes it or trained now.
+    """The folder of the adapter of `tuned`, `hybrid` or `hybrid-N`, found by the address of all that makes it or trained now."""
+    from labkit.tune.leaks import refuse_leaks
 
-    The address holds base model, training rows (token ids and loss mask), settings and code.
-    """
+    def told() -> list[list[Message]]:
+        pairs = lab.pairs if name == "tuned" else lab.hybrid_pairs
+        refuse_leaks([item.question for item in pairs], [item.question for item in lab.questions])
+        if name == "tuned":
+            return closed_book(pairs)
+        return with_context(pairs, lab.old_retriever(), lab.profile.top_k, seed, distractors_of(name))
+
+    made_of = {"told": closed_book(lab.pairs)} if name == "tuned" else _hybrid_rows(lab)
+    return kept_adapter(lab, name, lora_settings(lab.profile, name, seed), told, f"{name}, seed {seed}", **made_of)
+
+
+def lora_settings(profile: Profile, name: str, seed: int) -> LoraSettings:
+    """How the adapter of an arm is trained: as the profile says; a hub model in 4 bit where there is a CUDA GPU."""
+    import torch
+
     from labkit.tune.adapters import LoraSettings
 
-    p = lab.profile
-    epochs, rate, batch = (p.tuned_epochs, p.tuned_rate, p.tuned_batch)
-    if name != "tuned":
-        epochs, rate, batch = (p.hybrid_epochs, p.hybrid_rate, p.hybrid_batch)
-    settings = LoraSettings(epochs=epochs, learning_rate=rate, batch_size=batch, seed=seed, rank=p.lora_rank)
-    made_of = _tuned_rows(lab) if name == "tuned" else _hybrid_rows(lab)
-    return lab.artifacts.folder(
-        lambda folder: _train(lab, name, settings, folder),
-        name=f"{name}, seed {seed}",
-        kind=name,
-        base=lab.model.fingerprint,
-        settings=settings,
-        code=hash_source(*TRAINING),
-        **made_of,
+    p, tuned = profile, name == "tuned"
+    return LoraSettings(
+        epochs=p.tuned_epochs if tuned else p.hybrid_epochs,
+        learning_rate=p.tuned_rate if tuned else p.hybrid_rate,
+        batch_size=p.tuned_batch if tuned else p.hybrid_batch,
+        seed=seed,
+        rank=p.lora_rank,
+        quantised=p.hub and torch.cuda.is_available(),
     )
 
 
-def _tuned_rows(lab: Lab) -> dict[str, str]:
-    """What decides the rows of the tuned arm: the conversations themselves and how they are cut into tokens."""
-    told = closed_book(lab.pairs)
-    return {"data": address(told=told), "reading": hash_source("labkit.chat", "labkit.tune.prepare")}
+def kept_adapter(
+    lab: Lab, kind: str, settings: LoraSettings, told: Callable[[], list[list[Message]]], name: str, **made_of: object
+) -> Path:
+    """The folder of the adapter that learns what `told` gives, under the address of base model, settings, code and `made_of`.
+
+    Checkpoints lie outside it, so that a killed training goes on.
+    """
+    from labkit.tune.adapters import train_adapter
+    from labkit.tune.prepare import Example, dataset
+
+    def build(folder: Path) -> None:
+        examples, room = [Example(messages) for messages in told()], min(lab.profile.context, lab.model.context)
+        rows = dataset(examples, lab.model.tokenizer, room).rows
+        train_adapter(lab.profile.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")
+
+    code = hash_source(*TRAINING, "labkit.chat", "labkit.tune.prepare")
+    return lab.artifacts.folder(
+        build, name, kind=kind, base=lab.model.fingerprint, settings=settings, code=code, **made_of
+    )
 
 
 def _hybrid_rows(lab: Lab) -> dict[str, str]:
@@ -110,27 +134,10 @@ def _hybrid_rows(lab: Lab) -> dict[str, str]:
     chunks = chunk_documents(lab.original.documents, lab.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
     search = [p.method, p.top_k, lab.embedder.fingerprint.split(":")[0]]
     texts = [[chunk.title, chunk.text] for chunk in chunks]
-    code = hash_source("labkit.chat", "labkit.tune.prepare", "labkit.compare.training", "labkit.world.style", *READING)
+    code = hash_source("labkit.compare.training", "labkit.world.style", *READING)
     return {"data": address(pairs=lab.hybrid_pairs, texts=texts, search=search), "reading": code}
 
 
 def distractors_of(name: str) -> int | None:
     """How many distractors an arm's training shows beside the proof: "hybrid-2" two, "hybrid" whatever is retrieved."""
     return int(name.partition("-")[2]) if "-" in name else None
-
-
-def _train(lab: Lab, name: str, settings: LoraSettings, folder: Path) -> None:
-    """Fill `folder` with the adapter; checkpoints lie outside it, so that a killed training goes on."""
-    from labkit.tune.adapters import train_adapter
-    from labkit.tune.leaks import refuse_leaks
-    from labkit.tune.prepare import Example, dataset
-
-    p = lab.profile
-    items = lab.pairs if name == "tuned" else lab.hybrid_pairs
-    refuse_leaks([item.question for item in items], [item.question for item in lab.questions])
-    if name == "tuned":
-        told = closed_book(items)
-    else:
-        told = with_context(items, lab.old_retriever(), p.top_k, settings.seed, distractors_of(name))
-    rows = dataset([Example(messages) for messages in told], lab.model.tokenizer, p.context).rows
-    train_adapter(p.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")

@@ -6,12 +6,13 @@ Introduced in 16_use_cases.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import ARMS, Arm, arm_class
 from labkit.compare.score import score
-from labkit.compare.training import TRAINING, closed_book, with_context
+from labkit.compare.training import closed_book, kept_adapter, lora_settings, with_context
 from labkit.compare.use_cases_study import METRICS as METRICS
 from labkit.compare.use_cases_study import Study, load_studies
 from labkit.compare.use_cases_utility import Utility, joined
@@ -81,25 +82,14 @@ def adapter(lab: Lab, study: Study, arm: str, seed: int = 0) -> Path:
     Facts to recite take the epochs of the profile's tuned arm, replies to read for take twice those of its hybrid, and
     all of them its small batches: rows are few.
     """
-    from labkit.tune.adapters import LoraSettings, train_adapter
     from labkit.tune.leaks import refuse_leaks
-    from labkit.tune.prepare import Example, dataset
 
     p, recites = lab.profile, arm == "tuned" and not study.given
     epochs, rate = (p.tuned_epochs, p.tuned_rate) if recites else (2 * p.hybrid_epochs, p.hybrid_rate)
-    settings = LoraSettings(epochs=epochs, learning_rate=rate, batch_size=p.hybrid_batch, seed=seed, rank=p.lora_rank)
+    settings = replace(lora_settings(p, arm, seed), epochs=epochs, learning_rate=rate, batch_size=p.hybrid_batch)
     told = conversations(lab, study, arm, seed)
     refuse_leaks([item.question for item in study.pairs], [item.question for item in study.questions])
-
-    def build(folder: Path) -> None:
-        rows = dataset([Example(messages) for messages in told], lab.model.tokenizer, p.context).rows
-        train_adapter(p.model_path, rows, settings, folder, progress=False, checkpoints=lab.runs / "training")
-
-    code = hash_source(*TRAINING, "labkit.chat", "labkit.tune.prepare")
-    name = f"{study.name}, {arm}, seed {seed}"
-    return lab.artifacts.folder(
-        build, name, kind=arm, base=lab.model.fingerprint, told=told, settings=settings, code=code
-    )
+    return kept_adapter(lab, arm, settings, lambda: told, f"{study.name}, {arm}, seed {seed}", told=told)
 
 
 def ask(lab: Lab, study: Study, name: str, seed: int = 0) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.experiment import Comparison, latencies, run_compare
 from labkit.compare.score import pair_up, summarise
-from labkit.compare.training import TRAINING, closed_book, with_context
+from labkit.compare.training import closed_book, kept_adapter, lora_settings, with_context
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
 from labkit.practice.own_data_endpoint import endpoint
@@ -17,7 +17,6 @@ from labkit.practice.own_data_questions import Questions, load
 from labkit.practice.own_data_style import redress
 from labkit.profile import ROOT, resolve
 from labkit.rag.ingest import Ingested, ingest
-from labkit.store import hash_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,34 +71,9 @@ class OwnLab(Lab):
 
     def adapter(self, name: str, seed: int = 0) -> Path:
         """The adapter trained on your pairs: as in lesson 11, in the style of your replies in place of the house's."""
-        import torch
-
-        from labkit.tune.adapters import LoraSettings, train_adapter
-        from labkit.tune.prepare import Example, dataset
-
-        p, tuned = self.profile, name == "tuned"
-        settings = LoraSettings(
-            epochs=p.tuned_epochs if tuned else p.hybrid_epochs,
-            learning_rate=p.tuned_rate if tuned else p.hybrid_rate,
-            batch_size=p.tuned_batch if tuned else p.hybrid_batch,
-            seed=seed,
-            rank=p.lora_rank,
-            quantised=p.hub and torch.cuda.is_available(),
-        )
-        told = [Example(messages) for messages in self.conversations(name, seed)]
-        rows = dataset(told, self.model.tokenizer, min(p.context, self.model.context)).rows
-
-        return self.artifacts.folder(
-            lambda folder: train_adapter(
-                p.model_path, rows, settings, folder, self.progress, checkpoints=self.runs / "training"
-            ),
-            name=f"{name}, seed {seed}",
-            kind=name,
-            base=self.model.fingerprint,
-            rows=rows,
-            settings=settings,
-            code=hash_source(*TRAINING),
-        )
+        told = self.conversations(name, seed)
+        settings = lora_settings(self.profile, name, seed)
+        return kept_adapter(self, name, settings, lambda: told, f"{name}, seed {seed}", told=told)
 
     def conversations(self, name: str, seed: int = 0) -> list[list[Message]]:
         """What `tuned` or `hybrid` learns from, as `labkit.compare.training` makes it, in your style or in none."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from labkit.checkpoint import precision
 from labkit.errors import LabError
 from labkit.rag.cache import VectorCache
 
@@ -46,7 +47,7 @@ class Embedder(Embeddings):
         self.tokenizer: PreTrainedTokenizerBase = _tokenizer(model)
         self.max_tokens = int(min(model.max_seq_length or self.tokenizer.model_max_length, 1_000_000))
         self.tokenizer.model_max_length = self.max_tokens
-        self.dtype = _precision(model.device.type) if dtype == "auto" else dtype
+        self.dtype = precision(model.device.type) if dtype == "auto" else dtype
         self.fingerprint = f"{weights or _weights_hash(model)}:{self.dtype}"
         self.dimensions = int(model.get_embedding_dimension())
         self.cache = VectorCache(cache_dir, self.fingerprint, self.dimensions) if cache_dir else None
@@ -116,16 +117,6 @@ def _tokenizer(model: SentenceTransformer) -> PreTrainedTokenizerBase:
 
     bare = model.tokenizer
     return bare if isinstance(bare, PreTrainedTokenizerBase) else PreTrainedTokenizerFast(tokenizer_object=bare)
-
-
-def _precision(device: str) -> str:
-    """bfloat16 where the processor computes in it, else float32."""
-    import torch
-
-    if device == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return "bfloat16" if device == "cpu" and any(check and check() for check in checks) else "float32"
 
 
 def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: str | Path | None = None) -> Embedder:

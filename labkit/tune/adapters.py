@@ -107,8 +107,12 @@ def train_adapter(
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
     counts = parameters(network)
-    report = train(network, model.tokenizer, rows, settings, checkpoints or folder / "checkpoints", progress)
-    save_adapter(network, folder, str(model_path))
+
+    def keep(report: TrainReport) -> None:
+        save_adapter(network, folder, str(model_path))
+
+    home = checkpoints or folder / "checkpoints"
+    report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
     if checkpoints is None:
         (folder / "checkpoints").rmdir()
     return AdapterReport(report, *counts)

@@ -25,10 +25,10 @@ from labkit.tune.train_watch import COMPLETE, Watch, best_file, newest
 
 
 class Steps(torch.utils.data.Dataset):
-    """One item for each optimiser step: the rows of its batch."""
+    """One item for each optimiser step: the rows of its batch, of which each of several processes takes its share."""
 
-    def __init__(self, rows: Sequence[Row], steps: Sequence[Sequence[int]]) -> None:
-        self.rows, self.steps = rows, steps
+    def __init__(self, rows: Sequence[Row], steps: Sequence[Sequence[int]], rank: int, processes: int) -> None:
+        self.rows, self.steps = rows, [step[rank::processes] or step[:1] for step in steps]
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -64,6 +64,10 @@ class AnswerTrainer(Trainer):
             raise LabError(f"the loss is {loss.item()} at step {len(self.losses)}: lower the learning rate")
         return loss
 
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        """Batch after batch, in order; the processes of torchrun have parted each already."""
+        return torch.utils.data.DataLoader(self.train_dataset, collate_fn=self.data_collator)
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """As Trainer does; torch tells of a full disk by a RuntimeError, here it is an OSError."""
         try:
@@ -90,21 +94,29 @@ def run(
     home: Path, pad: int, check: Check | None, progress: bool, save_seconds: float,
 ) -> Ran:  # fmt: skip
     """Train on from the newest complete checkpoint in `home`; what was cut off there is deleted first."""
-    checkpoint, marker = newest(home)
-    for folder in home.glob("checkpoint-*"):
-        if not (folder / COMPLETE).is_file():  # else the rotation would count it, and drop a complete one
-            shutil.rmtree(folder)
+    arguments = _arguments(settings, home, len(steps))
+    with arguments.main_process_first(local=False):
+        checkpoint, marker = newest(home)
+        for folder in home.glob("checkpoint-*"):
+            if not (folder / COMPLETE).is_file():  # else the rotation would count it, and drop a complete one
+                shutil.rmtree(folder)
     collate = Collator(pad)
     trainer = AnswerTrainer(
         network,
-        _arguments(settings, home, len(steps)),
+        arguments,
         data_collator=lambda batch: collate(batch[0]),
-        train_dataset=Steps(rows, steps),
+        train_dataset=Steps(rows, steps, arguments.process_index, arguments.world_size),
     )
     trainer.losses = list(marker["losses"])
     trainer.remove_callback(PrinterCallback)
     sizes = [sum(len(rows[i]["input_ids"]) for i in step) for step in steps]
-    with tqdm(total=len(steps), initial=marker["step"], desc="training", unit="step", disable=not progress) as bar:
+    with tqdm(
+        total=len(steps),
+        initial=marker["step"],
+        desc="training",
+        unit="step",
+        disable=not progress or arguments.process_index > 0,
+    ) as bar:
         watch = Watch(trainer, home, bar, marker, sizes, settings.epochs, check, save_seconds)
         trainer.add_callback(watch)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -136,4 +148,5 @@ def _arguments(settings: TrainSettings, home: Path, steps: int) -> TrainingArgum
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
     )  # fmt: skip

@@ -131,7 +131,8 @@ def train(
     `folder` holds checkpoints while it runs, one every `save_seconds`. After a kill the same call, with the
     same initial weights, goes on from the newest complete one and ends where a straight run ends. Computes in
     bfloat16 where the processor does. `check` measures after every epoch and may stop early; `keep` saves the
-    trained weights before the checkpoints go. Raises LabError for no rows, other weights than float32, a loss
+    trained weights before the checkpoints go. Under torchrun or accelerate the processes share each batch, and the
+    first alone writes. Raises LabError for no rows, other weights than float32, a loss
     that is not a number, and a disk that cannot be written.
 
     >>> report = train(model.network, model.tokenizer, rows, TrainSettings(epochs=1), "runs/train")
@@ -147,6 +148,7 @@ def train(
     home = Path(folder) / f"train-{_name(network, rows, settings)[:16]}"
     pad = tokenizer.pad_token_id or 0
     with quiet(), _attention(network, max(lengths)):
+        from accelerate import PartialState
         from safetensors import SafetensorError
 
         from labkit.tune.loop import run
@@ -155,11 +157,13 @@ def train(
             ran = run(network, rows, steps, settings, home, pad, check, progress, save_seconds)
             report = TrainReport(ran.steps, ran.seconds, _tokens(lengths, steps[: ran.steps]), *ran.told)
             network.eval()
-            if keep:
+            if keep and PartialState().is_main_process:
                 keep(report)
         except (OSError, SafetensorError) as error:
             raise LabError(f"cannot write in {folder} ({error}): make room or choose another folder") from error
-    shutil.rmtree(home, ignore_errors=True)
+    if PartialState().is_main_process:
+        shutil.rmtree(home, ignore_errors=True)
+    PartialState().wait_for_everyone()
     return report
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import save
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
@@ -58,7 +59,7 @@ class Watch(TrainerCallback):
         self.bar.update(1)
         if state.global_step % self.per_epoch == 0:
             control.should_training_stop |= self._end_epoch()
-        due = time.perf_counter() - self.saved >= self.every
+        (due,) = broadcast_object_list([time.perf_counter() - self.saved >= self.every])  # the first process decides
         control.should_save = due and not control.should_training_stop and state.global_step < state.max_steps
 
     def _end_epoch(self) -> bool:
@@ -81,9 +82,11 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The marker is written last and whole: a checkpoint without it was cut off."""
+        self.saved = time.perf_counter()
+        if not state.is_world_process_zero:
+            return
         marker = {"step": state.global_step, "seconds": self.seconds, "losses": self.trainer.losses}
         write_json(self.home / f"checkpoint-{state.global_step}" / COMPLETE, marker | {"epochs": self.epochs})
-        self.saved = time.perf_counter()
 
 
 def trained(network: torch.nn.Module) -> dict[str, torch.Tensor]:

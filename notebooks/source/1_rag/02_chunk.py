@@ -183,6 +183,8 @@ item = next(item for item in lab.questions if item.evidence)
 book, start, end = library.span(item.evidence[0])
 chunks = chunk_documents(library.books, lab.embedder.tokenizer, size=64, overlap=0)
 proof = next(chunk for chunk in chunks if library.proves(chunk, item.evidence[0]))
+
+# %%
 print(item.question, "→", item.gold)
 print(f"passage, characters {start} to {end} of {book}:", repr(item.evidence[0].passage))
 print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))

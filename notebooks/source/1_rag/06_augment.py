@@ -49,9 +49,8 @@ class TextModel:
         return lab.model.generate([[{"role": "user", "content": prompt}]], lab.profile.max_new_tokens)[0].text
 
 
-llm = TextModel()
-
 # %%
+llm = TextModel()
 context = retriever.search(query, top_k=5)
 prompt = f"Answer based on this context:\n{context}\n\nQ: {query}"
 answer = llm.generate(prompt)
@@ -117,6 +116,7 @@ def tell(what, d):
     print(f"{what}: {d.diff:+.2f} ({d.low:+.2f} to {d.high:+.2f}), {sure} on these questions")
 
 
+# %%
 mended = paired_bootstrap(ours.correct, naive.correct)
 tell("share right, mended less printed", mended)
 
@@ -166,6 +166,8 @@ from labkit.rag.augment import fit
 
 for budget in (100, 200, 400, 2000):
     print(f"budget {budget}:", fit(query, passages(context), budget, lab.model.count, cut=budget == 200))
+
+# %%
 try:
     fit(query, passages(context), 10, lab.model.count)
 except labkit.LabError as error:
@@ -287,6 +289,8 @@ checked = ours.assign(
     cites=[bool(answer.cited_hits) for answer in answers],
     supported=[not unsupported(a.text, passages(a.hits), a.question) for a in answers],
 ).query("not abstained and kind not in ['numeric comparison', 'growth']")
+
+# %%
 checked.groupby(checked.correct.map({0: "wrong answers", 1: "right answers"}))[["cites", "supported"]].agg(
     ["mean", "size"]
 ).round(2)
@@ -389,6 +393,8 @@ ends = {p: rows.correct.droplevel("p") for p, rows in per_question.groupby("p")}
 gain = paired_bootstrap(ends[0], ends[1])
 distraction = paired_bootstrap(oracle.set_index("id").correct.loc[ends[0].index], ends[0])
 ceiling = bootstrap_mean(ends[0])
+
+# %%
 tell("all passages less none", gain)
 tell("gold passages only less gold among others", distraction)
 print(
@@ -488,6 +494,8 @@ attacks = [name for name in PLANTED if name not in ("clean", "mention")]
 defence = paired_bootstrap(
     wide[[(a, "plain") for a in attacks]].mean(axis=1), wide[[(a, "delimited") for a in attacks]].mean(axis=1)
 )
+
+# %%
 believed = wide["lie"].dropna()
 lies = paired_bootstrap(believed["plain"], believed["delimited"])
 tell("attacks obeyed, plain less delimited", defence)

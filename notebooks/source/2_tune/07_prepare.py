@@ -209,6 +209,8 @@ try:
     dataset(pairs, tokenizer, limit=max(lengths["question only"]) - 1)
 except LabError as error:
     print("refused:", error)
+
+# %%
 kept = dataset(pairs, tokenizer, limit=max(lengths["question only"]) - 1, too_long="drop")
 print(f"or {len(kept.rows)} kept, dropped: {kept.dropped}")
 assert len(kept.rows) + len(kept.dropped) == len(pairs)
@@ -326,6 +328,8 @@ found.round(3)
 assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
 assert found.loc["normalised", "retyped"] == 1
 assert (found.loc["MinHash ≥ 0.5"] >= found.loc["MinHash ≥ 0.8"]).all()
+
+# %%
 for kind in planted:
     best = found.loc[found["false alarms"] <= 0.01, kind]
     print(f"{kind}: with at most 1% false alarms, {best.idxmax()} finds most ({best.max():.0%})")
@@ -452,6 +456,8 @@ print((folder / "pairs.jsonl").read_text("utf-8").splitlines()[0])
 lines = (folder / "pairs.jsonl").read_text("utf-8").splitlines()[:3]
 lines += [lines[0][:-9], '{"question": "Why?"}', lines[1].replace('"assistant"', '"bot"'), lines[2]]
 (folder / "mixed.jsonl").write_text("\n".join(lines), "utf-8")
+
+# %%
 good, bad = read_examples(folder / "mixed.jsonl")
 print(f"{len(lines)} lines: {len(good)} good, {len(bad)} bad")
 for row in bad:
@@ -464,6 +470,8 @@ assert len(good) + len(bad) == len(lines)
 # %%
 text = 'question,answer\nWho runs it?,Rita Irwin.\nHow much?,"$420\nWhy?,\nWhen?,"In May, 2031."\n'
 (folder / "mixed.csv").write_text(text, "utf-8")
+
+# %%
 good, bad = read_csv(folder / "mixed.csv", prompt="question", response="answer")
 for row in bad:
     print(f"line {row.line}: {row.reason}")

@@ -250,6 +250,7 @@ def kept(**options):
     return lab.artifacts.value(lambda: learn(**options), kind="08 epochs", options=options, **parts)
 
 
+# %%
 whole = kept()
 epochs = pd.DataFrame(whole["epochs"], index=range(1, EPOCHS + 1)).rename_axis("epoch")
 epochs.round(2)
@@ -282,6 +283,8 @@ else:
     print(
         f"on strangers, the loss was lowest after epoch {best} and rose by {rise:.2f} until epoch {EPOCHS}: overfitting"
     )
+
+# %%
 epochs.loc[sorted({best, EPOCHS}), ["right, new wordings", "style"]].round(2)
 
 # %% [markdown]

@@ -92,6 +92,7 @@ def to_rows(conversations):
     return dataset([Example(messages) for messages in conversations], lab.model.tokenizer, lab.profile.context).rows
 
 
+# %%
 rows = to_rows(closed_book(facts))
 print(len(rows), "rows,", sum(len(row["input_ids"]) for row in rows), "tokens;", closed_book(facts)[0][-1]["content"])
 
@@ -133,6 +134,7 @@ def lora_count(network, rank):
     return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
+# %%
 trained, total = parameters(adapted)
 assert trained == lora_count(load_model(path).network, settings.rank)
 print(f"formula and model agree: {trained:,} of {total:,} parameters are trained, {trained / total:.1%}")
@@ -300,6 +302,7 @@ def budget(network):
     return {name: (size + (name != "full, 32 bit") * 16 * extra) / 1e9 for name, size in held.items()}
 
 
+# %%
 pd.DataFrame({f"Qwen3 {name}": budget(large(*shape)) for name, shape in shapes.items()}).round(1)
 
 # %% [markdown]
@@ -368,6 +371,8 @@ assert (state_of.code.cpu() - levels).abs().max() < 1e-6 and same.float().mean()
 blocks, errors = weight.reshape(-1, 64), (weight - restored).reshape(-1, 64)
 relative = (errors.square().mean(1) / blocks.square().mean(1)).sqrt()
 outlier = blocks.abs().amax(1) / blocks.square().mean(1).sqrt()
+
+# %%
 plt.scatter(outlier[:500], relative[:500], s=4)
 plt.xlabel("largest weight of the block / its typical weight")
 plt.ylabel("error / weight")
@@ -388,6 +393,7 @@ def error(levels, block):
     return float((weight - restored).norm() / weight.norm())
 
 
+# %%
 tried = {}
 for block in (16, 64, 256, weight.numel()):
     kinds = {"NF4": levels, "even levels": torch.linspace(-1, 1, 16)}
@@ -413,6 +419,7 @@ def difference(a, b):
     return f"{gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}), {verdict} on these questions"
 
 
+# %%
 squeezed = exam(load_quantised(path))
 print("reading, NF4 less 16 bit:", difference(squeezed["reading"], before["reading"]))
 
@@ -427,6 +434,7 @@ print("reading, NF4 less 16 bit:", difference(squeezed["reading"], before["readi
 runs = {"full": trials(methods["full"], rows), "LoRA": lora, "QLoRA": trials(methods["QLoRA"], rows)}
 
 
+# %%
 def right(runs, part):
     return np.array([run[part] for run in runs]).T
 
@@ -446,6 +454,8 @@ costs = pd.DataFrame(
         "peak MB": (held.peak / 1e6).round(1),
     }
 )
+
+# %%
 pd.concat([costs, pd.DataFrame({name: summary(some) for name, some in runs.items()}).T], axis=1).T
 
 # %%
@@ -608,6 +618,8 @@ for some in replay.values():
     for column, run in enumerate(some):
         run["retrieved"] = again[:, column].tolist()
 before["retrieved"] = reads()
+
+# %%
 table = {f"{n} replayed": summary(some) for n, some in replay.items()}
 pd.DataFrame({"base": summary([{"seconds": 0, **before}]), **table}).T
 

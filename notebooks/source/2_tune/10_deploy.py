@@ -129,6 +129,8 @@ broken = copy.copy(merged)
 broken.network = copy.deepcopy(merged.network)
 with torch.no_grad():
     next(broken.network.parameters())[0, 0] = float("nan")
+
+# %%
 attempt(lambda: require(weight_checks(broken, lab.model.size, limits)))
 assert not all(check.passed for check in weight_checks(broken, lab.model.size, limits))
 
@@ -146,6 +148,8 @@ from labkit.tune.deploy_export import largest_gap, logits
 asked = exam_items(lab)[:: 5 if SIZE == "full" else 8]
 found = lab.retriever().search_batch([item.question for item in asked], lab.profile.top_k)
 talks = [build_messages(item.question, passages(hits)) for item, hits in zip(asked, found, strict=True)]
+
+# %%
 wanted = logits(beside, talks)
 gap = largest_gap(logits(merged, talks), wanted)
 print(f"{sum(row.numel() for row in wanted):,} logits compared, the largest difference is {gap:.1g}")
@@ -178,6 +182,8 @@ def seconds(model):
 # %%
 count = 9 if SIZE == "full" else 2
 turns = pd.DataFrame([{"beside": seconds(beside), "merged": seconds(merged)} for _ in range(count)])
+
+# %%
 medians = turns.median()
 print(medians.map("{:.3f} s".format).to_string())
 ratio = medians.beside / medians.merged
@@ -273,6 +279,8 @@ from labkit.tune.deploy_chat import verify
 
 copied = Path(shutil.copytree(folder, folder.with_name("copy")))
 (copied / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-1])
+
+# %%
 attempt(lambda: verify(copied))
 assert verify(folder) == folder
 
@@ -321,6 +329,8 @@ import json
 served = [ask(talk).choices[0].message.content.strip() for talk in talks]
 in_process = [made.text for made in load_model(folder, dtype="float32").generate(talks)]
 print(f"{sum(a == b for a, b in zip(served, in_process, strict=True))} of {len(talks)} answers are the same")
+
+# %%
 print(json.loads((folder / "tokenizer_config.json").read_text())["response_template"])
 assert served == in_process
 
@@ -332,6 +342,8 @@ began, arrived = time.perf_counter(), []
 for part in ask(talks[0], stream=True):
     if part.choices[0].delta.content:
         arrived.append((time.perf_counter() - began, part.choices[0].delta.content))
+
+# %%
 print("".join(text for _, text in arrived).strip())
 print(f"first piece after {arrived[0][0]:.2f} s, last after {arrived[-1][0]:.2f} s")
 

@@ -30,6 +30,8 @@ import inspect
 from labkit.compare import decide
 
 print(inspect.getsource(decide.flowchart))
+
+# %%
 for name, (changes, form) in decide.SITUATIONS.items():
     print(f"{name:30} {decide.flowchart(changes, form)}")
 
