@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 02 · Chunk
 #
-# You will cut documents into pieces that a search can find and a model can read:
+# You will cut documents into *chunks*, pieces that a search can find and a model can read:
 #
 # - cut the same text by tokens, sentences, paragraphs and headings, and see what each way breaks;
 # - prove that every chunk is an exact span of its document, so that an answer can say where it stands;
@@ -150,7 +150,7 @@ print("what the sentence adds:", ", ".join(f"{gap:.3f} at {n} tokens" for n, gap
 
 # %% [markdown]
 # Beyond the limit the two lines are one: the embedder does not know that the sentence is there. Nothing fails and
-# nothing is said. So the library says it:
+# nothing is said. So labkit counts, and warns. (`bind` makes long books of the short documents; section 6 says why.)
 
 # %%
 from labkit.rag.chunk import truncated
@@ -164,9 +164,9 @@ assert max(gap for n, gap in gaps.items() if n > limit + 40) < 0.01
 # %% [markdown]
 # ## 6. A corpus worth cutting
 #
-# What is `library`? The company's documents are short: at 500 tokens most of them are one chunk, and no setting
-# could matter. So they are bound into books, one for each folder, as a real handbook would be: each document is a
-# chapter under its own heading, and the chunks' title is only that of the book.
+# The company's documents are short: at 500 tokens most of them are one chunk, and no setting could matter. So `library`
+# binds them into books, one for each folder, as a real handbook would be: each document is a chapter under its own
+# heading, and the chunks' title is only that of the book.
 
 # %%
 length = {d.id: len(lab.embedder.tokenizer.tokenize(d.text, verbose=False)) for d in (*lab.documents, *library.books)}
@@ -192,8 +192,8 @@ print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))
 # %% [markdown]
 # ## 7. The sweep
 #
-# Every size with every overlap: cut, embed, index, search with the profile's retriever, and answer. On two cores this
-# takes some minutes the first time, and a moment after that.
+# How large should a chunk be? Do not guess: every size with every overlap is cut, embedded, indexed, searched with the
+# profile's retriever, and answered from. On two cores this takes some minutes the first time, and a moment after that.
 #
 # - `found`: share of the needed facts in the top chunks, over all questions that the documents answer;
 # - `read`: what is left of it in the prompt. A sample of the questions, spread over their kinds, is answered from at
@@ -257,7 +257,8 @@ figure
 # ## 9. The advice, tested
 #
 # The article says "≈500 tokens" and "10–20 %" overlap. Each is set against every alternative here, on the same
-# questions: `diff` above zero favours the advice. `holm` corrects the p-values for the number of comparisons.
+# questions: `diff` above zero favours the advice. `p` says how easily luck alone would make such a difference; of many
+# comparisons some succeed by luck, so `holm` raises it accordingly, and the `verdict` goes by that.
 
 # %%
 tested = claims(swept)

@@ -8,7 +8,7 @@
 # - check every citation against the passage that it names;
 # - take passages away step by step: how much of an answer's quality is retrieval's?
 # - tell *not found* from *misread* from *should have declined*;
-# - plant instructions and lies in the documents.
+# - plant instructions and lies in the documents, and see which of them reach the answer.
 #
 # *Before this: 05 Retrieve. About 40 minutes.*
 
@@ -81,7 +81,8 @@ print(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
 
 # %% [markdown]
 # One answer proves nothing. So both prompts get the same questions, a few of each kind, with the same five passages.
-# `read` asks the model over passages that we choose, and remembers what it said.
+# `read` asks the model over passages that we choose, and remembers what it said. `correct`: the exact gold value is in the
+# answer; `cited`: and it names a passage that proves it.
 
 # %%
 import numpy as np
@@ -126,7 +127,8 @@ tell("share right, mended less printed", mended)
 #
 # ## 2. The same chain in LangChain
 #
-# LangChain's expression language joins steps with `|`. Any function becomes a step; a dict runs its steps side by side.
+# Four lines are no program: in one, steps are replaced, logged and tested alone. LangChain's expression language joins
+# them with `|`. Any function becomes a step; a dict runs its steps side by side.
 
 # %%
 from langchain_core.messages import AIMessage
@@ -174,7 +176,7 @@ except labkit.LabError as error:
     print("budget 10:", error)
 
 # %% [markdown]
-# Look for "0 passages": where not even one fits, the model gets the bare question and answers from its weights.
+# Where it says "0 passages", not even one fits: the model gets the bare question and answers from its weights.
 #
 # What does a smaller budget cost? The same questions, with only as many passages as fit:
 
@@ -235,9 +237,9 @@ tell("ends less middle", middle)
 # %% [markdown]
 # ## 5. Are the citations true?
 #
-# The pocket model names its source before it speaks, so that it has to find the passage first; other models cite behind
-# what they say. Either way an answer that cites looks trustworthy, and whether it is can be checked: does passage 2
-# *hold* what the answer says beside `[2]`? `check_citations` compares names, numbers, dates and codes; those that came with the question prove nothing.
+# An answer that cites looks trustworthy, and whether it is can be checked: does passage 2 *hold* what the answer says
+# beside `[2]`? (The pocket model names its source first, other models behind what they say.) `check_citations` compares
+# names, numbers, dates and codes; those that came with the question prove nothing.
 
 # %%
 from labkit.rag.augment_citations import check_citations, unsupported
@@ -330,8 +332,8 @@ print(text)
 figure
 
 # %% [markdown]
-# *Right* in the second row needs luck: a comparison has only two candidates. The citation check can turn inventions
-# into refusals: keep an answer only if every value in it stands in a passage that it cites.
+# *Right* in the second row needs luck: a comparison has only two candidates. Can the check of section 5 turn inventions
+# into refusals? Keep an answer only if every value in it stands in a passage that it cites:
 
 # %%
 stated = attribute(ours)
@@ -341,8 +343,8 @@ gate = pd.DataFrame({"as said": stated.said.value_counts(), "only if supported":
 gate.loc[["right", "wrong", "declined"]]
 
 # %% [markdown]
-# The check can only turn answers into refusals, right ones among them: a difference that was worked out, or an answer
-# that cites the wrong number. What a wrong answer costs, and what a refusal, decides whether it pays.
+# It refuses right answers too: a difference that was worked out, or an answer that cites the wrong number. What a wrong
+# answer costs, and what a refusal, decides whether it pays.
 #
 # ## 7. Is retrieval quality output quality?
 #
@@ -385,8 +387,8 @@ print(f"{text}\nGold passages only: right {oracle.correct.mean():.2f}.")
 figure
 
 # %% [markdown]
-# Do not be impressed by how straight the line is: a question that needs one passage knows only two states, with it and without
-# it, and everything between is a mixture. The two ends carry the information, and the gap above the right end.
+# A straight line here is no discovery: a question that needs one passage knows only two states, with it and without it,
+# and everything between is a mixture. The information is in the two ends, and in the gap above the right one.
 
 # %%
 ends = {p: rows.correct.droplevel("p") for p, rows in per_question.groupby("p")}
@@ -404,8 +406,8 @@ print(
 # %% [markdown]
 # ## 8. Who is to blame?
 #
-# An accuracy does not say what to repair. `attribute` sorts the wrong answers: the passage was not found (mend the search);
-# it was there and misread (mend the model or the prompt); there was nothing to find (mend the declining).
+# A share right does not say what to repair. `attribute` sorts the wrong answers: the passage was not found (mend the
+# search); it was there and misread (mend the model or the prompt); there was nothing to find (mend the declining).
 
 # %%
 from labkit.rag.attribution import causes
@@ -430,8 +432,9 @@ print("the search missed something:", missed.said.value_counts().to_dict())
 # ## 9. Poisoned documents
 #
 # Whoever can write a document can write into your prompt. We plant sentences where the model is sure to look, in the
-# passage that holds the answer, and search the answer for the payload. Two controls: nothing planted, and the payload
-# merely mentioned. Last a *lie*: no instruction at all, only another value in place of the true one.
+# passage that holds the answer, and search the answer for the *payload*, two words that nobody would say otherwise. Two
+# controls: nothing planted, and the payload merely mentioned. Last a *lie*: no instruction at all, only another value in
+# place of the true one.
 
 # %%
 from labkit.rag.poison import PLANTED, delimited, trial
@@ -508,19 +511,17 @@ tell("lies believed, plain less delimited", lies)
 
 # %%
 obeyed = poisoned[poisoned.planted.isin(attacks)].obeyed
+fewer, flags = ours.prompt_tokens.mean() < naive.prompt_tokens.mean(), flagged["mean"]
 takeaways = {
-    "Written as text with numbers, the same passages cost fewer tokens": ours.prompt_tokens.mean()
-    < naive.prompt_tokens.mean(),
+    "Written as text with numbers, the same passages cost fewer tokens": fewer,
     "The mended prompt is answered better than the printed one": mended.low > 0,
     "A passage in the middle is overlooked more often than at the ends": middle.low > 0,
-    "The citation check flags wrong numbers more often than true ones": flagged["mean"]["wrong number"]
-    > flagged["mean"]["true"],
+    "The citation check flags wrong numbers more often than true ones": flags["wrong number"] > flags["true"],
     "Better retrieval makes better answers": gain.low > 0,
     "Retrieval quality is not output quality: with every passage there, some answers are wrong": ceiling.high < 1,
     "Instructions in a passage are followed at least once": bool(obeyed.any()),
     "Delimiting lowers obedience": defence.low > 0,
-    "A lie in a passage is believed more often than an instruction is obeyed": wide["lie"]["plain"].mean()
-    > obeyed.mean(),
+    "A lie is believed more often than an instruction is obeyed": wide["lie"]["plain"].mean() > obeyed.mean(),
 }
 for sentence, shown in takeaways.items():
     print("•", f"{sentence}: {'shown' if shown else 'not shown here'}.")

@@ -24,8 +24,8 @@ lab
 # %% [markdown]
 # ## 1. Pairs from facts
 #
-# The article says: *"Create pairs of prompts and ideal responses."* Norvale's facts are a table; each has many
-# wordings of its question, and one full sentence as an answer.
+# Fine-tuning starts where nobody looks: in the examples. The article says *"Create pairs of prompts and ideal
+# responses."* Norvale's facts are a table; each has many wordings of its question, and one full sentence as an answer.
 
 # %%
 import pandas as pd
@@ -247,8 +247,8 @@ assert splits.loc["at random", "fact known"] > 0 and splits.loc["at random", "wo
 
 # %% [markdown]
 # - **At random**, the test asks for facts that were trained, in wordings that were trained: it flatters.
-# - **By entity**, nothing that the test asks about was trained. Right for form and skills; a closed-book model *cannot* know
-#   these facts, and one that scores on them has seen them somewhere.
+# - **By entity**, nothing that the test asks about was trained. Right for form and skills; a *closed-book* model, one that
+#   answers without passages, *cannot* know these facts, and one that scores on them has seen them somewhere.
 # - **By wording**, the facts were trained, asked in other words. Right for *did it learn the fact, or only the sentence?*
 #
 # The last column counts pairs of questions that share at least eight tenths of their letters (more exactly, of their runs
@@ -264,7 +264,8 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 # %% [markdown]
 # ## 6. Plant a leak and look for it
 #
-# Leaks come in disguise. We split by entity, which is clean, then slip each test fact into the training set four ways.
+# A *leak* is a test question that training has seen, and it comes in disguise. We split by entity, which is clean, then
+# slip each test fact into the training set four ways.
 
 # %%
 parts = split(pairs, "entity", share=0.2, near=None)  # equal questions are refused, look-alikes are not
@@ -348,7 +349,7 @@ leaky = train[:24:3] + slipped
 pd.Series(kind_of).value_counts(sort=False).rename("exam questions").to_frame()
 
 # %% [markdown]
-# The second model trains on what comparing answers leaves of that set.
+# Two models will train: one on this leaky set, one on what comparing answers leaves of it.
 
 # %%
 caught = {leak.train for leak in leaks([pair.messages[-1]["content"] for pair in leaky], said_in["exam"][:count])}
@@ -398,8 +399,8 @@ print(f"honest: {honestly.mean:.2f} ({honestly.low:.2f} to {honestly.high:.2f})"
 print(f"faked: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions")
 
 # %% [markdown]
-# Nothing about the leaky model looks wrong: the same code, a falling loss, a better exam. Only the split tells.
-# Read one of its answers of each kind:
+# Nothing about the leaky model looks wrong while it trains: the same code, a falling loss. Only the split tells.
+# Read one answer of each kind:
 
 # %%
 shown = pd.DataFrame({"question": questions[:count], "gold": [p.tags["value"] for p in exam[:count]], **said})
@@ -485,9 +486,9 @@ for row in bad:
 # - A length limit that cuts takes answers: count what it would take, then shorten, drop or raise the limit.
 # - A random split shares facts and wordings with its training set. Split by what the test is about: by entity
 #   for skills, by wording for knowledge.
-# - Comparing texts exactly finds copies and misses retyped ones. The looser a checker, the more it finds; look at its false
-#   alarms before you trust it.
-# - What a leak is worth is measured, not guessed: the cell of section 7 prints it with its interval.
+# - Comparing texts exactly finds copies and misses retyped ones. A looser checker finds at least as much; look at its
+#   false alarms before you trust it.
+# - The accuracy that a leak fakes can be measured: section 7 prints it with its interval.
 # - A good reader accounts for every row: good, or bad with its line and reason.
 #
 # ## Exercises

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 08 · Train
 #
-# You will fine-tune all the weights of a model, and see what it learns, when, and when to stop:
+# You will fine-tune all the weights of a model, and see what it learns, how fast, and when to stop:
 #
 # - run the article's listing as printed, see what fails, and mend it;
 # - watch the loss on trained and on held-out examples, the accuracy and the style, epoch by epoch;
@@ -142,7 +142,7 @@ article
 
 # %% [markdown]
 # Two things stand in its way. The first is the precision of the weights, which `from_pretrained` takes from the file.
-# In bfloat16 a number has three significant digits, and a small step from it leads nowhere:
+# In bfloat16 a number has two to three significant digits, and a small step from it leads nowhere:
 
 # %%
 import torch
@@ -152,8 +152,8 @@ print(f"weights in {made['model'].dtype}: 1 + 2e-5 = {(weight + 2e-5).item()}")
 print(f"in float32: 1 + 2e-5 = {(weight.float() + 2e-5).item():.5f}")
 
 # %% [markdown]
-# So: compute in bfloat16 if you like, but *keep* the weights in float32. The second is the rate. `2e-5` suits models a
-# hundred times as large, and far more steps. A rate is not carried from one model to another, it is tried.
+# So: compute in bfloat16 if you like, but *keep* the weights in float32. The second is the rate. `2e-5` is for models
+# hundreds of times as large, and for far more steps. A rate is not carried from one model to another, it is tried.
 
 # %%
 import pandas as pd
@@ -206,6 +206,8 @@ pd.DataFrame(
 #
 # - **new wordings**: the trained facts, asked in words that were never trained. Did it learn the *fact*?
 # - **strangers**: facts of things that no example mentions. It cannot know these. Did it learn the *form*?
+#
+# An *epoch* is one pass over all examples; the *loss* is how surprised the model is by the right answer, token by token.
 
 # %%
 rows_of = {
@@ -268,11 +270,12 @@ below.set(xlabel="epoch", ylabel="share of answers", ylim=(-0.03, 1.03))
 for axes in (above, below):
     axes.legend(frameon=False)
 plt.show()
-print(epochs.iloc[[0, -1]].round(2).to_string())
+print("first and last epoch:", epochs.iloc[[0, -1]].round(2).to_string(), sep="\n")
 
 # %% [markdown]
-# Read the upper picture from the right. The loss on *trained* examples falls and falls: it says nothing about what to expect.
-# The cell below says what the loss on strangers did, and what would be lost or won by taking the weights of its best epoch.
+# The loss on *trained* examples only says how well these are known by heart. *Overfitting* is where it still falls while a
+# held-out loss rises. The cell below says what the loss on strangers did; the table sets the epoch where it was lowest
+# beside the last.
 
 # %%
 loss = epochs["loss, strangers"]
@@ -418,8 +421,8 @@ told(lambda: fit(rows, broken))
 # %% [markdown]
 # ## 7. How many wordings?
 #
-# Every fact is seen equally often, in training sets of equal size: always in the same wording, or in two, or in sixteen. Then
-# we ask in two wordings that no training used.
+# People ask in their own words. So every fact is now seen equally often, in training sets of equal size: always in the same
+# wording, or in two, or in sixteen. Then we ask in two wordings that no training used.
 
 # %%
 from labkit import plot
@@ -447,8 +450,8 @@ print(
 #
 # ## 8. How many repetitions?
 #
-# One training set, one training. Some facts are in it once, others twice, four times, and so on, in another wording each time
-# as long as there are any.
+# One training set, one training. Some facts are in it once, others twice, four times, and so on, in another wording each
+# time as long as there are any.
 
 # %%
 sizes = {"group": 16} if SIZE == "full" else {"counts": (1, 4), "group": 4}
@@ -486,12 +489,11 @@ print(
 # ## Takeaways
 #
 # - The article's listing does not run: not the model's name, not `epochs`, not without a dataset and a collator. Mended, it
-#   runs; its rate has to be tried on your model.
+#   runs; whether it learns depends on precision and rate, and a rate has to be tried on your model.
 # - The training loss says how well the examples are known by heart. Held-out examples say what the model can do.
-# - Overfitting need not look like nonsense: read what the model says of strangers. What you hold out decides whether early
-#   stopping protects form or knowledge.
+# - What you hold out decides when early stopping stops, and so whether it protects form or knowledge.
 # - How many wordings and how many sightings a fact needs can be measured; sections 7 and 8 print it for this model.
-# - A training that can be killed at any moment and ends the same is a matter of one marker, written last.
+# - A killed training goes on from its last complete checkpoint, and a marker that is written last says which one that is.
 #
 # ## Exercises
 #

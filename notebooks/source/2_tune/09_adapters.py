@@ -195,8 +195,8 @@ after = load_model(path, dtype="float32", adapter=lora[0]["folder"], merge=False
 print("first fact, tuned:", said(after, "facts")[0])
 
 # %% [markdown]
-# Here is what it learned in its first layer: $B$, $A$ and their product, the first 64 rows and columns of each. The product is as large
-# as $W$, yet every row of it is a mixture of the few rows of $A$: that is why it looks striped.
+# Here is what it learned in its first layer: $B$, $A$ and their product, the first 64 rows and columns of each. The product
+# is as large as $W$, yet every row of it is a mixture of the few rows of $A$: look for stripes.
 
 # %%
 import matplotlib.pyplot as plt
@@ -552,8 +552,8 @@ for name in places:
 # %% [markdown]
 # ## 9. What was forgotten
 #
-# The base could read. Nobody told the training to keep that, and *reading* fell or stayed as the tables show. Look closer: with the gold
-# passage alone, and with three passages as a search really returns them.
+# The base could read, and nobody told the training to keep that. What became of it? Look closer: with the gold passage
+# alone, and with three passages as a search really returns them.
 
 # %%
 found = lab.retriever().search_batch([item.question for item in reading], top_k=3)
@@ -636,16 +636,17 @@ for part in ("reading", "retrieved"):
     print(f"{part}, {best} replayed less base:", difference(right(replay[best], part), before[part]))
 
 # %% [markdown]
-# Replay costs processor time, since passages are long. It is also how the hybrid of lesson 11 is made: there, reading is the *whole* training.
+# Replay costs processor time, since passages are long. The hybrid of lesson 11 takes it to the end: there, reading is the
+# *whole* training.
 #
 # ## Takeaways
 #
-# The cell below states them from the numbers above, and says so where this run does not show one.
+# Each is checked against the numbers above; one that they do not show says so.
 
 
 # %%
 def conclude(shown, claim):
-    print("•", claim if shown else f"NOT shown by this run: {claim}")
+    print("•", f"{claim}: {'shown' if shown else 'not shown here'}.")
 
 
 def gap_of(a, b, part):
@@ -654,14 +655,14 @@ def gap_of(a, b, part):
 
 # %%
 
-conclude(share <= 0.15, "LoRA's gradients and optimiser take at most 0.15 of full fine-tuning's bytes.")
-conclude(held.weights["QLoRA"] < held.weights["LoRA"], "NF4 makes the frozen weights smaller.")
-conclude(held.peak.is_monotonic_decreasing, "At its peak, LoRA holds less than full fine-tuning, and QLoRA less still.")
-conclude(styled >= 0.95, "LoRA learns the house style.")
-conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "More rank learns more facts in the same steps.")
-conclude(gap_of(by_rank[most], by_rank[least], "reading").high < 0, "More rank also forgets more at the same rate.")
-conclude(paired_bootstrap(right(lora, "reading"), before["reading"]).high < 0, "Tuning costs the skill of reading.")
-conclude(gap_of(replay[best], lora, "reading").low > 0, "Replaying reading examples brings back some of it.")
+conclude(share <= 0.15, "LoRA's gradients and optimiser take at most 0.15 of full fine-tuning's bytes")
+conclude(held.weights["QLoRA"] < held.weights["LoRA"], "NF4 makes the frozen weights smaller")
+conclude(held.peak.is_monotonic_decreasing, "At its peak, LoRA holds less than full fine-tuning, and QLoRA less still")
+conclude(styled >= 0.95, "LoRA learns the house style")
+conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "More rank learns more facts in the same steps")
+conclude(gap_of(by_rank[most], by_rank[least], "reading").high < 0, "More rank also forgets more at the same rate")
+conclude(paired_bootstrap(right(lora, "reading"), before["reading"]).high < 0, "Tuning costs the skill of reading")
+conclude(gap_of(replay[best], lora, "reading").low > 0, "Replaying reading examples brings back some of it")
 
 # %% [markdown]
 # ## Exercises

@@ -92,9 +92,8 @@ print(len(exam_items(lab)), "questions")
 report(checks)
 
 # %% [markdown]
-# Is the gate any good? One that lets everything pass would show the same table. So show it two models that should fail.
-# The first is the **tuned** arm's: the same house style, trained without passages (lesson 11 calls it the naive hybrid
-# when it is given some).
+# Is the gate any good? One that lets everything pass would show the same table. So show it two models that it should
+# refuse. The first is the **tuned** arm's: trained for the same house style, but without passages, which this exam gives.
 
 # %%
 from labkit import LabError
