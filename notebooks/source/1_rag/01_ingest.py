@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 01 · Ingest
 #
-# You will turn files into plain text, and count what gets lost on the way:
+# You will turn files into plain text, and count what gets lost on the way. Nothing later in the course can find or learn
+# what is lost here.
 #
 # - read PDF, DOCX, HTML and Markdown into documents that know where each passage came from;
 # - extract the same files with a dozen readers, and count how many known facts each of them keeps;
 # - see what gets in that should not: menus, cookie banners, scripts;
 # - give the reader a folder with an encrypted file, a zip bomb and worse, and get a report instead of a crash.
 #
-# Nothing later in the course can find or learn what is lost here. *Before this: 00 Start. About 20 minutes.*
+# *Before this: 00 Start. About 20 minutes.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -34,7 +35,7 @@ documents["characters"], documents["sha256"] = documents.text.str.len(), documen
 documents.groupby("format").head(1).set_index("format")[["id", "title", "characters", "pages", "sha256"]]
 
 # %% [markdown]
-# Provenance is worth the trouble when someone asks "where does it say so?":
+# Where a text is from, its *provenance*, is worth the trouble when someone asks "where does it say so?":
 
 # %%
 from bisect import bisect
@@ -168,8 +169,8 @@ for name in ("pypdf", "pdfplumber", "labkit"):
 # ## 3. How many facts survive?
 #
 # Read every document with every reader of its format, then look for each fact. A sentence is **kept** if its words
-# stand together in the text, in order; a row of a table if they also stand on one line, so that no chunk border and
-# no reader tears the value from its name.
+# stand together in the text, in order; a row of a table if they also stand on one line, so that no later cut (lesson 02)
+# and no reader tears the value from its name.
 
 # %%
 import time
@@ -209,9 +210,11 @@ found.pivot_table(["kept", "value"], ["format", "reader"], "form").loc[list(seco
 # `kept` is the measure; `value` only asks whether the value is anywhere in the text. A price that has lost its product
 # is still "there", and answers nothing.
 #
-# How sure are these shares? Facts of one document succeed and fail together, so we resample *documents*, not facts.
-# Where every document agrees there is nothing to resample and the interval has no width: read it as "no loss among
-# these", not as "never".
+# How sure are these shares? Other documents would have given others. So we draw as many documents again, some of them
+# twice and some not at all, and count once more, thousands of times: the middle 95 % of what comes out is the *interval*,
+# and the method is called the *bootstrap*. It draws documents and not facts, because the facts of one document succeed
+# and fail together. Where every document agrees the interval has no width: read it as "no loss among these", not as
+# "never".
 
 # %%
 from labkit.stats import bootstrap, bootstrap_difference
@@ -251,9 +254,11 @@ for row in shares[shares.kept < 1].itertuples():
 figure
 
 # %% [markdown]
-# Tag stripping keeps the rows of a web page together only because the source of these pages has each row on one line.
+# The figure shows the shares of the table with their intervals, the text below it every share under one. Tag stripping keeps
+# the rows of a web page together only because the source of these pages has each row on one line.
 #
-# Are the differences real? Both readers read the same documents, so each difference is resampled as a pair.
+# Are the differences real? Both readers read the same documents, so each difference is resampled as a *pair*: where its
+# interval excludes zero, the readers differ.
 
 # %%
 PAIRS = [
@@ -366,6 +371,7 @@ def put(name, content):
 
 put("good.pdf", pdf)
 put("good.docx", word)
+
 # %% [markdown]
 # Harmless but useless: nothing in it, half of it, too much of it, no reader for it.
 

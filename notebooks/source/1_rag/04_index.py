@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 04 · Index
 #
-# You will keep vectors where they can be found again, and measure what each way of keeping them costs:
+# You will keep vectors where they can be found again, and measure what each way of keeping them costs in time, memory and
+# neighbours that are missed:
 #
 # - search exactly, by hand and with FAISS, and see that they agree;
 # - trade a little recall for much time or memory with four kinds of index, on a thousand to a hundred thousand vectors;
@@ -90,7 +91,8 @@ for name, some in {"real": real, "made": made, "random": random}.items():
 # | `HNSW32` | link each vector to 32 neighbours, walk from link to link towards the question | `efSearch`: candidates kept |
 #
 # They combine: `IVF316,PQ48` looks into a few cells *and* keeps 48 bytes a vector. The dial buys recall with time.
-# **Recall@10** is the share of the exact ten nearest that come back.
+# **Recall@10** is here the share of the exact ten nearest that come back; lesson 03 asked for facts, this asks only whether
+# a short cut finds what the long way finds.
 
 
 # %%
@@ -245,7 +247,7 @@ for factory in ("Flat", "HNSW32", "IVF8,Flat"):
 #
 # Search only in some documents: those this person may read, or the newest. There are two ways. Filter *first*, and
 # compare everything that passes; or search first and filter what was found, which is simple and finds nothing when what
-# you may see is not among the nearest. Our store filters first.
+# you may see is not among the nearest. Our store filters first. Below, one document alone, then only PDFs:
 
 # %%
 for wanted in ({"document_id": fact.document}, lambda document: document.metadata["document_id"].endswith(".pdf")):
@@ -255,8 +257,8 @@ for wanted in ({"document_id": fact.document}, lambda document: document.metadat
 # %% [markdown]
 # ## 6. Save, load, distrust
 #
-# A store is two files, the vectors in FAISS's format and the chunks as JSON, and a manifest with the SHA-256 hash of
-# each, written last.
+# An index that takes minutes to build is kept on disk, and what lies on a disk gets damaged. Our store is two files, the
+# vectors in FAISS's format and the chunks as JSON, and a manifest with the SHA-256 hash of each, written last.
 
 # %%
 import json

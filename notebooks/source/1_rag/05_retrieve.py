@@ -24,7 +24,7 @@ lab
 # ## 1. Two ways to be similar
 #
 # A dense retriever compares *meanings*: the question's vector with every chunk's. A lexical one, BM25, compares *words*,
-# and a rare word counts for more. Ask both the same; `search` is the line that the article prints.
+# and a rare word counts for more. Ask both the same.
 
 # %%
 import pandas as pd
@@ -50,8 +50,9 @@ table(bm25.search(example.question, top_k=5))
 #
 # ## 2. Was it found?
 #
-# We know the fact behind each question and the document that states it, so we know the *relevant* chunks: those that
-# hold the value. A question may need several facts, and overlap or an overview may state one fact in several chunks.
+# To compare searches we must know what they should find. We know the fact behind each question and the document that
+# states it, so we know the *relevant* chunks: those that hold the value. A question may need several facts, and overlap or
+# an overview may state one fact in several chunks.
 
 # %%
 from labkit.compare.training import holds
@@ -100,7 +101,8 @@ assert np.isclose(len(places) / len(relevant), recall_at_k(ranking, relevant, 10
 # ## 3. All questions
 #
 # For a reader it is enough to see each fact *once*: so recall@5 here is the share of the needed facts that stand in
-# the first five chunks. Every question is scored, every method gets the same questions.
+# the first five chunks. Every method gets the same questions. The third, **fusion**, merges the two lists by place;
+# section 5 shows how.
 
 # %%
 from labkit.stats import bootstrap_mean, holm, paired_bootstrap
@@ -135,7 +137,8 @@ pd.DataFrame({name: rows[METRICS].apply(interval) for name, rows in results.item
 
 # %% [markdown]
 # Overlapping intervals do not mean "no difference": the methods answered the *same* questions, so the difference itself
-# is resampled, question by question. `holm` corrects the p-values for being several.
+# is resampled, question by question. `p` says how easily luck alone would make such a difference, and `holm` corrects it
+# for the number of tests in the table.
 
 
 # %%
@@ -267,8 +270,8 @@ both_gap = tell("codes found, fusion less bm25", paired_bootstrap(by_code["fusio
 # %% [markdown]
 # ## 5. Both: fuse the ranks, or weigh the scores
 #
-# **Reciprocal-rank fusion** looks at places only: each list gives a chunk 1 / (60 + place). Nothing to tune, and no
-# trouble with units.
+# If each way fails on other questions, use both. **Reciprocal-rank fusion** looks at places only: each list gives a chunk
+# 1 / (60 + place). Nothing to tune, and no trouble with units.
 
 # %%
 from labkit.rag.retrieve import reciprocal_rank_fusion
@@ -508,7 +511,8 @@ for name, questions in groups.items():
 # %% [markdown]
 # ## 10. In a chain
 #
-# Every retriever here is a LangChain retriever: `invoke` gives documents, `|` joins it to the next step.
+# A search is only the first step of an answer. Every retriever here is a LangChain retriever: `invoke` gives documents,
+# `|` joins it to the next step. Lesson 06 writes the rest.
 
 # %%
 from langchain_core.runnables import RunnablePassthrough
@@ -523,7 +527,8 @@ chain = RunnablePassthrough() | chain | (lambda found: f"{found['context']}\n\nQ
 print(chain.invoke(example.question))
 
 # %% [markdown]
-# On an outside collection in BEIR's layout, `labkit retrieve --beir FOLDER --method fusion` measures the same.
+# On a collection in the layout of BEIR, a family of public tests, `labkit retrieve --beir FOLDER --method fusion` measures
+# the same.
 #
 # ## Takeaways
 #
