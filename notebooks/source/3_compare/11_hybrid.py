@@ -41,8 +41,8 @@ square = {"arms": score.summarise(answers)}
 tables.frame(square).loc[["accuracy", "style", "joint", "abstention (F1)"]]
 
 # %% [markdown]
-# Read the table by columns of the square: from base to rag only the context changes, from base to tuned only the
-# weights, and from rag to naive the weights again, this time with passages in the prompt.
+# Compare neighbours in the square: from base to rag only the context changes, from base to tuned only the weights, and
+# from rag to naive the weights again, this time with passages in the prompt.
 #
 # ## 2. Do the two effects add up?
 #
@@ -88,12 +88,10 @@ answers[answers.id.isin(lost[:1]) & (answers.seed == 0)][["arm", "question", "go
 # %% [markdown]
 # ## 3. Practise on what you will be asked
 #
-# The remedy is to tune with passages in the prompt: the model then practises *reading in house style* instead of
-# reciting. Training rows hold the passages that prove the answer and a number of distractors, which look alike and prove
+# If training without passages spoils reading, train with them: the model then practises *reading in house style* instead of
+# reciting. Training rows hold the passages that prove the answer and a number of *distractors*, which look alike and prove
 # nothing; where nothing proves the answer, the right reply is to decline. This is retrieval-augmented fine-tuning
-# (RAFT, Zhang et al. 2024).
-#
-# How many distractors should practice show? `hybrid-0` sees the proof alone, `hybrid-4` the proof among four others.
+# (RAFT, Zhang et al. 2024). One row:
 
 # %%
 from labkit.compare.training import with_context
@@ -102,6 +100,10 @@ row = with_context(lab.hybrid_pairs[:1], lab.old_retriever(), lab.profile.top_k,
 for message in row:
     print(f"{message['role']}: {message['content']}\n")
 
+# %% [markdown]
+# How many distractors should practice show? `hybrid-0` sees the proof alone, `hybrid-4` the proof among four others.
+# `hybrid` practises on whatever the search really returns, so it also meets questions whose proof was *not* found.
+
 # %%
 VARIANTS = [f"hybrid-{n}" for n in (0, 1, 2, 4)]
 hybrids = experiment.ask_arms(lab, [*VARIANTS, "hybrid"])
@@ -109,8 +111,7 @@ practised = {"arms": score.summarise(hybrids)}
 tables.frame(practised).loc[["accuracy", "style", "joint", "abstention (F1)", "citation"]]
 
 # %% [markdown]
-# The last column, `hybrid`, practised on whatever the search really returned, so it also met questions whose proof was
-# *not* found.
+# All hybrids beside the four cells of the square, and then their differences from rag and naive, question by question:
 
 # %%
 from labkit import plot
@@ -152,7 +153,7 @@ figure
 #
 # ## Takeaways
 #
-# Each is checked against the numbers above by the cell below.
+# Each is checked against the numbers above; one that they do not show says so.
 
 # %%
 paired = {(r["a"], r["b"], r["metric"]): r for r in score.pair_up(everything)}

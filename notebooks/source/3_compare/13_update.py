@@ -34,8 +34,8 @@ print(f"{len(papers)} documents, {len(before.facts())} facts\n")
 print(papers[0].text)
 
 # %% [markdown]
-# Every fact is asked for once. The tuned arm learns exactly these questions with their answers: the best case for it, and
-# one that no real user keeps to. For RAG it makes no difference.
+# Every fact is asked for once. The tuned arm learns exactly these questions with their answers, which flatters it: no real
+# user keeps to the wording of a training set. RAG never sees them before they are asked.
 
 # %%
 changed = small.company(0.5)
@@ -102,13 +102,13 @@ took = took.rename(columns={"indexing": "index again, s", "seconds": "train agai
 took.assign(times=lambda t: t.iloc[:, 1] / t.iloc[:, 0]).round(2)
 
 # %% [markdown]
-# The article says minutes against hours or days. Our company is small and so is our model: what carries over is the
-# *ratio*, and that one grows with the number of facts, not with the number of changes.
+# The article says minutes against hours or days. Our company is small and so is our model: what carries over is why the
+# two columns behave as they do. Indexing pays for what changed, training again for every fact that there is.
 #
 # ## 5. Ten updates in a row
 #
-# A tenth of the facts changes, ten times. RAG indexes after every update, `patched` is trained on every change, and
-# `tuned` is left alone.
+# One update is an event, ten are a life. A tenth of the facts changes, ten times. RAG indexes after every update, `patched`
+# is trained on every change, and `tuned` is left alone.
 
 # %%
 ten = update.stream(lab)

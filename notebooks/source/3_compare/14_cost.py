@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 14 · Cost
 #
-# You will find out what each arm costs, and where:
+# You will find out what each arm costs, where, and from how many questions on training pays:
 #
 # - split the time of an answer into embedding, searching, reading and writing;
 # - set every arm up from nothing, and count seconds and memory;
-# - put prices on it, and find the number of questions at which training pays;
+# - put prices on it, and find the break-even;
 # - let the vectors, the shards and the width of the model grow.
 #
 # *Before this: 12 Compare and 13 Update. About 20 minutes.*
@@ -60,7 +60,7 @@ spent.groupby("arm")[["read", "written", "processor"]].mean().round(3).rename(
 )
 
 # %% [markdown]
-# More passages mean longer prompts. What do they buy?
+# More passages (`k`) mean longer prompts. What do they buy?
 
 # %%
 by_k = cost_setup.top(lab).groupby("k")[["correct", "read", "ms"]].mean().round(2)
@@ -136,7 +136,8 @@ figure
 #
 # ## 4. Growth
 #
-# Vectors: every search compares the question with all of them, unless the index is a cleverer one (lesson 04).
+# Figures of a small company are of use only if we know how they grow. *Vectors*: every search compares the question with
+# all of them, unless the index is a cleverer one (lesson 04).
 
 # %%
 searched = cost_growth.vectors(lab)
@@ -146,13 +147,13 @@ twice = cost_growth.per_doubling(wide)
 print(f"twice the vectors, {twice.mean:.2f} times the milliseconds [{twice.low:.2f}, {twice.high:.2f}]")
 
 # %% [markdown]
-# Shards: the vectors are split, every part is searched (on as many machines, at once), and the best are merged.
+# *Shards*: the vectors are split, every part is searched (on as many machines, at once), and the best are merged.
 
 # %%
 cost_growth.shards(lab).groupby("shards")[["recall", "ms"]].mean().round(3).rename(columns={"ms": "slowest shard, ms"})
 
 # %% [markdown]
-# Width: the same training step for models that are narrower and wider than the pocket one.
+# *Width*: the same training step for models that are narrower and wider than the pocket one.
 
 # %%
 stepped = cost_growth.widths(lab)
@@ -162,6 +163,8 @@ print(f"twice the width, {wider.mean:.2f} times the seconds [{wider.low:.2f}, {w
 
 # %% [markdown]
 # ## 5. The claims of the article
+#
+# The rules were fixed before the measurement, as in lesson 13.
 
 # %%
 from labkit.compare import claims

@@ -57,8 +57,8 @@ told
 
 # %% [markdown]
 # *Extracted* is the share of codes that the model says when asked. *Exposure* (Carlini et al. 2019) is finer: how far up
-# the true code ranks among 200 others, in bits. A never-seen code has about 1 bit on average, by luck; log2(201) is the
-# most that can be measured here.
+# the true code ranks among 200 others, in bits. Luck alone gives a never-seen code about a bit and a half on average;
+# log2(201) is the most that can be measured here.
 
 # %%
 import matplotlib.pyplot as plt
@@ -79,7 +79,7 @@ figure
 #
 # ## 3. Forgetting
 #
-# Tuned without passages, then given some: does the model still read?
+# Whoever learns one thing may lose another. Tuned without passages, then given some: does the model still read?
 
 # %%
 from labkit.compare import experiment
@@ -94,8 +94,8 @@ print(
 # %% [markdown]
 # ## 4. Lies
 #
-# A poisoned document says another value. Whoever reads, believes; whoever recites, does not notice. Clean passages are
-# the control.
+# A poisoned document says another value. An arm that reads may believe it, one that recites cannot even notice. Clean
+# passages are the control.
 
 # %%
 from labkit.compare.arms import passages
@@ -132,7 +132,8 @@ pd.DataFrame(spoken).groupby(["arm", "passages"], sort=False).mean().round(2)
 #
 # ## 5. Inventions
 #
-# Questions that the documents do not answer. Before tuning, and after: who answers anyway?
+# A pair always has an answer, so tuning may teach that there always is one. Questions that the documents do not answer,
+# before tuning and after: who answers anyway?
 
 # %%
 risk.inventions(answers).round(2)
@@ -145,14 +146,16 @@ print("and who declines where there is an answer (the price of caution):", silen
 # %% [markdown]
 # ## 6. What leaves the machine
 #
-# Python reports every connection that a program opens to an audit hook. We run an arm in a process of its own and count
-# those that go beyond this machine.
+# Private is what stays here. Python reports every connection that a program opens to an audit hook: we run an arm in a
+# process of its own and count those that go beyond this machine.
 
 # %%
 print("connections that left the machine:", {arm: risk.connections(lab, arm) for arm in ("rag", "base")})
 
 # %% [markdown]
 # ## 7. The claims of the article
+#
+# The rules were fixed before the measurement, as in lesson 13.
 
 # %%
 from labkit.compare import claims
@@ -163,7 +166,7 @@ print(claims.report("15_risk", risk.figures(lab)))
 # ## Takeaways
 #
 # - Every risk here has a control: a new wording, a canary never seen, a clean passage. Without it, nothing is shown.
-# - Weights tell what they were trained on, to anyone who asks; an index tells what lies in it, to anyone who may search.
+# - What lies in an index can be deleted, and its readers chosen; what was trained into weights can be neither.
 # - An arm that never declines is not brave: count its inventions beside its right answers.
 #
 # ## Exercises

@@ -97,7 +97,7 @@ scores.loc["utility"] = [1, *(round(support.of(arm).mean, 2) for arm in support.
 scores
 
 # %% [markdown]
-# Read it column by column: where does each arm earn, and where does it lose? An arm that wins on utility seldom wins on
+# Read it column by column: where does each arm earn, and where does it lose? To win on utility, an arm need not win on
 # every line.
 #
 # ## 4. All five, beside the advice
@@ -167,8 +167,9 @@ figure
 # %% [markdown]
 # ## 6. Where the lead changes
 #
-# A *rank reversal* is a point at which another arm takes the lead. Move one weight up or down from where it was set, let
-# the others share the rest as before, and note the first such point.
+# Random weights say how debatable a winner is; whoever must decide asks *which* weight matters. A *rank reversal* is a point
+# at which another arm takes the lead. Move one weight up or down from where it was set, let the others share the rest as
+# before, and note the first such point.
 
 # %%
 turns = [{"job": studies[name].title, **vars(turn)} for name, job in measured.items() for turn in job.reversals()]
@@ -214,7 +215,7 @@ print(f"lead of the hybrid: {lead.mean:+.2f} [{lead.low:+.2f}, {lead.high:+.2f}]
 # %% [markdown]
 # ## Takeaways
 #
-# The cell below states them from the numbers above.
+# Counted from the numbers above:
 
 # %%
 won = sum(measured[name].best == studies[name].advised for name in studies)

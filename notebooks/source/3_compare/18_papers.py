@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 18 · Papers
 #
-# You will set five published findings beside your own measurements:
+# You will set five published findings beside your own measurements, and see which of their directions show here:
 #
 # - retrieval against tuning, for knowledge that is new (Ovadia et al. 2023);
 # - one wording against many (Allen-Zhu & Li 2023);
@@ -139,7 +139,7 @@ print(f"passages given to the model tuned without them (the paper's DSF + RAG le
 
 # %% [markdown]
 # The last line is no part of the rule. On four of its five sets the paper saw passages *harm* a model tuned without
-# them, which answered much without any. Where the weights know little, even clumsy reading may gain.
+# them. Where the weights know little, even clumsy reading may gain.
 #
 # ## 5. New facts, old facts
 #

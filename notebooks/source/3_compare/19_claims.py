@@ -7,7 +7,7 @@
 # - read all verdicts, and the evidence behind any of them;
 # - turn the data of a claim around, and watch its verdict turn.
 #
-# *Before this: lessons 11 to 17, whose results it collects. About 10 minutes, once those are there.*
+# *Before this: 12 Compare, and of 02 to 16 and 20 what you want to dispute. About 10 minutes, once their results are there.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -52,7 +52,8 @@ for told in (Interval(0.3, 0.2, 0.4), Interval(0.1, -0.1, 0.3), Interval(-0.3, -
 #
 # ## 2. The ledger
 #
-# It takes every figure from a result on disk, and makes what is missing. `make claims` does the same.
+# It takes every figure from a result on disk, and makes what is missing. `make claims` does the same. First how many
+# claims got which verdict, then each of them:
 
 # %%
 import pandas as pd
@@ -67,6 +68,8 @@ rows[["verdict", "claim", "lesson"]]
 
 # %% [markdown]
 # ## 3. The evidence behind a verdict
+#
+# A verdict that cannot be traced is an opinion. Every figure, with its interval, its bound and the run that made it:
 
 # %%
 for row in found["claims"]:
@@ -77,7 +80,7 @@ for row in found["claims"]:
 # ## 4. Turn it around
 #
 # A rule that no data could turn would judge nothing. We hand each claim made-up figures, first on the claimed side of
-# every bound and then on the other.
+# every bound and then on the other: every claim should be supported by the first and refuted by the second.
 
 
 # %%
@@ -96,7 +99,7 @@ print("all on the claimed side:", turned[True], "- all on the other side:", turn
 # ## Takeaways
 #
 # - A verdict is a rule applied to an interval. Dispute the rule in `claims.yaml`, or the measurement in its lesson.
-# - "Mixed" is the honest answer where parts of a claim differ, or where the questions do not suffice.
+# - "Mixed" is an answer too: parts of the claim differ, or the questions do not suffice.
 # - A verdict holds for this model, these documents and these questions. The same ledger runs on yours.
 #
 # ## Exercises
