@@ -53,7 +53,7 @@ questions.groupby("kind", sort=False).head(1).set_index("kind")
 # %% [markdown]
 # ## 2. One question, four arms
 #
-# The four ways are the *arms* of an experiment: the same question, the same scoring, and only one thing varies. We take
+# The four ways are the *arms* of an experiment: same question, same scoring; only weights and passages differ. We take
 # a question about a plain fact and hide nothing: this is what comes back, word for word.
 
 # %%
@@ -76,8 +76,8 @@ for hit in rag.hits[:2]:
     print(f"[{hit.rank}] {hit.chunk.document_id}: {' '.join(hit.chunk.text.split())[:100]}…")
 
 # %% [markdown]
-# **Fine-tuned** has seen this fact in training, asked in other words, always answered in Norvale's *house style*: a fixed
-# opening, a fixed closing, and "we" instead of "I". It has no passages: whatever it says comes from its weights.
+# **Fine-tuned** has seen this fact in training, asked in other words, always answered in Norvale's *house style*: a
+# fixed opening, a fixed closing, and "we" instead of "I". It has no passages: whatever it says comes from its weights.
 
 # %%
 lab.arm("tuned").answer([question.question])[0].text
@@ -107,7 +107,8 @@ for name in ("base", "rag", "tuned", "hybrid"):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# One question proves nothing. Lesson **12 Compare** asks them all, trains several times, and says how sure each number is.
+# One question proves nothing. Lesson **12 Compare** asks them all, trains several times, and says how sure each number
+# is.
 #
 # ## Where to go from here
 #

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 01 · Ingest
 #
-# You will turn files into plain text, and count what gets lost on the way. Nothing later in the course can find or learn
-# what is lost here.
+# You will turn files into plain text, and count what gets lost on the way. Nothing later in the course can find or
+# learn what is lost here.
 #
 # - read PDF, DOCX, HTML and Markdown into documents that know where each passage came from;
 # - extract the same files with a dozen readers, and count how many known facts each of them keeps;
@@ -169,8 +169,8 @@ for name in ("pypdf", "pdfplumber", "labkit"):
 # ## 3. How many facts survive?
 #
 # Read every document with every reader of its format, then look for each fact. A sentence is **kept** if its words
-# stand together in the text, in order; a row of a table if they also stand on one line, so that no later cut (lesson 02)
-# and no reader tears the value from its name.
+# stand together in the text, in order; a row of a table if they also stand on one line, so that no later cut (lesson
+# 02) and no reader tears the value from its name.
 
 # %%
 import time
@@ -211,10 +211,10 @@ found.pivot_table(["kept", "value"], ["format", "reader"], "form").loc[list(seco
 # is still "there", and answers nothing.
 #
 # How sure are these shares? Other documents would have given others. So we draw as many documents again, some of them
-# twice and some not at all, and count once more, thousands of times: the middle 95 % of what comes out is the *interval*,
-# and the method is called the *bootstrap*. It draws documents and not facts, because the facts of one document succeed
-# and fail together. Where every document agrees the interval has no width: read it as "no loss among these", not as
-# "never".
+# twice and some not at all, and count once more, thousands of times: the middle 95 % of what comes out is the
+# *interval*, and the method is called the *bootstrap*. It draws documents and not facts, because the facts of one
+# document succeed and fail together. Where every document agrees the interval has no width: read it as "no loss among
+# these", not as "never".
 
 # %%
 from labkit.stats import bootstrap, bootstrap_difference
@@ -254,8 +254,8 @@ for row in shares[shares.kept < 1].itertuples():
 figure
 
 # %% [markdown]
-# The figure shows the shares of the table with their intervals, the text below it every share under one. Tag stripping keeps
-# the rows of a web page together only because the source of these pages has each row on one line.
+# The figure shows the shares of the table with their intervals, the text below it every share under one. Tag stripping
+# keeps the rows of a web page together only because the source of these pages has each row on one line.
 #
 # Are the differences real? Both readers read the same documents, so each difference is resampled as a *pair*: where its
 # interval excludes zero, the readers differ.
@@ -320,8 +320,8 @@ for kind, name in (("html", "tags stripped"), ("html", "trafilatura"), ("pdf", "
     print(f"{kind}, {name}:", " / ".join(sorted(noise[kind, name][1], key=len, reverse=True)))
 
 # %% [markdown]
-# Styles, scripts and a cookie banner go where trafilatura looks; the headings that every page shares stay, as they should.
-# The running header and footer of a PDF stay too: to the reader they are words like any others.
+# Styles, scripts and a cookie banner go where trafilatura looks; the headings that every page shares stay, as they
+# should. The running header and footer of a PDF stay too: to the reader they are words like any others.
 #
 # The milliseconds are of one run on this machine, and the first reader of a library also pays for loading it.
 #

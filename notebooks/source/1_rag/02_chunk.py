@@ -276,8 +276,8 @@ plt.xlabel("difference; to the right the advice is better")
 print("\n".join(f"{verdict}: {count} of {len(tested)}" for verdict, count in tested.verdict.value_counts().items()))
 
 # %% [markdown]
-# `found` judges embedder and search; `read` and `correct` also the reader. A reader with a long context, trained on long
-# passages, may lose less on large chunks than a small one: a verdict holds for the profile above, not for all.
+# `found` judges embedder and search; `read` and `correct` also the reader. A reader with a long context, trained on
+# long passages, may lose less on large chunks than a small one: a verdict holds for the profile above, not for all.
 #
 # ## 10. Do headings help?
 #

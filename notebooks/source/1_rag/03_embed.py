@@ -131,9 +131,9 @@ print("closer is the", "contradiction" if x @ y > x @ z else "paraphrase")
 # %% [markdown]
 # ## 5. Faster, with the same result
 #
-# Thousands of chunks take minutes to embed, so it pays to look where the time goes. Texts are computed in batches; a batch
-# is as wide as its longest text, and all others are filled up with padding that is computed and thrown away. How much is
-# wasted, with batches in the order of the documents and with texts sorted by length?
+# Thousands of chunks take minutes to embed, so it pays to look where the time goes. Texts are computed in batches; a
+# batch is as wide as its longest text, and all others are filled up with padding that is computed and thrown away. How
+# much is wasted, with batches in the order of the documents and with texts sorted by length?
 
 
 # %%
@@ -208,9 +208,9 @@ assert counts["unchanged"] == 0 < counts["one document edited"] < counts["first 
 # %% [markdown]
 # ## 7. Two embedders
 #
-# The profile decides which embedder is used. What if it changes? For a second one, nothing must be downloaded: an embedder
-# is anything that turns texts into vectors. This one throws each word into one of a fixed number of boxes, rare words with
-# more weight. It has learned no language at all, and we give it as many dimensions as the other.
+# The profile decides which embedder is used. What if it changes? For a second one, nothing must be downloaded: an
+# embedder is anything that turns texts into vectors. This one throws each word into one of a fixed number of boxes,
+# rare words with more weight. It has learned no language at all, and we give it as many dimensions as the other.
 
 # %%
 from langchain_core.embeddings import Embeddings
@@ -301,9 +301,9 @@ print("accepted:", len(FaissStore.load(folder, embedder)), "chunks")
 # ## 8. Re-embed
 #
 # The article says: "Re-embed and re-index after significant data changes." For changed *data*, the cache embeds just
-# what changed. A changed *embedder* is another matter: its vectors live in another space, and all are made anew. Is a better
-# one worth that? Measure it on your questions, as here the language model against the boxes. Where they come out close, the
-# questions name things as the documents do; lesson 05 asks in other words.
+# what changed. A changed *embedder* is another matter: its vectors live in another space, and all are made anew. Is a
+# better one worth that? Measure it on your questions, as here the language model against the boxes. Where they come out
+# close, the questions name things as the documents do; lesson 05 asks in other words.
 
 # %%
 gap = paired_bootstrap(scores["language model", "language model"], scores["word boxes", "word boxes"])

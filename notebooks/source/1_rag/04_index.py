@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 04 · Index
 #
-# You will keep vectors where they can be found again, and measure what each way of keeping them costs in time, memory and
-# neighbours that are missed:
+# You will keep vectors where they can be found again, and measure what each way of keeping them costs in time, memory
+# and neighbours that are missed:
 #
 # - search exactly, by hand and with FAISS, and see that they agree;
 # - trade a little recall for much time or memory with four kinds of index, on a thousand to a hundred thousand vectors;
@@ -91,8 +91,8 @@ for name, some in {"real": real, "made": made, "random": random}.items():
 # | `HNSW32` | link each vector to 32 neighbours, walk from link to link towards the question | `efSearch`: candidates kept |
 #
 # They combine: `IVF316,PQ48` looks into a few cells *and* keeps 48 bytes a vector. The dial buys recall with time.
-# **Recall@10** is here the share of the exact ten nearest that come back; lesson 03 asked for facts, this asks only whether
-# a short cut finds what the long way finds.
+# **Recall@10** is here the share of the exact ten nearest that come back; lesson 03 asked for facts, this asks only
+# whether a short cut finds what the long way finds.
 
 
 # %%
@@ -160,7 +160,8 @@ plt.close()
 figure
 
 # %% [markdown]
-# The same in words: what is the fastest way to find at least 95 of 100 neighbours, and the smallest to find at least half?
+# The same in words: what is the fastest way to find at least 95 of 100 neighbours, and the smallest to find at least
+# half?
 
 # %%
 for count, group in trials.groupby("vectors"):
@@ -229,9 +230,9 @@ print(f"{fact.document}: {len(new)} chunks in {seconds:.3f} s; the new value is 
 assert holds(current, fact)
 
 # %% [markdown]
-# Deleting is where kinds differ. FAISS can cut a row out of a flat list, but not a node out of a graph. Our store marks it
-# as deleted and passes over it in every search; when most nodes are deleted, or when the store is saved, it builds the
-# graph anew. What you see is the same:
+# Deleting is where kinds differ. FAISS can cut a row out of a flat list, but not a node out of a graph. Our store marks
+# it as deleted and passes over it in every search; when most nodes are deleted, or when the store is saved, it builds
+# the graph anew. What you see is the same:
 
 # %%
 for factory in ("Flat", "HNSW32", "IVF8,Flat"):
@@ -257,8 +258,8 @@ for wanted in ({"document_id": fact.document}, lambda document: document.metadat
 # %% [markdown]
 # ## 6. Save, load, distrust
 #
-# An index that takes minutes to build is kept on disk, and what lies on a disk gets damaged. Our store is two files, the
-# vectors in FAISS's format and the chunks as JSON, and a manifest with the SHA-256 hash of each, written last.
+# An index that takes minutes to build is kept on disk, and what lies on a disk gets damaged. Our store is two files,
+# the vectors in FAISS's format and the chunks as JSON, and a manifest with the SHA-256 hash of each, written last.
 
 # %%
 import json
@@ -401,8 +402,8 @@ files = [(name, path) for name in stores for path in sorted((Path(place.name) / 
 pd.DataFrame([(name, path.name, path.stat().st_size) for name, path in files], columns=["store", "file", "bytes"])
 
 # %% [markdown]
-# `index.pkl` is a *pickle*: a small program that Python runs to make objects. It can do anything that you can. LangChain
-# warns of it; so many examples switch the warning off that it is worth seeing once what it means.
+# `index.pkl` is a *pickle*: a small program that Python runs to make objects. It can do anything that you can.
+# LangChain warns of it; so many examples switch the warning off that it is worth seeing once what it means.
 
 # %%
 import pickle
@@ -424,8 +425,8 @@ except TypeError:
 # ## 8. Stores on servers
 #
 # The article names FAISS, Pinecone and Chroma. They are different things: FAISS is a library in your process, Chroma a
-# database that runs inside your process or as a server, Pinecone a service on the internet. With LangChain's interface the
-# program stays the same. Qdrant, another server, runs in memory too:
+# database that runs inside your process or as a server, Pinecone a service on the internet. With LangChain's interface
+# the program stays the same. Qdrant, another server, runs in memory too:
 
 # %%
 qdrant = open_store("qdrant", lab.embedder)
@@ -435,8 +436,8 @@ same = np.mean([set(a) == set(b) for a, b in zip(theirs, hits["labkit"], strict=
 print(f"qdrant: the same five hits as ours for {same:.1%} of the questions")
 
 # %% [markdown]
-# In this project our store, Chroma and Qdrant are held to LangChain's standard tests, the same for all. **Pinecone was not
-# reached**: it needs the network and a key, and this course needs neither. What you get without them:
+# In this project our store, Chroma and Qdrant are held to LangChain's standard tests, the same for all. **Pinecone was
+# not reached**: it needs the network and a key, and this course needs neither. What you get without them:
 
 # %%
 try:
@@ -479,5 +480,6 @@ place.cleanup()
 #    `VectorIndex.search(..., among=...)` of a flat index, and measure the recall.
 # 3. Replace `more_vectors` by random directions and run section 3 again. Which kinds suffer, and why is a benchmark on
 #    random vectors misleading?
-# 4. Pass `fetch_k=len(texts)` to the filtered search of the community store. What does it find now, and what does it cost?
+# 4. Pass `fetch_k=len(texts)` to the filtered search of the community store. What does it find now, and what does it
+#    cost?
 # 5. Build a store of your own documents in each kind, delete half of them, and save. Which one takes longest, and why?

@@ -23,8 +23,8 @@ lab
 # %% [markdown]
 # ## 1. Two ways to be similar
 #
-# A dense retriever compares *meanings*: the question's vector with every chunk's. A lexical one, BM25, compares *words*,
-# and a rare word counts for more. Ask both the same.
+# A dense retriever compares *meanings*: the question's vector with every chunk's. A lexical one, BM25, compares
+# *words*, and a rare word counts for more. Ask both the same.
 
 # %%
 import pandas as pd
@@ -51,8 +51,8 @@ table(bm25.search(example.question, top_k=5))
 # ## 2. Was it found?
 #
 # To compare searches we must know what they should find. We know the fact behind each question and the document that
-# states it, so we know the *relevant* chunks: those that hold the value. A question may need several facts, and overlap or
-# an overview may state one fact in several chunks.
+# states it, so we know the *relevant* chunks: those that hold the value. A question may need several facts, and overlap
+# or an overview may state one fact in several chunks.
 
 # %%
 from labkit.compare.training import holds
@@ -137,8 +137,8 @@ pd.DataFrame({name: rows[METRICS].apply(interval) for name, rows in results.item
 
 # %% [markdown]
 # Overlapping intervals do not mean "no difference": the methods answered the *same* questions, so the difference itself
-# is resampled, question by question. `p` says how easily luck alone would make such a difference, and `holm` corrects it
-# for the number of tests in the table.
+# is resampled, question by question. `p` says how easily luck alone would make such a difference, and `holm` corrects
+# it for the number of tests in the table.
 
 
 # %%
@@ -270,8 +270,8 @@ both_gap = tell("codes found, fusion less bm25", paired_bootstrap(by_code["fusio
 # %% [markdown]
 # ## 5. Both: fuse the ranks, or weigh the scores
 #
-# If each way fails on other questions, use both. **Reciprocal-rank fusion** looks at places only: each list gives a chunk
-# 1 / (60 + place). Nothing to tune, and no trouble with units.
+# If each way fails on other questions, use both. **Reciprocal-rank fusion** looks at places only: each list gives a
+# chunk 1 / (60 + place). Nothing to tune, and no trouble with units.
 
 # %%
 from labkit.rag.retrieve import reciprocal_rank_fusion
@@ -334,8 +334,8 @@ weighed_gap = tell("MRR, weighed less fusion", paired_bootstrap(results["weighed
 # *together*, for the first twenty hits. It sees which number belongs to which name; but it must run once for each
 # question *and chunk*, and nothing can be computed beforehand.
 #
-# The `pocket` profile names none: even a small one is as large as the embedder and would have to be downloaded. `laptop`
-# and `gpu` name one each; with one, this cell measures it.
+# The `pocket` profile names none: even a small one is as large as the embedder and would have to be downloaded.
+# `laptop` and `gpu` name one each; with one, this cell measures it.
 
 # %%
 import time
@@ -352,8 +352,8 @@ else:
 # %% [markdown]
 # ## 7. Ask in other words, show other things
 #
-# **Multi-query** searches several wordings and fuses the rankings. A capable model writes them; the pocket model cannot,
-# so a rule does: without the lead-in, key words only, names and numbers only.
+# **Multi-query** searches several wordings and fuses the rankings. A capable model writes them; the pocket model
+# cannot, so a rule does: without the lead-in, key words only, names and numbers only.
 
 # %%
 from labkit.rag.retrieve import MultiQuery
@@ -527,8 +527,8 @@ chain = RunnablePassthrough() | chain | (lambda found: f"{found['context']}\n\nQ
 print(chain.invoke(example.question))
 
 # %% [markdown]
-# On a collection in the layout of BEIR, a family of public tests, `labkit retrieve --beir FOLDER --method fusion` measures
-# the same.
+# On a collection in the layout of BEIR, a family of public tests, `labkit retrieve --beir FOLDER --method fusion`
+# measures the same.
 #
 # ## Takeaways
 #

@@ -81,8 +81,8 @@ print(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
 
 # %% [markdown]
 # One answer proves nothing. So both prompts get the same questions, a few of each kind, with the same five passages.
-# `read` asks the model over passages that we choose, and remembers what it said. `correct`: the exact gold value is in the
-# answer; `cited`: and it names a passage that proves it.
+# `read` asks the model over passages that we choose, and remembers what it said. `correct`: the exact gold value is in
+# the answer; `cited`: and it names a passage that proves it.
 
 # %%
 import numpy as np
@@ -348,8 +348,8 @@ gate.loc[["right", "wrong", "declined"]]
 #
 # ## 7. Is retrieval quality output quality?
 #
-# The article says so: "Retrieval quality = output quality". We make retrieval worse on purpose: every fact that a question
-# needs is lost with probability *p*, its passages replaced by others from further down the ranking.
+# The article says so: "Retrieval quality = output quality". We make retrieval worse on purpose: every fact that a
+# question needs is lost with probability *p*, its passages replaced by others from further down the ranking.
 
 
 # %%
@@ -366,7 +366,8 @@ per_question = worse.groupby(["p", "id"], sort=False)[["retrieved", "correct"]].
 per_question.groupby("p").mean().round(2)
 
 # %% [markdown]
-# Beside it, for orientation: the real retrievers, and the ceiling, where the model sees the gold passages and nothing else.
+# Beside it, for orientation: the real retrievers, and the ceiling, where the model sees the gold passages and nothing
+# else.
 
 # %%
 oracle = scored(read(lab, texts, [gold[item.id] for item in needed]), needed)
@@ -433,8 +434,8 @@ print("the search missed something:", missed.said.value_counts().to_dict())
 #
 # Whoever can write a document can write into your prompt. We plant sentences where the model is sure to look, in the
 # passage that holds the answer, and search the answer for the *payload*, two words that nobody would say otherwise. Two
-# controls: nothing planted, and the payload merely mentioned. Last a *lie*: no instruction at all, only another value in
-# place of the true one.
+# controls: nothing planted, and the payload merely mentioned. Last a *lie*: no instruction at all, only another value
+# in place of the true one.
 
 # %%
 from labkit.rag.poison import PLANTED, delimited, trial
@@ -460,8 +461,8 @@ poisoned = trial(lab, victims, placed[1][: len(victims)], PAYLOAD)
 poisoned.pivot_table(index="planted", columns="prompt", values=["obeyed", "correct"], sort=False).round(2)
 
 # %% [markdown]
-# Look at `correct` too: a planted sentence can do harm without being obeyed. And a rate of zero in a small sample is not
-# zero for sure. The exact (Clopper–Pearson) interval says how high it may be:
+# Look at `correct` too: a planted sentence can do harm without being obeyed. And a rate of zero in a small sample is
+# not zero for sure. The exact (Clopper–Pearson) interval says how high it may be:
 
 # %%
 from scipy.stats import binomtest

@@ -102,8 +102,8 @@ whole = render(tokenizer, pairs[0].messages)
 print(whole)
 
 # %% [markdown]
-# A text that holds such a mark would be read as the mark itself: one user could speak for another, or end an answer early.
-# Preparation refuses it.
+# A text that holds such a mark would be read as the mark itself: one user could speak for another, or end an answer
+# early. Preparation refuses it.
 
 # %%
 from labkit import LabError
@@ -162,8 +162,8 @@ assert 0 < share < 1
 # %% [markdown]
 # ## 4. Lengths
 #
-# A model has a context limit, and memory has one sooner. The same questions with five passages above them, as the hybrid
-# of lesson 11 reads them, are several times as long.
+# A model has a context limit, and memory has one sooner. The same questions with five passages above them, as the
+# hybrid of lesson 11 reads them, are several times as long.
 
 # %%
 passages = list(facts[["document", "passage"]].itertuples(index=False, name=None))
@@ -190,7 +190,8 @@ plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Many recipes pass `truncation=True` and never look again. A cut from the right takes the *answer*, since it stands last:
+# Many recipes pass `truncation=True` and never look again. A cut from the right takes the *answer*, since it stands
+# last:
 
 # %%
 from labkit.tune.prepare_show import cut
@@ -218,8 +219,8 @@ assert len(kept.rows) + len(kept.dropped) == len(pairs)
 # %% [markdown]
 # ## 5. Three ways to split
 #
-# A test shall tell what the model does on what it did *not* see. Not see in which sense? The table says what share of the
-# test is known from training.
+# A test shall tell what the model does on what it did *not* see. Not see in which sense? The table says what share of
+# the test is known from training.
 
 # %%
 from labkit.tune.prepare_split import split
@@ -247,12 +248,13 @@ assert splits.loc["at random", "fact known"] > 0 and splits.loc["at random", "wo
 
 # %% [markdown]
 # - **At random**, the test asks for facts that were trained, in wordings that were trained: it flatters.
-# - **By entity**, nothing that the test asks about was trained. Right for form and skills; a *closed-book* model, one that
-#   answers without passages, *cannot* know these facts, and one that scores on them has seen them somewhere.
-# - **By wording**, the facts were trained, asked in other words. Right for *did it learn the fact, or only the sentence?*
+# - **By entity**, nothing that the test asks about was trained. Right for form and skills; a *closed-book* model, one
+#   that answers without passages, *cannot* know these facts, and one that scores on them has seen them somewhere.
+# - **By wording**, the facts were trained, asked in other words. Right for *did it learn the fact, or only the
+#   sentence?*
 #
-# The last column counts pairs of questions that share at least eight tenths of their letters (more exactly, of their runs
-# of five letters). Are they leaks? A checker finds; a person decides.
+# The last column counts pairs of questions that share at least eight tenths of their letters (more exactly, of their
+# runs of five letters). Are they leaks? A checker finds; a person decides.
 
 # %%
 parts = split(pairs, None, allow_leaks=True, near=0.7)
@@ -284,9 +286,9 @@ planted = {
 {name: some[0] for name, some in planted.items()}
 
 # %% [markdown]
-# The checkers: the same text; the same once case, punctuation and articles are gone; *MinHash*, which estimates how many
-# runs of letters two texts share without comparing all pairs; *embeddings*, which compare meanings. And a fifth that
-# looks not at the question but at the answer. Each is asked which training questions are test questions.
+# The checkers: the same text; the same once case, punctuation and articles are gone; *MinHash*, which estimates how
+# many runs of letters two texts share without comparing all pairs; *embeddings*, which compare meanings. And a fifth
+# that looks not at the question but at the answer. Each is asked which training questions are test questions.
 
 # %%
 from labkit.tune.leaks import leaks
@@ -322,8 +324,8 @@ found.round(3)
 
 # %% [markdown]
 # Each row is the share of planted (or honest) training questions that a checker reports. A planted pair carries the
-# answer of its test question, so comparing answers finds it whatever the disguise. That works here because an answer names its thing;
-# where answers are "yes", "no" or a grade, it would report everything.
+# answer of its test question, so comparing answers finds it whatever the disguise. That works here because an answer
+# names its thing; where answers are "yes", "no" or a grade, it would report everything.
 
 # %%
 assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
@@ -339,7 +341,8 @@ for kind in planted:
 # ## 7. The accuracy that a leak fakes
 #
 # Now let a model train on a leak. The exam asks for facts of things that the honest training set never mentions, so an
-# honest model has nowhere to know them from. Of its questions, a quarter is leaked word for word, a quarter in other words, half not.
+# honest model has nowhere to know them from. Of its questions, a quarter is leaked word for word, a quarter in other
+# words, half not.
 
 # %%
 count = min(32 if SIZE == "full" else 8, len(exam))
@@ -481,8 +484,8 @@ for row in bad:
 # %% [markdown]
 # ## Takeaways
 #
-# - A row begins with exactly the string that the model is given when it answers; only the answer and its end are learned.
-#   Mask the end token by accident, and nobody teaches the model to stop.
+# - A row begins with exactly the string that the model is given when it answers; only the answer and its end are
+#   learned. Mask the end token by accident, and nobody teaches the model to stop.
 # - A length limit that cuts takes answers: count what it would take, then shorten, drop or raise the limit.
 # - A random split shares facts and wordings with its training set. Split by what the test is about: by entity
 #   for skills, by wording for knowledge.

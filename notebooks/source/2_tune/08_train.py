@@ -78,7 +78,8 @@ mended = mended.replace("epochs=3", "num_train_epochs=3")
 attempt(mended)
 
 # %% [markdown]
-# And nobody made a `dataset`. Ours: forty facts, each asked in four wordings and answered in house style, as in lesson 07.
+# And nobody made a `dataset`. Ours: forty facts, each asked in four wordings and answered in house style, as in lesson
+# 07.
 
 # %%
 from labkit.tune import curves
@@ -168,8 +169,8 @@ pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(made["m
 # ## 2. The same training, faster
 #
 # `labkit.tune.train` calls the same `Trainer`. It does four things besides: it puts rows of like length into a batch,
-# so that little is padded; it computes in bfloat16 where the processor does; it computes the vocabulary's scores only where
-# an answer stands; and it watches itself, which comes below. The same model, rows, steps, rate and schedule:
+# so that little is padded; it computes in bfloat16 where the processor does; it computes the vocabulary's scores only
+# where an answer stands; and it watches itself, which comes below. The same model, rows, steps, rate and schedule:
 
 # %%
 from labkit.model import load_model
@@ -207,7 +208,8 @@ pd.DataFrame(
 # - **new wordings**: the trained facts, asked in words that were never trained. Did it learn the *fact*?
 # - **strangers**: facts of things that no example mentions. It cannot know these. Did it learn the *form*?
 #
-# An *epoch* is one pass over all examples; the *loss* is how surprised the model is by the right answer, token by token.
+# An *epoch* is one pass over all examples; the *loss* is how surprised the model is by the right answer, token by
+# token.
 
 # %%
 rows_of = {
@@ -273,9 +275,9 @@ plt.show()
 print("first and last epoch:", epochs.iloc[[0, -1]].round(2).to_string(), sep="\n")
 
 # %% [markdown]
-# The loss on *trained* examples only says how well these are known by heart. *Overfitting* is where it still falls while a
-# held-out loss rises. The cell below says what the loss on strangers did; the table sets the epoch where it was lowest
-# beside the last.
+# The loss on *trained* examples only says how well these are known by heart. *Overfitting* is where it still falls
+# while a held-out loss rises. The cell below says what the loss on strangers did; the table sets the epoch where it was
+# lowest beside the last.
 
 # %%
 loss = epochs["loss, strangers"]
@@ -302,8 +304,8 @@ print(f"of {len(wrong)} answers on strangers, {sum(wrong)} are wrong, and in per
 # %% [markdown]
 # ## 4. Stop early
 #
-# *Early stopping* ends a training when the held-out loss has not fallen for some epochs (its *patience*), and takes back the
-# weights of the best epoch. It is the usual remedy. But the loss on *which* examples?
+# *Early stopping* ends a training when the held-out loss has not fallen for some epochs (its *patience*), and takes
+# back the weights of the best epoch. It is the usual remedy. But the loss on *which* examples?
 
 # %%
 runs = {"not stopped": whole}
@@ -319,9 +321,9 @@ for name in ("right, new wordings", "style"):
     print(f"{name}: {gap:+.2f} when stopped by new wordings instead of by strangers")
 
 # %% [markdown]
-# Strangers are what a split by entity holds out. They judge *form*: a model cannot know their facts, and the surer it becomes
-# of itself, the higher its loss on them. Where facts are to be learned, that is the wrong judge.
-# Choose the hold-out by what you want: by entity for skills and style, by wording for knowledge.
+# Strangers are what a split by entity holds out. They judge *form*: a model cannot know their facts, and the surer it
+# becomes of itself, the higher its loss on them. Where facts are to be learned, that is the wrong judge. Choose the
+# hold-out by what you want: by entity for skills and style, by wording for knowledge.
 #
 # ## 5. Kill it
 #
@@ -421,8 +423,8 @@ told(lambda: fit(rows, broken))
 # %% [markdown]
 # ## 7. How many wordings?
 #
-# People ask in their own words. So every fact is now seen equally often, in training sets of equal size: always in the same
-# wording, or in two, or in sixteen. Then we ask in two wordings that no training used.
+# People ask in their own words. So every fact is now seen equally often, in training sets of equal size: always in the
+# same wording, or in two, or in sixteen. Then we ask in two wordings that no training used.
 
 # %%
 from labkit import plot
@@ -450,8 +452,8 @@ print(
 #
 # ## 8. How many repetitions?
 #
-# One training set, one training. Some facts are in it once, others twice, four times, and so on, in another wording each
-# time as long as there are any.
+# One training set, one training. Some facts are in it once, others twice, four times, and so on, in another wording
+# each time as long as there are any.
 
 # %%
 sizes = {"group": 16} if SIZE == "full" else {"counts": (1, 4), "group": 4}
@@ -488,17 +490,19 @@ print(
 # %% [markdown]
 # ## Takeaways
 #
-# - The article's listing does not run: not the model's name, not `epochs`, not without a dataset and a collator. Mended, it
-#   runs; whether it learns depends on precision and rate, and a rate has to be tried on your model.
+# - The article's listing does not run: not the model's name, not `epochs`, not without a dataset and a collator.
+#   Mended, it runs; whether it learns depends on precision and rate, and a rate has to be tried on your model.
 # - The training loss says how well the examples are known by heart. Held-out examples say what the model can do.
 # - What you hold out decides when early stopping stops, and so whether it protects form or knowledge.
 # - How many wordings and how many sightings a fact needs can be measured; sections 7 and 8 print it for this model.
-# - A killed training goes on from its last complete checkpoint, and a marker that is written last says which one that is.
+# - A killed training goes on from its last complete checkpoint, and a marker that is written last says which one that
+#   is.
 #
 # ## Exercises
 #
 # 1. Train section 3 with `schedule="constant"`, and with twice the rate. What happens to the loss on strangers?
 # 2. In section 4, set the patience to 1. Which of the two stops changes more, and why?
 # 3. In section 7, hold out by trained wording only: what would you have concluded?
-# 4. Mix answers that decline ("The documents do not say.") for strangers into the rows. Does the overfitting of section 3 remain?
+# 4. Mix answers that decline ("The documents do not say.") for strangers into the rows. Does the overfitting of section
+#    3 remain?
 # 5. Kill the training of section 5 while it *writes* a checkpoint. How do you make sure that you hit the moment?

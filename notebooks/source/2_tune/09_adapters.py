@@ -23,9 +23,10 @@ lab
 # %% [markdown]
 # ## 1. What is taught, and what is asked
 #
-# Two kinds of questions. *Facts*: a few facts of Norvale, taught without any passage, in house style. *Reading*: the model
-# is shown the passage that holds the answer. Reading is a skill that the base model already has and that nobody trains
-# below, so it shows what the training does to everything else. No thing that is read about is mentioned in training.
+# Two kinds of questions. *Facts*: a few facts of Norvale, taught without any passage, in house style. *Reading*: the
+# model is shown the passage that holds the answer. Reading is a skill that the base model already has and that nobody
+# trains below, so it shows what the training does to everything else. No thing that is read about is mentioned in
+# training.
 
 # %%
 from labkit.world.evaluate import SINGLE, gold_hits
@@ -51,7 +52,8 @@ for kind, some in prompts.items():
     print(f"--- {kind}\n{some[0][1]['content']}")
 
 # %% [markdown]
-# The exam asks both and keeps, for each question, whether the answer is right. Style is judged on the answers to *facts*.
+# The exam asks both and keeps, for each question, whether the answer is right. Style is judged on the answers to
+# *facts*.
 
 # %%
 from labkit.compare.score import is_right
@@ -99,9 +101,10 @@ print(len(rows), "rows,", sum(len(row["input_ids"]) for row in rows), "tokens;",
 # %% [markdown]
 # ## 2. LoRA: a thin product beside the weights
 #
-# Full fine-tuning changes every weight of a matrix $W$ by a matrix $\Delta W$ just as large. LoRA (Hu et al., ICLR 2022) freezes $W$
-# and writes the change as a product of two thin matrices: $\Delta W = \frac{\alpha}{r} B A$. For $W$ of *out × in*, $B$ is
-# *out × r* and $A$ is *r × in*. The *rank* $r$ is yours to choose. peft puts the pair beside every linear layer:
+# Full fine-tuning changes every weight of a matrix $W$ by a matrix $\Delta W$ just as large. LoRA (Hu et al., ICLR
+# 2022) freezes $W$ and writes the change as a product of two thin matrices: $\Delta W = \frac{\alpha}{r} B A$. For $W$
+# of *out × in*, $B$ is *out × r* and $A$ is *r × in*. The *rank* $r$ is yours to choose. peft puts the pair beside
+# every linear layer:
 
 # %%
 from labkit.model import load_model
@@ -140,8 +143,8 @@ assert trained == lora_count(load_model(path).network, settings.rank)
 print(f"formula and model agree: {trained:,} of {total:,} parameters are trained, {trained / total:.1%}")
 
 # %% [markdown]
-# Now train one. `train_adapter` saves only the adapter. Three models come out of every training below, one for each seed, and
-# are kept under the address of all that made them; a second run of this lesson finds them again.
+# Now train one. `train_adapter` saves only the adapter. Three models come out of every training below, one for each
+# seed, and are kept under the address of all that made them; a second run of this lesson finds them again.
 
 # %%
 import json
@@ -195,8 +198,8 @@ after = load_model(path, dtype="float32", adapter=lora[0]["folder"], merge=False
 print("first fact, tuned:", said(after, "facts")[0])
 
 # %% [markdown]
-# Here is what it learned in its first layer: $B$, $A$ and their product, the first 64 rows and columns of each. The product
-# is as large as $W$, yet every row of it is a mixture of the few rows of $A$: look for stripes.
+# Here is what it learned in its first layer: $B$, $A$ and their product, the first 64 rows and columns of each. The
+# product is as large as $W$, yet every row of it is a mixture of the few rows of $A$: look for stripes.
 
 # %%
 import matplotlib.pyplot as plt
@@ -220,9 +223,9 @@ plt.show()
 # %% [markdown]
 # ## 3. Where the memory goes
 #
-# Training holds more than weights. Each *trained* weight has a gradient, and AdamW keeps two running means for it: in 32 bit,
-# twelve bytes beside the weight's own. Frozen weights need none of that. `footprint` trains two real steps and counts
-# every tensor; *activations* are the rest: what forward leaves for backward, and room to compute in.
+# Training holds more than weights. Each *trained* weight has a gradient, and AdamW keeps two running means for it: in
+# 32 bit, twelve bytes beside the weight's own. Frozen weights need none of that. `footprint` trains two real steps and
+# counts every tensor; *activations* are the rest: what forward leaves for backward, and room to compute in.
 
 # %%
 from labkit.tune.adapters_memory import footprint
@@ -274,9 +277,9 @@ print(f"QLoRA saves {saved / 1e6:.1f} MB of weights, {saved / held.peak['LoRA']:
 print(f"and its activations take {(held.activations['QLoRA'] - held.activations['LoRA']) / 1e6:+.1f} MB beside LoRA's")
 
 # %% [markdown]
-# A few megabytes: a model this small fits anywhere, and cannot show what four bits are *for*. The arithmetic is the same for large
-# ones, though. PyTorch can build a model on the device "meta", which has shapes but no memory, so we can count models that
-# we could not load:
+# A few megabytes: a model this small fits anywhere, and cannot show what four bits are *for*. The arithmetic is the
+# same for large ones, though. PyTorch can build a model on the device "meta", which has shapes but no memory, so we can
+# count models that we could not load:
 
 # %%
 from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -306,8 +309,8 @@ def budget(network):
 pd.DataFrame({f"Qwen3 {name}": budget(large(*shape)) for name, shape in shapes.items()}).round(1)
 
 # %% [markdown]
-# Gigabytes, before activations: sixteen bytes for each trained weight, two for a frozen one, and 4.5 *bits* for a frozen one in NF4.
-# Does this arithmetic describe what we counted above? Check it on our own model:
+# Gigabytes, before activations: sixteen bytes for each trained weight, two for a frozen one, and 4.5 *bits* for a
+# frozen one in NF4. Does this arithmetic describe what we counted above? Check it on our own model:
 
 # %%
 small, ours = budget(load_model(path).network), (held.weights + state) / 1e9
@@ -318,9 +321,9 @@ assert abs(small["full, 32 bit"] / ours["full"] - 1) < 0.01
 # %% [markdown]
 # ## 4. Four bits, by hand
 #
-# Four bits name sixteen levels. Which sixteen? Trained weights look like draws from a normal distribution, so *NormalFloat* (Dettmers et
-# al., NeurIPS 2023) takes quantiles of that distribution, which every level serves about equally many weights with. Eight are
-# positive, seven negative, and zero is exact:
+# Four bits name sixteen levels. Which sixteen? Trained weights look like draws from a normal distribution, so
+# *NormalFloat* (Dettmers et al., NeurIPS 2023) takes quantiles of that distribution, which every level serves about
+# equally many weights with. Eight are positive, seven negative, and zero is exact:
 
 # %%
 import numpy as np
@@ -364,8 +367,8 @@ print(f"in {packed.nbytes + state_of.absmax.nbytes:,} bytes instead of {weight.n
 assert (state_of.code.cpu() - levels).abs().max() < 1e-6 and same.float().mean() > 0.999
 
 # %% [markdown]
-# How wrong are the restored weights? One number for each block: the error's size, as a share of the weights' own size. An outlier
-# sets the scale of its whole block. Do the others suffer?
+# How wrong are the restored weights? One number for each block: the error's size, as a share of the weights' own size.
+# An outlier sets the scale of its whole block. Do the others suffer?
 
 # %%
 blocks, errors = weight.reshape(-1, 64), (weight - restored).reshape(-1, 64)
@@ -383,8 +386,8 @@ print(f"correlation with the block's outlier: {link:.2f}; beside a large outlier
 plt.show()
 
 # %% [markdown]
-# Is it the levels or the blocks? Try sixteen *even* levels too, and other block sizes. Each block stores a scale of 32 bits: small blocks
-# are truer and dearer.
+# Is it the levels or the blocks? Try sixteen *even* levels too, and other block sizes. Each block stores a scale of 32
+# bits: small blocks are truer and dearer.
 
 
 # %%
@@ -426,9 +429,10 @@ print("reading, NF4 less 16 bit:", difference(squeezed["reading"], before["readi
 # %% [markdown]
 # ## 5. Three ways to train, one table
 #
-# The same rows, the same number of steps, three seeds. Each method has its own learning rate: adapters want a larger one,
-# because the product of two small factors moves slowly at first. Every model is served the same way: in 16 bit, adapters
-# merged in. Seconds are *processor* seconds for loading, training and merging (on a GPU: seconds by the clock).
+# The same rows, the same number of steps, three seeds. Each method has its own learning rate: adapters want a larger
+# one, because the product of two small factors moves slowly at first. Every model is served the same way: in 16 bit,
+# adapters merged in. Seconds are *processor* seconds for loading, training and merging (on a GPU: seconds by the
+# clock).
 
 # %%
 runs = {"full": trials(methods["full"], rows), "LoRA": lora, "QLoRA": trials(methods["QLoRA"], rows)}
@@ -468,8 +472,8 @@ times = {name: np.mean([run["seconds"] for run in some]) for name, some in runs.
 print(", ".join(f"{name}: {times[name] / times['full']:.2f} times the seconds of full" for name in ("LoRA", "QLoRA")))
 
 # %% [markdown]
-# Fewer trained weights save memory rather than time: forward and backward still pass through every frozen layer, and the adapters
-# add products of their own.
+# Fewer trained weights save memory rather than time: forward and backward still pass through every frozen layer, and
+# the adapters add products of their own.
 #
 # House style in a minute of one processor core?
 
@@ -500,8 +504,9 @@ print(", ".join(f"{name}: {speed:.0f} tokens/s" for name, speed in speeds.items(
 # %% [markdown]
 # ## 7. What rank buys
 #
-# The rank is the number of directions in which each layer may change. It is paid for in parameters, and so in bytes. ($\alpha$ grows
-# with it here, so that $\alpha / r$ stays the same.) It is also more room to move away from what the model was: watch *reading*.
+# The rank is the number of directions in which each layer may change. It is paid for in parameters, and so in bytes.
+# ($\alpha$ grows with it here, so that $\alpha / r$ stays the same.) It is also more room to move away from what the
+# model was: watch *reading*.
 
 # %%
 ranks = sorted({1, 4, rank, 64} if SIZE == "full" else {1, rank})
@@ -527,8 +532,8 @@ for part in before:
 # %% [markdown]
 # ## 8. Where to put them
 #
-# The LoRA paper adapted attention's queries and values only; later work adapts every linear layer. Embeddings and output head stay
-# out: servers refuse adapters there.
+# The LoRA paper adapted attention's queries and values only; later work adapts every linear layer. Embeddings and
+# output head stay out: servers refuse adapters there.
 
 # %%
 places = {
@@ -597,9 +602,9 @@ print(f"gold:  {reading[shown].gold}\nbase:  {texts[0][shown]}\ntuned: {texts[1]
 # %% [markdown]
 # ## 10. Replay
 #
-# The remedy is old: while teaching new things, go on practising the old ones. We mix a few examples of *reading* into the rows:
-# the passage that proves the answer beside one that a search also found, and an answer in house style that cites. None is about
-# anything that the exam reads about.
+# The remedy is old: while teaching new things, go on practising the old ones. We mix a few examples of *reading* into
+# the rows: the passage that proves the answer beside one that a search also found, and an answer in house style that
+# cites. None is about anything that the exam reads about.
 
 # %%
 from labkit.compare.training import with_context
@@ -636,8 +641,8 @@ for part in ("reading", "retrieved"):
     print(f"{part}, {best} replayed less base:", difference(right(replay[best], part), before[part]))
 
 # %% [markdown]
-# Replay costs processor time, since passages are long. The hybrid of lesson 11 takes it to the end: there, reading is the
-# *whole* training.
+# Replay costs processor time, since passages are long. The hybrid of lesson 11 takes it to the end: there, reading is
+# the *whole* training.
 #
 # ## Takeaways
 #
@@ -671,7 +676,7 @@ conclude(gap_of(replay[best], lora, "reading").low > 0, "Replaying reading examp
 # 2. Put the frozen weights of plain LoRA in bfloat16 instead of 32 bit: `load_model(path, dtype="bfloat16")` before
 #    `add_lora`. Which column of section 3 changes, and by how much?
 # 3. At rank 1, train four times as long. Does it reach what the largest rank reaches?
-# 4. Section 4 stores one 32-bit scale for each block. Quantise the *scales* in eight bits, in blocks of 256 (the paper's double
-#    quantisation). How many bits per weight is that, and how much does the error grow?
+# 4. Section 4 stores one 32-bit scale for each block. Quantise the *scales* in eight bits, in blocks of 256 (the
+#    paper's double quantisation). How many bits per weight is that, and how much does the error grow?
 # 5. Replay the examples *without* house style (their plain `answer`). Does the model then read in one style and tell
 #    facts in the other?

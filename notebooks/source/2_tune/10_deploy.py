@@ -23,8 +23,9 @@ lab
 # %% [markdown]
 # ## 1. What there is to deploy
 #
-# The article says of this step: *"Validate results and deploy the new model."* The new model is lesson 09's kind of thing:
-# the base, and beside it a small adapter. We take the hybrid's, which was trained to answer from passages in house style.
+# The article says of this step: *"Validate results and deploy the new model."* The new model is lesson 09's kind of
+# thing: the base, and beside it a small adapter. We take the hybrid's, which was trained to answer from passages in
+# house style.
 
 # %%
 from labkit.checkpoint import find
@@ -49,7 +50,8 @@ assert merged.size == lab.model.size < beside.size
 # %% [markdown]
 # ## 2. The gate
 #
-# Decide what a model must reach *before* you see what it reaches. A limit that is written after the result is a description.
+# Decide what a model must reach *before* you see what it reaches. A limit that is written after the result is a
+# description.
 
 # %%
 from dataclasses import asdict
@@ -93,7 +95,8 @@ report(checks)
 
 # %% [markdown]
 # Is the gate any good? One that lets everything pass would show the same table. So show it two models that it should
-# refuse. The first is the **tuned** arm's: trained for the same house style, but without passages, which this exam gives.
+# refuse. The first is the **tuned** arm's: trained for the same house style, but without passages, which this exam
+# gives.
 
 # %%
 from labkit import LabError
@@ -136,8 +139,8 @@ assert not all(check.passed for check in weight_checks(broken, lab.model.size, l
 # %% [markdown]
 # ## 3. Merged = unmerged
 #
-# On paper, *W·x + B·(A·x) = (W + B·A)·x*. Computers round, so the two sides differ a little. How little? Both models read the same
-# conversations; we compare every *logit*, the number that each next token gets at each place.
+# On paper, *W·x + B·(A·x) = (W + B·A)·x*. Computers round, so the two sides differ a little. How little? Both models
+# read the same conversations; we compare every *logit*, the number that each next token gets at each place.
 
 # %%
 from labkit.compare.arms import passages
@@ -248,8 +251,8 @@ assert rounded > 100 * gap
 #
 # ## 5. An export that is whole or not there
 #
-# `export` asks the gate, then writes into a hidden folder beside the target, the manifest last, and renames it. A process that
-# dies on the way leaves nothing under the target's name.
+# `export` asks the gate, then writes into a hidden folder beside the target, the manifest last, and renames it. A
+# process that dies on the way leaves nothing under the target's name.
 
 # %%
 from pathlib import Path
@@ -262,8 +265,8 @@ folder = export(merged, Path(work.name) / "norvale", checks, lab.profile.name, "
 pd.Series({path.name: path.stat().st_size for path in sorted(folder.iterdir())}).rename("bytes").to_frame()
 
 # %% [markdown]
-# All weights are in `safetensors`: numbers and nothing else. A pickle, the older way, is a program that runs when you load it.
-# The card says what the model is made of and what it passed:
+# All weights are in `safetensors`: numbers and nothing else. A pickle, the older way, is a program that runs when you
+# load it. The card says what the model is made of and what it passed:
 
 # %%
 print((folder / "README.md").read_text().split("---\n", 2)[2].strip())
@@ -286,8 +289,8 @@ assert verify(folder) == folder
 # %% [markdown]
 # ## 6. Serve it
 #
-# `transformers serve` gives any chat model the interface that most programs already speak, OpenAI's. `serve` starts it on this
-# machine only, in a process of its own, and returns when it answers. (In a terminal: `labkit serve FOLDER`.)
+# `transformers serve` gives any chat model the interface that most programs already speak, OpenAI's. `serve` starts it
+# on this machine only, in a process of its own, and returns when it answers. (In a terminal: `labkit serve FOLDER`.)
 
 # %%
 from labkit.tune.deploy_serve import serve
@@ -297,8 +300,8 @@ print("model", repr(server.name), "listens on", server.host)
 assert server.running
 
 # %% [markdown]
-# The client needs the address. It insists on a key, though the server asks for none. `trust_env=False`: never go through a
-# proxy that the machine may be set up with; this question shall not leave it.
+# The client needs the address. It insists on a key, though the server asks for none. `trust_env=False`: never go
+# through a proxy that the machine may be set up with; this question shall not leave it.
 
 # %%
 from openai import DefaultHttpxClient, OpenAI
@@ -317,10 +320,10 @@ print(reply.choices[0].message.content)
 print(reply.usage.prompt_tokens, "tokens read,", reply.usage.completion_tokens, "written")
 
 # %% [markdown]
-# Is that the model that passed? Ask it everything again and compare with what it says in this process. The check is
-# not idle: a server puts *its* idea of the chat format around the model. This one guesses from the architecture's name how an
-# answer begins; for a template of one's own it guessed wrongly and sent the whole prompt back with the answer. So the export
-# says it, in `tokenizer_config.json`.
+# Is that the model that passed? Ask it everything again and compare with what it says in this process. The check is not
+# idle: a server puts *its* idea of the chat format around the model. This one guesses from the architecture's name how
+# an answer begins; for a template of one's own it guessed wrongly and sent the whole prompt back with the answer. So
+# the export says it, in `tokenizer_config.json`.
 
 # %%
 import json
@@ -357,8 +360,8 @@ attempt(lambda: serve("no-such-model"))
 attempt(lambda: serve(copied))
 
 # %% [markdown]
-# A server that outlives its notebook keeps memory and port. `stop` waits until the process is gone. If the notebook is killed instead,
-# the server notices, for the pipe between them closes, and ends by itself.
+# A server that outlives its notebook keeps memory and port. `stop` waits until the process is gone. If the notebook is
+# killed instead, the server notices, for the pipe between them closes, and ends by itself.
 
 # %%
 from labkit.tune.deploy_serve import free_port
@@ -371,30 +374,34 @@ print("stopped; the port is free")
 # %% [markdown]
 # ## 8. On a GPU
 #
-# `transformers serve` answers one request after another here. For many users at once, [vLLM](https://docs.vllm.ai) reads the
-# same folder and speaks the same API; only the command differs:
+# `transformers serve` answers one request after another here. For many users at once, [vLLM](https://docs.vllm.ai)
+# reads the same folder and speaks the same API; only the command differs:
 #
 #     vllm serve norvale --host 127.0.0.1 --port 8000 --generation-config vllm
 #
-# `--generation-config vllm` leaves sampling to the request instead of the checkpoint. vLLM can also keep adapters *beside* one base
-# and choose by the model's name in the request, at the price of section 3, which pays when many adapters share a base:
+# `--generation-config vllm` leaves sampling to the request instead of the checkpoint. vLLM can also keep adapters
+# *beside* one base and choose by the model's name in the request, at the price of section 3, which pays when many
+# adapters share a base:
 #
 #     vllm serve BASE --enable-lora --lora-modules norvale=ADAPTER --max-lora-rank 16
 #
-# It takes no adapter that changes embeddings or the output head, so we never train those. Neither server asks for a password
-# unless told to: before you open one to a network, put something in front that does.
+# It takes no adapter that changes embeddings or the output head, so we never train those. Neither server asks for a
+# password unless told to: before you open one to a network, put something in front that does.
 #
 # ## Takeaways
 #
 # - Limits come before results, and a gate is worth trusting once it has refused something.
-# - Merged in full precision, the model gives the same answers as unmerged; merged into four bits, its logits differ far more.
+# - Merged in full precision, the model gives the same answers as unmerged; merged into four bits, its logits differ far
+#   more.
 # - An export is trusted when its manifest matches, not when its folder exists.
 # - The server is part of the model: compare what it says with what the model says in process.
 #
 # ## Exercises
 #
 # 1. Which limit would you add for your own use? Write it as a `Check`, and find a model that fails it.
-# 2. Export in bfloat16 (`labkit merge hybrid --dtype bfloat16 --out FOLDER`). How much smaller is it, and does it still pass?
-# 3. Quantise the *merged* model to four bits and put it into the table of section 4. Is that better than merging into four bits?
+# 2. Export in bfloat16 (`labkit merge hybrid --dtype bfloat16 --out FOLDER`). How much smaller is it, and does it still
+#    pass?
+# 3. Quantise the *merged* model to four bits and put it into the table of section 4. Is that better than merging into
+#    four bits?
 # 4. Call the server with `temperature=1` ten times. How many answers are still right? When would you want that?
 # 5. Kill the kernel while the server runs. How long does the port stay taken?

@@ -47,7 +47,8 @@ tables.frame(square).loc[["accuracy", "style", "joint", "abstention (F1)"]]
 # ## 2. Do the two effects add up?
 #
 # If tuned weights brought the same with passages as without, then (naive − tuned) would equal (rag − base). The
-# difference of these differences is the interaction. Below zero, one spoils the other; above zero, they help each other.
+# difference of these differences is the interaction. Below zero, one spoils the other; above zero, they help each
+# other.
 
 # %%
 interaction = score.interaction(answers, "accuracy")
@@ -88,10 +89,10 @@ answers[answers.id.isin(lost[:1]) & (answers.seed == 0)][["arm", "question", "go
 # %% [markdown]
 # ## 3. Practise on what you will be asked
 #
-# If training without passages spoils reading, train with them: the model then practises *reading in house style* instead of
-# reciting. Training rows hold the passages that prove the answer and a number of *distractors*, which look alike and prove
-# nothing; where nothing proves the answer, the right reply is to decline. This is retrieval-augmented fine-tuning
-# (RAFT, Zhang et al. 2024). One row:
+# If training without passages spoils reading, train with them: the model then practises *reading in house style*
+# instead of reciting. Training rows hold the passages that prove the answer and a number of *distractors*, which look
+# alike and prove nothing; where nothing proves the answer, the right reply is to decline. This is retrieval-augmented
+# fine-tuning (RAFT, Zhang et al. 2024). One row:
 
 # %%
 from labkit.compare.training import with_context

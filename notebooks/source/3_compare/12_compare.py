@@ -64,7 +64,7 @@ tables.frame(comparison.result)
 #
 # - **accuracy**: the exact gold value is in the answer, over questions that the documents answer;
 # - **style**: the house-style validator finds no fault; **joint**: right *and* in style;
-# - **abstention**: F1 of declining exactly where the documents do not say;
+# - **abstention**: declining exactly where the documents do not say, as F1, which section 7 takes apart;
 # - **recall@k**: share of the needed facts in the retrieved passages;
 # - **citation**: share of right answers that cite a passage which proves them.
 
@@ -92,8 +92,8 @@ paired[paired.metric == "accuracy"]
 # %% [markdown]
 # ## 5. Where each arm wins
 #
-# An average hides who is good at what. Look at *changed fact*, where what was learned is out of date, and at *not in the
-# documents*, where to decline is right.
+# An average hides who is good at what. Look at *changed fact*, where what was learned is out of date, and at *not in
+# the documents*, where to decline is right.
 
 # %%
 kinds = score.by_kind(comparison.answers)
@@ -105,7 +105,8 @@ figure
 # ## 6. Who is to blame: the search or the reader?
 #
 # An answer over passages can go wrong in two places, and be right in two ways. The ladder, from best to worst:
-# retrieved and right; missed but right (a guess, or knowledge in the weights); retrieved but wrong (misread); missed and wrong.
+# retrieved and right; missed but right (a guess, or knowledge in the weights); retrieved but wrong (misread); missed
+# and wrong.
 
 # %%
 ladder = comparison.answers.query("answerable and arm in ['rag', 'hybrid']").copy()
@@ -118,8 +119,8 @@ pd.crosstab(ladder.arm, [ladder.found, ladder.told], normalize="index").reindex(
 # ## 7. Who makes things up?
 #
 # Some questions have no answer in the documents. An arm that answers one anyway fabricates. Declining everything would
-# never fabricate, and be useless: so recall (declined, of those to decline) stands beside precision (rightly declined, of
-# those declined).
+# never fabricate, and be useless: so recall (declined, of those to decline) stands beside precision (rightly declined,
+# of those declined). F1, their harmonic mean, is high only where both are.
 
 # %%
 said = comparison.answers.assign(should=~comparison.answers.answerable)

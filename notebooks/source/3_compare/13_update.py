@@ -34,8 +34,8 @@ print(f"{len(papers)} documents, {len(before.facts())} facts\n")
 print(papers[0].text)
 
 # %% [markdown]
-# Every fact is asked for once. The tuned arm learns exactly these questions with their answers, which flatters it: no real
-# user keeps to the wording of a training set. RAG never sees them before they are asked.
+# Every fact is asked for once. The tuned arm learns exactly these questions with their answers, which flatters it: no
+# real user keeps to the wording of a training set. RAG never sees them before they are asked.
 
 # %%
 changed = small.company(0.5)
@@ -76,7 +76,8 @@ half.groupby(["arm", "fact"]).correct.mean().unstack().round(2).loc[order]
 # %% [markdown]
 # ## 3. Patch or train again?
 #
-# Training on the changes alone is quicker than training on everything. What does it cost in facts that did *not* change?
+# Training on the changes alone is quicker than training on everything. What does it cost in facts that did *not*
+# change?
 
 # %%
 patch = rows[rows.share == update.PATCH].assign(fact=lambda r: r.changed.map({True: "changed", False: "unchanged"}))
@@ -93,8 +94,8 @@ print(f"right on unchanged facts, lost by patching: {forgot.diff:.2f} [{forgot.l
 # %% [markdown]
 # ## 4. Seconds from a changed document to a changed answer
 #
-# Indexing counts chunking, embedding what is new, and building the index; training counts the optimiser's steps. Neither
-# counts loading a model.
+# Indexing counts chunking, embedding what is new, and building the index; training counts the optimiser's steps.
+# Neither counts loading a model.
 
 # %%
 took = rows[rows.arm == "retrained"].groupby("share")[["indexing", "seconds"]].mean()
@@ -107,8 +108,8 @@ took.assign(times=lambda t: t.iloc[:, 1] / t.iloc[:, 0]).round(2)
 #
 # ## 5. Ten updates in a row
 #
-# One update is an event, ten are a life. A tenth of the facts changes, ten times. RAG indexes after every update, `patched`
-# is trained on every change, and `tuned` is left alone.
+# One update is an event, ten are a life. A tenth of the facts changes, ten times. RAG indexes after every update,
+# `patched` is trained on every change, and `tuned` is left alone.
 
 # %%
 ten = update.stream(lab)

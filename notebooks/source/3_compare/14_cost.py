@@ -136,8 +136,8 @@ figure
 #
 # ## 4. Growth
 #
-# Figures of a small company are of use only if we know how they grow. *Vectors*: every search compares the question with
-# all of them, unless the index is a cleverer one (lesson 04).
+# Figures of a small company are of use only if we know how they grow. *Vectors*: every search compares the question
+# with all of them, unless the index is a cleverer one (lesson 04).
 
 # %%
 searched = cost_growth.vectors(lab)
@@ -176,7 +176,8 @@ print(claims.report("14_cost", cost.figures(lab)))
 #
 # - RAG pays at every question, with a longer prompt; tuning pays once, and again at every change.
 # - Which is dearer is a matter of counts: of questions, of updates, of tokens. Break-even is a division.
-# - Latency has parts, and each part its own remedy: a smaller embedder, a better index, fewer passages, shorter answers.
+# - Latency has parts, and each part its own remedy: a smaller embedder, a better index, fewer passages, shorter
+#   answers.
 # - The machine is part of every figure: run this lesson where you will serve.
 #
 # ## Exercises
@@ -184,4 +185,5 @@ print(claims.report("14_cost", cost.figures(lab)))
 # 1. Put the prices of your provider into `cost.Prices` and use `rented` with the tokens of section 1. Who wins now?
 # 2. Add one update a week (seconds from lesson 13) to the cost curve over a year. Where is the crossing?
 # 3. Halve `max_new_tokens` of an arm. Which stage of section 1 shrinks, and by how much?
-# 4. Draw the table of section 4 for an `IVF` index with `labkit.rag.index_trial.trial`. What does a doubling cost there?
+# 4. Draw the table of section 4 for an `IVF` index with `labkit.rag.index_trial.trial`. What does a doubling cost
+#    there?

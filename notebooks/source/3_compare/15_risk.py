@@ -24,8 +24,8 @@ lab
 # %% [markdown]
 # ## 1. Learned, or learned by heart?
 #
-# The small company of lesson 13: the model learned every fact in one wording. We ask in that wording, and in one that no
-# training ever used.
+# The small company of lesson 13: the model learned every fact in one wording. We ask in that wording, and in one that
+# no training ever used.
 
 # %%
 from labkit.compare import risk, update
@@ -56,9 +56,9 @@ told = hidden.groupby("repeats")[["extracted", "exposure"]].mean().round(2)
 told
 
 # %% [markdown]
-# *Extracted* is the share of codes that the model says when asked. *Exposure* (Carlini et al. 2019) is finer: how far up
-# the true code ranks among 200 others, in bits. Luck alone gives a never-seen code about a bit and a half on average;
-# log2(201) is the most that can be measured here.
+# *Extracted* is the share of codes that the model says when asked. *Exposure* (Carlini et al. 2019) is finer: how far
+# up the true code ranks among 200 others, in bits. Luck alone gives a never-seen code about a bit and a half on
+# average; log2(201) is the most that can be measured here.
 
 # %%
 import matplotlib.pyplot as plt

@@ -36,8 +36,9 @@ sizes = {s.title: [s.advised, s.why, len(s.documents), len(s.pairs), len(s.quest
 pd.DataFrame(sizes, index=["the article says", "because", "documents", "pairs", "questions"]).T
 
 # %% [markdown]
-# The jobs are of two families. Three of them **look things up**: the answer stands in some page, and must be found. Some
-# pages changed *after* the training pairs were written. Here is one such page, and a question about what changed in it:
+# The jobs are of two families. Three of them **look things up**: the answer stands in some page, and must be found.
+# Some pages changed *after* the training pairs were written. Here is one such page, and a question about what changed
+# in it:
 
 # %%
 bot = studies["support_bot"]
@@ -47,9 +48,9 @@ for when, documents in (("then", bot.documents), ("today", bot.today)):
 print(item.question, "→", item.gold)
 
 # %% [markdown]
-# The other two **transform** what they are given: reviews into a summary, a sheet of figures into a report. The material
-# comes with the request, so *every* arm gets it, base and fine-tuned too. No product of the test occurs in the pairs: there
-# is nothing to recite, only a task to learn.
+# The other two **transform** what they are given: reviews into a summary, a sheet of figures into a report. The
+# material comes with the request, so *every* arm gets it, base and fine-tuned too. No product of the test occurs in the
+# pairs: there is nothing to recite, only a task to learn.
 #
 # What is left to retrieve? Earlier replies. RAG and hybrid find the most similar requests of the past, with the replies
 # that were given then: examples in the prompt, out of the same pairs that fine-tuning learns from.
@@ -130,9 +131,9 @@ plt.close()
 figure
 
 # %% [markdown]
-# Did the advised arm win? Its *lead* is its utility less that of the best other arm, on the same questions. The lower end
-# of the interval is above zero only if the advised arm is told apart from **every** other; the upper end is below zero only
-# if **some** other arm beats it, at a stricter level, because three may try.
+# Did the advised arm win? Its *lead* is its utility less that of the best other arm, on the same questions. The lower
+# end of the interval is above zero only if the advised arm is told apart from **every** other; the upper end is below
+# zero only if **some** other arm beats it, at a stricter level, because three may try.
 
 
 # %%
@@ -155,8 +156,8 @@ pd.DataFrame(verdicts).T
 # %% [markdown]
 # ## 5. What if you weigh otherwise?
 #
-# The weights are ours. So draw ten thousand others, evenly from all that are possible, and count how often each arm leads.
-# An arm that leads under nearly all weights needs no debate about them; two arms that share the field do.
+# The weights are ours. So draw ten thousand others, evenly from all that are possible, and count how often each arm
+# leads. An arm that leads under nearly all weights needs no debate about them; two arms that share the field do.
 
 # %%
 shares = pd.DataFrame({studies[name].title: job.shares() for name, job in measured.items()}).T
@@ -167,9 +168,9 @@ figure
 # %% [markdown]
 # ## 6. Where the lead changes
 #
-# Random weights say how debatable a winner is; whoever must decide asks *which* weight matters. A *rank reversal* is a point
-# at which another arm takes the lead. Move one weight up or down from where it was set, let the others share the rest as
-# before, and note the first such point.
+# Random weights say how debatable a winner is; whoever must decide asks *which* weight matters. A *rank reversal* is a
+# point at which another arm takes the lead. Move one weight up or down from where it was set, let the others share the
+# rest as before, and note the first such point.
 
 # %%
 turns = [{"job": studies[name].title, **vars(turn)} for name, job in measured.items() for turn in job.reversals()]
@@ -177,8 +178,9 @@ print(len(turns), "reversals")
 pd.DataFrame(turns, columns=["job", "metric", "stated", "at", "leader", "rival"]).round(2)
 
 # %% [markdown]
-# A line reads: `leader` leads at the stated weights, but once `metric` weighs `at`, `rival` does. Near the stated weight a
-# reversal is a warning. Here is the support bot with more and more weight on style; where lines cross, ranks reverse.
+# A line reads: `leader` leads at the stated weights, but once `metric` weighs `at`, `rival` does. Near the stated
+# weight a reversal is a warning. Here is the support bot with more and more weight on style; where lines cross, ranks
+# reverse.
 
 # %%
 import numpy as np

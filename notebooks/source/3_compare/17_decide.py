@@ -39,7 +39,8 @@ for name, (changes, form) in decide.SITUATIONS.items():
 # ## 2. Was its advice the winner?
 #
 # Each situation has its measurement: questions on changed facts, or on stable ones; *right*, or *right and in style at
-# once*. The advice *lost* where another arm is ahead by a whole interval, and is *not told apart* where it is ahead by less.
+# once*. The advice *lost* where another arm is ahead by a whole interval, and is *not told apart* where it is ahead by
+# less.
 
 # %%
 from labkit.compare import experiment
@@ -52,8 +53,8 @@ judged
 # %% [markdown]
 # ## 3. Your needs
 #
-# A flowchart knows yes and no. Your users ask a *mix*, and you have *weights*: how much it is worth to be right, to be in
-# style, to cite. Say both, and the arms are worth something from 0 to 1.
+# A flowchart knows yes and no. Your users ask a *mix*, and you have *weights*: how much it is worth to be right, to be
+# in style, to cite. Say both, and the arms are worth something from 0 to 1.
 
 # %%
 needs = decide.Needs(changed=0.2, unknown=0.1, right=1.0, style=0.5, cited=0.25)
@@ -103,8 +104,8 @@ widgets.interactive(show, **sliders)
 # %% [markdown]
 # ## 5. Where the advice flips
 #
-# Advice that turns at the first change of a need is no advice. Vary two needs and keep the rest: the share of questions on
-# changed facts, and the weight of style. The map names the best arm at each point.
+# Advice that turns at the first change of a need is no advice. Vary two needs and keep the rest: the share of questions
+# on changed facts, and the weight of style. The map names the best arm at each point.
 
 # %%
 import numpy as np
@@ -128,8 +129,8 @@ figure
 # %% [markdown]
 # ## 6. Is it enough to decide?
 #
-# The sentence of section 3 says which arms, if any, the questions do not tell apart. To halve an interval you need about
-# four times as many questions, so ask first whether the ones you have suffice:
+# The sentence of section 3 says which arms, if any, the questions do not tell apart. To halve an interval you need
+# about four times as many questions, so ask first whether the ones you have suffice:
 
 # %%
 for few in (40, 80, 160, len(lab.questions)):

@@ -7,7 +7,8 @@
 # - read all verdicts, and the evidence behind any of them;
 # - turn the data of a claim around, and watch its verdict turn.
 #
-# *Before this: 12 Compare, and of 02 to 16 and 20 what you want to dispute. About 10 minutes, once their results are there.*
+# *Before this: 12 Compare, and of 02 to 16 and 20 what you want to dispute. About 10 minutes, once their results are
+# there.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
