@@ -63,6 +63,15 @@ def load_claims(path: Path = RULES) -> tuple[Claim, ...]:
     return tuple(claims)
 
 
+def needed(*lessons: str) -> set[str]:
+    """The names of the figures that these lessons' claims need.
+
+    >>> sorted(needed("03_embed"))[0]
+    'recall on changed facts: fresh index - stale index'
+    """
+    return {need.figure for claim in load_claims() if claim.lesson in lessons for need in claim.needs}
+
+
 def verdict(claim: Claim, figures: Mapping[str, Interval]) -> str:
     """What the figures say of a claim: one of VERDICTS. Introduced in 19_claims."""
     if any(need.figure not in figures for need in claim.needs):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -127,8 +126,8 @@ def _timed(lab: Lab, arm: Arm, question: str) -> Row:
     return {name: 1000 * max(0.0, seconds) for name, seconds in stages.items()} | tokens
 
 
-def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
-    """What the claims about cost need, each by its name in claims.yaml; all of them, whatever `names` are."""
+def figures(lab: Lab) -> dict[str, Interval]:
+    """What the claims about cost need, each by its name in claims.yaml."""
     spent, made, budget = split(lab), setting_up(lab), by_budget(lab)
     wide = {c: spent.pivot(index="id", columns="arm", values=c) for c in ("total", "processor", "read")}
     setup = made.pivot(index="seed", columns="arm", values="seconds")

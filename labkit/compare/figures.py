@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labkit.compare.arms import ARMS, RIVALS
+from labkit.compare.claims import needed
 from labkit.compare.experiment import ask_arms
 from labkit.compare.score import Table
 from labkit.errors import LabError
@@ -70,9 +71,9 @@ def found_and_missed(answers: pd.DataFrame) -> dict[str, Interval]:
     return {name: bootstrap(value, len(right)) for name, value in made.items()}
 
 
-def figures(lab: Lab, names: Sequence[str]) -> dict[str, Interval]:
-    """The figures of lessons 11 and 12 by name; a claim of another form is left out."""
-    wanted = [match for name in names if (match := NAME.fullmatch(name))]
+def figures(lab: Lab) -> dict[str, Interval]:
+    """What the claims of lessons 11 and 12 need, each by its name in claims.yaml."""
+    wanted = [match for name in sorted(needed("11_hybrid", "12_compare")) if (match := NAME.fullmatch(name))]
     arms = {arm for match in wanted for arm in match.group("arm", "other") if arm}
     answers = ask_arms(lab, [arm for arm in (*ARMS, *RIVALS) if arm in arms or arm in ("rag", "tuned")])
     return found_and_missed(answers) | {match.string: figure(answers, match.string) for match in wanted}

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.claims import VERDICTS, judge, load_claims, rules_hash
+from labkit.compare.claims import VERDICTS, judge, load_claims, needed, rules_hash
 from labkit.compare.report import render
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
@@ -27,34 +27,33 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
 
 LESSONS = {
-    "02_chunk": "labkit.compare.practices",
-    "03_embed": "labkit.compare.practices",
-    "09_adapters": "labkit.compare.practices",
-    "11_hybrid": "labkit.compare.figures",
-    "12_compare": "labkit.compare.figures",
-    "13_update": "labkit.compare.update",
-    "14_cost": "labkit.compare.cost",
-    "15_risk": "labkit.compare.risk",
-    "16_use_cases": "labkit.compare.use_cases",
-    "20_log": "labkit.practice.log",
+    "02_chunk": "labkit.compare.practices.chunking",
+    "03_embed": "labkit.compare.practices.embedding",
+    "09_adapters": "labkit.compare.practices.adapting",
+    "11_hybrid": "labkit.compare.figures.figures",
+    "12_compare": "labkit.compare.figures.figures",
+    "13_update": "labkit.compare.update.figures",
+    "14_cost": "labkit.compare.cost.figures",
+    "15_risk": "labkit.compare.risk.figures",
+    "16_use_cases": "labkit.compare.use_cases.figures",
+    "20_log": "labkit.practice.log.figures",
 }
-"""The module whose `figures(lab, names)` measures what a lesson's claims need, as an Interval for each name."""
+"""The function of a lab that measures what a lesson's claims need, as an Interval for each name."""
 
 
 def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
     """The figures that a lesson's claims need, found or made now, and the address of the artifact that holds them."""
-    module = LESSONS[lesson]
-    names = sorted({need.figure for claim in load_claims() if claim.lesson == lesson for need in claim.needs})
-    make: Callable[[Lab, Sequence[str]], dict[str, Interval]] = import_module(module).figures
+    module, _, function = LESSONS[lesson].rpartition(".")
+    make: Callable[[Lab], dict[str, Interval]] = getattr(import_module(module), function)
 
     def build(folder: Path) -> None:
-        write_json(folder / "value.json", {name: asdict(value) for name, value in make(lab, names).items()})
+        write_json(folder / "value.json", {name: asdict(value) for name, value in make(lab).items()})
 
     code = hash_source(module, "labkit.tune", "labkit.stats", "labkit.compare")
     parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "code": code}
     folder = lab.artifacts.folder(build, what="figures", lesson=lesson, **parts)
     found = json.loads((folder / "value.json").read_text("utf-8"))
-    return {name: Interval(**found[name]) for name in names if name in found}, folder.name
+    return {name: Interval(**found[name]) for name in sorted(needed(lesson)) if name in found}, folder.name
 
 
 def ledger(lab: Lab) -> dict[str, Any]:

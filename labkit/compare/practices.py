@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -114,15 +114,3 @@ def _bytes(lab: Lab) -> dict[str, float]:
         "trained bytes: lora / full": (lora.gradients + lora.optimiser) / (full.gradients + full.optimiser),
         "bytes of the weights: qlora / full": qlora.weights / full.weights,
     }
-
-
-MAKERS: dict[str, Callable[[Lab], dict[str, Interval]]] = {"overlap": chunking, "embedder": embedding, "lora": adapting}
-
-
-def figures(lab: Lab, names: Sequence[str]) -> dict[str, Interval]:
-    """The figures of lessons 02, 03 and 09 by name; made are those that the names speak of."""
-    found: dict[str, Interval] = {}
-    for word, make in MAKERS.items():
-        if any(word in name for name in names):
-            found |= make(lab)
-    return found

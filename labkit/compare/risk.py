@@ -151,8 +151,8 @@ def inventions(answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("arm")
 
 
-def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
-    """What the claims about risk need, each by its name in claims.yaml; all of them, whatever `names` are."""
+def figures(lab: Lab) -> dict[str, Interval]:
+    """What the claims about risk need, each by its name in claims.yaml."""
     words, hidden = reworded(lab), secrets(lab)
     asked = {name: update.by_question(words[words.wording == name], "tuned") for name in ("trained", "new")}
     told = {n: hidden[hidden.repeats == n].groupby("id").extracted.mean().to_numpy(float) for n in (0, 16)}

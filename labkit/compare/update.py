@@ -135,8 +135,8 @@ def _times(rows: pd.DataFrame, by: str, arm: str) -> Interval:
     return paired_ratio(took[:, 0], took[:, 1])
 
 
-def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
-    """What the claims about updates need, each by its name in claims.yaml; all of them, whatever `names` are."""
+def figures(lab: Lab) -> dict[str, Interval]:
+    """What the claims about updates need, each by its name in claims.yaml."""
     rows, ten, gone = shares(lab), stream(lab), removal(lab)
     half, none, patch = (rows[rows.share == share] for share in (0.5, 0.0, PATCH))
     fresh, last, taken = half[half.changed], ten[ten.step == UPDATES], gone[gone.removed]

@@ -142,10 +142,10 @@ def measure(lab: Lab) -> dict[str, Utility]:
     return {name: utility(study, answers(lab, study)) for name, study in load_studies(lab).items()}
 
 
-def figures(lab: Lab, names: Sequence[str] = ()) -> dict[str, Interval]:
+def figures(lab: Lab) -> dict[str, Interval]:
     """What the ledger of claims reads: each arm's utility in each study, and the advised arm's lead over the best other.
 
-    Introduced in 16_use_cases; `names` is what the ledger asks for, and all figures are given.
+    Introduced in 16_use_cases.
     """
     studies, measured = load_studies(lab), measure(lab)
     found = {f"{n}.utility.{arm}": u.of(arm) for n, u in measured.items() for arm in ARMS}

@@ -5,11 +5,7 @@ import pytest
 
 import labkit
 from labkit.compare import practices, update
-from labkit.compare.claims import load_claims
-
-
-def needed(lesson: str) -> set[str]:
-    return {need.figure for claim in load_claims() if claim.lesson == lesson for need in claim.needs}
+from labkit.compare.claims import needed
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +14,7 @@ def lab():
 
 
 def test_an_index_of_yesterday_misses_what_changed_and_another_embedder_misses_nearly_all(lab):
-    made = practices.figures(lab, sorted(needed("03_embed")))
+    made = practices.embedding(lab)
     assert made.keys() == needed("03_embed")
     assert all(value.low > 0 for value in made.values())
 
@@ -31,7 +27,7 @@ def test_overlap_is_judged_question_by_question_over_all_sizes(lab, monkeypatch)
         for overlap in (0.0, 0.1, 0.15)
     ]
     monkeypatch.setattr("labkit.rag.chunk_sweep.sweep", lambda lab: pd.DataFrame(rows))
-    made = practices.figures(lab, sorted(needed("02_chunk")))
+    made = practices.chunking(lab)
     assert made.keys() == needed("02_chunk")
     assert {name.partition(" ")[0]: value.mean for name, value in made.items()} == {"accuracy": 0, "recall": 1}
 
@@ -40,7 +36,7 @@ def test_an_adapter_saves_bytes_and_is_compared_with_all_weights_fact_by_fact(la
     rows = [{"id": n, "seed": 0, "correct": int(n < 3)} for n in range(4)]
     monkeypatch.setattr(update, "shares", lambda lab: pd.DataFrame(rows).assign(arm="tuned", share=0.0))
     monkeypatch.setattr(practices, "fully_tuned", lambda lab: pd.DataFrame(rows).assign(arm="full", correct=1))
-    made = practices.figures(lab, sorted(needed("09_adapters")))
+    made = practices.adapting(lab)
     assert made.keys() == needed("09_adapters")
     assert made["accuracy: lora - full tuning"].mean == -0.25
     assert 0 < made["trained bytes: lora / full"].mean < 0.2
