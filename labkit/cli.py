@@ -187,14 +187,11 @@ def claims(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(workshop: Annotated[bool, typer.Option("--workshop", help="A line each, and a notebook.")] = False) -> None:
     """Check that this machine has what the course needs; exit status 1 if something required is missing.
 
-    Example: labkit doctor
+    Example: labkit doctor --workshop
     """
-    from labkit.doctor import examine, table
+    from labkit import doctor, doctor_workshop
 
-    checks = examine()
-    Console(highlight=False).print(table(checks))
-    if any(check.required and not check.good for check in checks):
-        raise typer.Exit(1)
+    raise typer.Exit(int(not (doctor_workshop if workshop else doctor).report()))

@@ -102,9 +102,9 @@ def _accelerators() -> Iterator[Check]:
     except ImportError:
         yield Check("torch", False, "cannot be imported", INSTALL)
         return
-    from labkit.rag.embed import _precision
+    from labkit.checkpoint import precision
 
-    half = _precision("cpu") == "bfloat16"
+    half = precision("cpu") == "bfloat16"
     seen = "computes in bfloat16" if half else "computes in float32"
     yield Check("processor's bf16", half, seen, "not needed; some steps take longer", required=False)
     gpu = torch.cuda.is_available()
@@ -186,3 +186,12 @@ def table(checks: list[Check]) -> Table:
         state = "[green]ok[/]" if check.good else ("[red]missing[/]" if check.required else "[yellow]without[/]")
         made.add_row(check.name, state, check.seen, "" if check.good else check.remedy)
     return made
+
+
+def report() -> bool:
+    """Print the table of all checks; whether everything that is required is there."""
+    from rich.console import Console
+
+    checks = examine()
+    Console(highlight=False).print(table(checks))
+    return all(check.good or not check.required for check in checks)

@@ -1,0 +1,98 @@
+"""The day before a workshop, one line for each thing that could go wrong, and the remedy."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from labkit import doctor_workshop
+from labkit.doctor import Check
+from labkit.doctor_workshop import adapters, answering, expected, pinned, port
+from labkit.profile import POCKET, PROFILES, ROOT
+
+
+def test_packages_hold_the_projects_pins_and_another_version_is_named(tmp_path):
+    assert pinned(ROOT / "constraints.txt").good
+    wrong = tmp_path / "constraints.txt"
+    wrong.write_text(f"# pins\ntyper==0.0.1\nrich=={version('rich')}\nnever-installed==1.0\n")
+    assert pinned(wrong).seen == f"typer {version('typer')}, not 0.0.1" and pinned(wrong).remedy
+    assert not pinned(tmp_path / "none.txt").good and "git clone" in pinned(tmp_path / "none.txt").remedy
+
+
+def test_a_taken_port_is_passed_over_and_no_free_port_is_told(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        monkeypatch.setattr(doctor_workshop, "PORTS", range(number, number + 20))
+        assert port().good and int(port().seen) > number
+        monkeypatch.setattr(doctor_workshop, "PORTS", range(number, number + 1))
+        assert not port().good and port().seen == f"none of {number} to {number} can be bound"
+
+
+@pytest.mark.slow
+def test_adapters_of_another_model_do_not_count(tmp_path, monkeypatch):
+    model = tmp_path / "pocket"
+    shutil.copytree(ROOT / POCKET.model, model)
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (model / "model.safetensors").write_bytes(weights)
+    monkeypatch.setitem(PROFILES, "pocket", replace(POCKET, model=str(model)))
+    found = adapters()
+    assert not found.good and found.seen.count("seed") == 6 and "trains them" in found.remedy
+    (model / "model.safetensors").write_bytes(weights[:1000])
+    assert adapters().seen.startswith("cannot be looked up: ")
+
+
+def test_a_notebook_that_does_not_run_is_told_in_one_line(monkeypatch):
+    cell = "import labkit; raise labkit.LabError('no memory: close programs')"
+    parameters, mark, _ = doctor_workshop.CELL.partition("# %%\n")
+    monkeypatch.setattr(doctor_workshop, "CELL", parameters + mark + cell)
+    found = answering()
+    assert isinstance(found, Check) and not found.good and found.required
+    assert found.seen == "does not run: cell [2]: no memory: close programs"
+
+
+def docs(folder: Path, **seconds: float) -> Path:
+    (folder / "teaching").mkdir()
+    pages = {
+        "index": "# All\n{{ s00 }}",
+        "short": "# Short\n{{ s00 }} {{ s00 }} {{ s05 }}",
+        "long": "# Long\n{{ s09 }}",
+    }
+    for name, text in pages.items():
+        (folder / "teaching" / f"{name}.md").write_text(text)
+    times = {f"{name[1:]}_topic": {"seconds": value, "cpus": 2} for name, value in seconds.items()}
+    (folder / "times.json").write_text(json.dumps(times))
+    (folder / "result.json").write_text(json.dumps({"arms": {"rag": {"latency_ms_p50": {"mean": 200.0}}}}))
+    return folder
+
+
+def test_minutes_are_those_measured_times_how_much_slower_this_machine_answers(tmp_path):
+    assert expected(docs(tmp_path, s00=60, s05=240, s10=1), 400.0) == "of short about 10 min"
+
+
+def test_minutes_of_lessons_that_were_not_measured_are_not_told(tmp_path):
+    assert expected(docs(tmp_path, s00=60), 400.0) == "the lessons' times are not measured yet"
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_line_for_each_check_and_fails_for_one_wrong_package(tmp_path):
+    older = tmp_path / "rich-1.0.dist-info"
+    older.mkdir()
+    (older / "METADATA").write_text("Metadata-Version: 2.1\nName: rich\nVersion: 1.0\n")
+    known = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])}
+    words = [sys.executable, "-c", "from labkit.cli import app; app()", "doctor", "--workshop"]
+    done = subprocess.run(words, cwd=ROOT, env=known, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and done.stderr == ""
+    assert [line.split(": ")[0] for line in lines if line.startswith("FAILS")] == ["FAILS  packages", "FAILS  pins"]
+    assert all("-> run make compare" in line for line in lines if line.startswith("FAILS"))
+    told = {line[7:].split(": ")[0]: line for line in lines}
+    assert told["adapters"].startswith("ok") and told["JupyterLab's port"].startswith("ok")
+    assert "ms" in told["a notebook"] and told["computing"]
