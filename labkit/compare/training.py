@@ -106,9 +106,9 @@ def lora_settings(profile: Profile, name: str, seed: int) -> LoraSettings:
 
 
 def kept_adapter(
-    lab: Lab, kind: str, settings: LoraSettings, told: Callable[[], list[list[Message]]], name: str, **made_of: object
+    lab: Lab, kind: str, settings: LoraSettings, talks: Callable[[], list[list[Message]]], name: str, **made_of: object
 ) -> Path:
-    """The folder of the adapter that learns what `told` gives, under the address of base model, settings, code and `made_of`.
+    """The folder of the adapter that learns `talks`, under the address of base model, settings, code and `made_of`.
 
     Checkpoints lie outside it, so that a killed training goes on.
     """
@@ -116,8 +116,8 @@ def kept_adapter(
     from labkit.tune.prepare import Example, dataset
 
     def build(folder: Path) -> None:
-        examples, room = [Example(messages) for messages in told()], min(lab.profile.context, lab.model.context)
-        rows = dataset(examples, lab.model.tokenizer, room).rows
+        examples = [Example(messages) for messages in talks()]
+        rows = dataset(examples, lab.model.tokenizer, min(lab.profile.context, lab.model.context)).rows
         train_adapter(lab.profile.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")
 
     code = hash_source(*TRAINING, "labkit.chat", "labkit.tune.prepare")
