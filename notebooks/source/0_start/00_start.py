@@ -9,8 +9,7 @@
 # - **hybrid**: a model trained to answer *from passages*, given passages.
 #
 # An article that circulates widely says when to use which. This course neither believes nor disbelieves it: it
-# measures, and every number comes with what it rests on. Words of the trade are explained where they first stand; the
-# [glossary](../../docs/glossary.md) keeps them all.
+# measures. Words of the trade are explained where they first stand, and kept in the [glossary](../../docs/glossary.md).
 #
 # *Before this: nothing. No keys, no downloads, no GPU. About 10 minutes.*
 
@@ -30,7 +29,7 @@ lab
 # ## 1. A company that does not exist
 #
 # Norvale was invented for this course, from a random seed. No model has read about it, every fact is known,
-# and facts can be changed at will. Its documents are a little dull, as real ones are; here is how one begins.
+# and facts can be changed at will. Here is how one of its documents begins.
 
 # %%
 document = next(d for d in lab.documents if d.format == "markdown" and d.id.startswith("projects/"))
@@ -53,8 +52,8 @@ questions.groupby("kind", sort=False).head(1).set_index("kind")
 # %% [markdown]
 # ## 2. One question, four arms
 #
-# The four ways are the *arms* of an experiment: same question, same scoring; only weights and passages differ. We take
-# a question about a plain fact and hide nothing: this is what comes back, word for word.
+# The four ways are the *arms* of an experiment: same question, same scoring; only weights and passages differ. Here is
+# a question about a plain fact, and what comes back, word for word.
 
 # %%
 question = next(q for q in lab.questions if q.kind == "single fact")

@@ -35,7 +35,7 @@ documents["characters"], documents["sha256"] = documents.text.str.len(), documen
 documents.groupby("format").head(1).set_index("format")[["id", "title", "characters", "pages", "sha256"]]
 
 # %% [markdown]
-# Where a text is from, its *provenance*, is worth the trouble when someone asks "where does it say so?":
+# That is worth the trouble when someone asks "where does it say so?":
 
 # %%
 from bisect import bisect
@@ -254,8 +254,7 @@ for row in shares[shares.kept < 1].itertuples():
 figure
 
 # %% [markdown]
-# The figure shows the shares of the table with their intervals, the text below it every share under one. Tag stripping
-# keeps the rows of a web page together only because the source of these pages has each row on one line.
+# Tag stripping keeps the rows of a web page together only because the source of these pages has each row on one line.
 #
 # Are the differences real? Both readers read the same documents, so each difference is resampled as a *pair*: where its
 # interval excludes zero, the readers differ.
@@ -444,7 +443,7 @@ print((Path(place.name) / "quarantine.csv").read_text("utf-8"))
 # ## 7. Many files
 #
 # Memory must not grow with the number of files, beyond their text. A fresh process reads copies of the documents and
-# tells how large it is afterwards, with all their text, and how large its children became.
+# tells how large it and its children became.
 
 # %%
 import json
@@ -514,4 +513,3 @@ place.cleanup()
 # 3. Set `include_tables=False` in `html_trafilatura`. Predict the new row of the table before you run it.
 # 4. `scan.pdf` was refused although a person can read it. What would you need in order to load it, and what new kind
 #    of error would come in?
-# 5. Give `ingest` a folder of your own files and send its quarantine report to yourself. Which remedy could be better?

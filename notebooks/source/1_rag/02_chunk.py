@@ -104,7 +104,7 @@ print("all", len(chunks), "chunks are exact spans of their documents")
 pd.DataFrame(chunks)[["id", "page", "start", "end"]].sample(3, random_state=0)
 
 # %% [markdown]
-# Is that not easy? LangChain's splitter offers `add_start_index` for it, by searching for the chunk in the document.
+# LangChain's splitter offers `add_start_index` for it, by searching for the chunk in the document.
 
 # %%
 from langchain_text_splitters import RecursiveCharacterTextSplitter
@@ -192,8 +192,8 @@ print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))
 # %% [markdown]
 # ## 7. The sweep
 #
-# How large should a chunk be? Do not guess: every size with every overlap is cut, embedded, indexed, searched with the
-# profile's retriever, and answered from. On two cores this takes some minutes the first time, and a moment after that.
+# How large should a chunk be? Every size with every overlap is cut, embedded, indexed, searched with the profile's
+# retriever, and answered from. On two cores this takes some minutes the first time, and a moment after that.
 #
 # - `found`: share of the needed facts in the top chunks, over all questions that the documents answer;
 # - `read`: what is left of it in the prompt. A sample of the questions, spread over their kinds, is answered from at
@@ -257,8 +257,8 @@ figure
 # ## 9. The advice, tested
 #
 # The article says "≈500 tokens" and "10–20 %" overlap. Each is set against every alternative here, on the same
-# questions: `diff` above zero favours the advice. `p` says how easily luck alone would make such a difference; of many
-# comparisons some succeed by luck, so `holm` raises it accordingly, and the `verdict` goes by that.
+# questions: `diff` above zero favours the advice. `p` says how easily luck alone would make such a difference, `holm`
+# corrects it for the number of comparisons, and the `verdict` goes by that.
 
 # %%
 tested = claims(swept)

@@ -111,7 +111,7 @@ print(f"nearest neighbour in the same folder: {same:.0%}; by chance it would be 
 # %% [markdown]
 # ## 4. Search is one multiplication
 #
-# All chunks against all questions in one matrix product, then sort. This is retrieval; everything else is speed.
+# Every chunk against the question in one matrix product, then sort. This is retrieval; everything else is speed.
 
 # %%
 best = np.argsort(-(vectors @ asked[0]))[:3]
@@ -131,9 +131,9 @@ print("closer is the", "contradiction" if x @ y > x @ z else "paraphrase")
 # %% [markdown]
 # ## 5. Faster, with the same result
 #
-# Thousands of chunks take minutes to embed, so it pays to look where the time goes. Texts are computed in batches; a
-# batch is as wide as its longest text, and all others are filled up with padding that is computed and thrown away. How
-# much is wasted, with batches in the order of the documents and with texts sorted by length?
+# Where does the time go? Texts are computed in batches; a batch is as wide as its longest text, and all others are
+# filled up with padding that is computed and thrown away. How much is wasted, with batches in the order of the
+# documents and with texts sorted by length?
 
 
 # %%
@@ -302,8 +302,8 @@ print("accepted:", len(FaissStore.load(folder, embedder)), "chunks")
 #
 # The article says: "Re-embed and re-index after significant data changes." For changed *data*, the cache embeds just
 # what changed. A changed *embedder* is another matter: its vectors live in another space, and all are made anew. Is a
-# better one worth that? Measure it on your questions, as here the language model against the boxes. Where they come out
-# close, the questions name things as the documents do; lesson 05 asks in other words.
+# better one worth that? Measure it on your questions, as here the language model against the boxes. (Where questions
+# name things as the documents do, expect little; lesson 05 asks in other words.)
 
 # %%
 gap = paired_bootstrap(scores["language model", "language model"], scores["word boxes", "word boxes"])

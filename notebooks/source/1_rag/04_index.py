@@ -1,8 +1,7 @@
 # %% [markdown]
 # # 04 · Index
 #
-# You will keep vectors where they can be found again, and measure what each way of keeping them costs in time, memory
-# and neighbours that are missed:
+# You will keep vectors where they can be found again, and measure what each way of keeping them costs:
 #
 # - search exactly, by hand and with FAISS, and see that they agree;
 # - trade a little recall for much time or memory with four kinds of index, on a thousand to a hundred thousand vectors;
@@ -91,8 +90,7 @@ for name, some in {"real": real, "made": made, "random": random}.items():
 # | `HNSW32` | link each vector to 32 neighbours, walk from link to link towards the question | `efSearch`: candidates kept |
 #
 # They combine: `IVF316,PQ48` looks into a few cells *and* keeps 48 bytes a vector. The dial buys recall with time.
-# **Recall@10** is here the share of the exact ten nearest that come back; lesson 03 asked for facts, this asks only
-# whether a short cut finds what the long way finds.
+# **Recall@10** is here the share of the exact ten nearest that come back (lesson 03 asked for facts).
 
 
 # %%
@@ -482,4 +480,3 @@ place.cleanup()
 #    random vectors misleading?
 # 4. Pass `fetch_k=len(texts)` to the filtered search of the community store. What does it find now, and what does it
 #    cost?
-# 5. Build a store of your own documents in each kind, delete half of them, and save. Which one takes longest, and why?

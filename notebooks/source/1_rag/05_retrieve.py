@@ -50,9 +50,8 @@ table(bm25.search(example.question, top_k=5))
 #
 # ## 2. Was it found?
 #
-# To compare searches we must know what they should find. We know the fact behind each question and the document that
-# states it, so we know the *relevant* chunks: those that hold the value. A question may need several facts, and overlap
-# or an overview may state one fact in several chunks.
+# We know the fact behind each question and the document that states it, so we know the *relevant* chunks: those that
+# hold the value. A question may need several facts, and overlap or an overview may state one fact in several chunks.
 
 # %%
 from labkit.compare.training import holds
@@ -512,7 +511,7 @@ for name, questions in groups.items():
 # ## 10. In a chain
 #
 # A search is only the first step of an answer. Every retriever here is a LangChain retriever: `invoke` gives documents,
-# `|` joins it to the next step. Lesson 06 writes the rest.
+# `|` joins it to the next step.
 
 # %%
 from langchain_core.runnables import RunnablePassthrough
@@ -568,4 +567,4 @@ for what, said in told.items():
 # 2. Set `depth=5` in `Fusion([dense, bm25], depth=5)`. What does fusion lose, and why?
 # 3. Fuse three retrievers: dense, BM25, and `SecondSearch`. Is it better than the best of them on two hops?
 # 4. The threshold of section 9 was chosen with near misses and strangers mixed. Choose it for each alone. What changes?
-# 5. Replace `seed` by a rule of your own, for example the whole first hit. Is the second hop still found?
+# 5. Replace `seed` by a rule of your own. Is the second hop still found?

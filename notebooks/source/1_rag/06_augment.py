@@ -81,8 +81,8 @@ print(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
 
 # %% [markdown]
 # One answer proves nothing. So both prompts get the same questions, a few of each kind, with the same five passages.
-# `read` asks the model over passages that we choose, and remembers what it said. `correct`: the exact gold value is in
-# the answer; `cited`: and it names a passage that proves it.
+# `read` asks the model over passages that we choose. `correct`: the exact gold value is in the answer; `cited`: and it
+# names a passage that proves it.
 
 # %%
 import numpy as np
@@ -127,8 +127,8 @@ tell("share right, mended less printed", mended)
 #
 # ## 2. The same chain in LangChain
 #
-# Four lines are no program: in one, steps are replaced, logged and tested alone. LangChain's expression language joins
-# them with `|`. Any function becomes a step; a dict runs its steps side by side.
+# In a program, steps are replaced, logged and tested one by one. LangChain's expression language joins them with `|`:
+# any function becomes a step; a dict runs its steps side by side.
 
 # %%
 from langchain_core.messages import AIMessage

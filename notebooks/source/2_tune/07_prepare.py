@@ -24,8 +24,8 @@ lab
 # %% [markdown]
 # ## 1. Pairs from facts
 #
-# Fine-tuning starts where nobody looks: in the examples. The article says *"Create pairs of prompts and ideal
-# responses."* Norvale's facts are a table; each has many wordings of its question, and one full sentence as an answer.
+# The article says: *"Create pairs of prompts and ideal responses."* Norvale's facts are a table; each has many wordings
+# of its question, and one full sentence as an answer.
 
 # %%
 import pandas as pd

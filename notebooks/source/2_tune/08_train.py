@@ -502,7 +502,6 @@ print(
 #
 # 1. Train section 3 with `schedule="constant"`, and with twice the rate. What happens to the loss on strangers?
 # 2. In section 4, set the patience to 1. Which of the two stops changes more, and why?
-# 3. In section 7, hold out by trained wording only: what would you have concluded?
-# 4. Mix answers that decline ("The documents do not say.") for strangers into the rows. Does the overfitting of section
+# 3. Mix answers that decline ("The documents do not say.") for strangers into the rows. Does the overfitting of section
 #    3 remain?
-# 5. Kill the training of section 5 while it *writes* a checkpoint. How do you make sure that you hit the moment?
+# 4. Kill the training of section 5 while it *writes* a checkpoint. How do you make sure that you hit the moment?

@@ -7,8 +7,6 @@
 # - put a 95 % interval on every number, and on every *difference* between two arms;
 # - see where each arm wins, by kind of question, and what it costs in time and tokens.
 #
-# This is the table on the front page of the project, cell by cell.
-#
 # *Before this: 00 Start. About 15 minutes, a few of them computing.*
 
 # %% tags=["parameters"]
@@ -52,8 +50,8 @@ print(answerable.groupby("arm", sort=False)[columns].mean().round(2).to_string()
 #
 # ## 3. All four arms
 #
-# The tuned arms come next. Their adapters are trained here unless the project ships them for exactly this
-# model, data, settings and code.
+# The tuned arms come next. Their *adapters*, small sets of trained weights (lesson 09), are trained here unless the
+# project ships them for exactly this model, data, settings and code.
 
 # %%
 comparison = experiment.run_compare(lab)
@@ -162,9 +160,8 @@ print(text)
 figure
 
 # %% [markdown]
-# The tuned arms differ from base by an *adapter*, a small set of trained weights (lesson 09). Every arm computes in the
-# same number format, and adapters are merged into the weights before they answer, so that no arm is slowed by how it is
-# served. Left beside the weights, an adapter adds two small products to every layer:
+# Every arm computes in the same number format, and adapters are merged into the weights before they answer, so that no
+# arm is slowed by how it is served. Left beside the weights, an adapter adds two small products to every layer:
 
 # %%
 from labkit.compare import cost

@@ -79,7 +79,7 @@ figure
 #
 # ## 3. Forgetting
 #
-# Whoever learns one thing may lose another. Tuned without passages, then given some: does the model still read?
+# Tuned without passages, then given some: does the model still read?
 
 # %%
 from labkit.compare import experiment
@@ -128,7 +128,7 @@ for name in ("rag", "hybrid", "tuned"):
 pd.DataFrame(spoken).groupby(["arm", "passages"], sort=False).mean().round(2)
 
 # %% [markdown]
-# The tuned arm is not safe, it is elsewhere: poison *its* pairs, and it will recite the lie (exercise 3).
+# The tuned arm is not safe, it is poisoned elsewhere: in its pairs (exercise 3).
 #
 # ## 5. Inventions
 #

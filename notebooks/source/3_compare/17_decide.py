@@ -21,8 +21,8 @@ lab
 # %% [markdown]
 # ## 1. The flowchart, as a function
 #
-# Advice is easier to check once it is code. Does your knowledge change? Then RAG. If not, do you need tone or format?
-# Then fine-tuning, else RAG, "simpler". Two questions, two arms. The hybrid does not occur in it.
+# Does your knowledge change? Then RAG. If not, do you need tone or format? Then fine-tuning, else RAG, "simpler". Two
+# questions, two arms. The hybrid does not occur in it.
 
 # %%
 import inspect
@@ -104,8 +104,8 @@ widgets.interactive(show, **sliders)
 # %% [markdown]
 # ## 5. Where the advice flips
 #
-# Advice that turns at the first change of a need is no advice. Vary two needs and keep the rest: the share of questions
-# on changed facts, and the weight of style. The map names the best arm at each point.
+# Vary two needs and keep the rest: the share of questions on changed facts, and the weight of style. The map names the
+# best arm at each point.
 
 # %%
 import numpy as np
@@ -130,7 +130,7 @@ figure
 # ## 6. Is it enough to decide?
 #
 # The sentence of section 3 says which arms, if any, the questions do not tell apart. To halve an interval you need
-# about four times as many questions, so ask first whether the ones you have suffice:
+# about four times as many questions. Here with fewer:
 
 # %%
 for few in (40, 80, 160, len(lab.questions)):

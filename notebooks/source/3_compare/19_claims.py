@@ -53,8 +53,7 @@ for told in (Interval(0.3, 0.2, 0.4), Interval(0.1, -0.1, 0.3), Interval(-0.3, -
 #
 # ## 2. The ledger
 #
-# It takes every figure from a result on disk, and makes what is missing. `make claims` does the same. First how many
-# claims got which verdict, then each of them:
+# It takes every figure from a result on disk, and makes what is missing. `make claims` does the same.
 
 # %%
 import pandas as pd
@@ -81,7 +80,7 @@ for row in found["claims"]:
 # ## 4. Turn it around
 #
 # A rule that no data could turn would judge nothing. We hand each claim made-up figures, first on the claimed side of
-# every bound and then on the other: every claim should be supported by the first and refuted by the second.
+# every bound, which should support it, and then on the other, which should refute it.
 
 
 # %%
