@@ -122,8 +122,8 @@ print(f"{wrong} of {len(made)} start indexes are wrong or missing")
 #
 # ## 5. The embedder's limit
 #
-# An embedder reads a fixed number of tokens and ignores the rest. To see it, put a sentence behind more and more
-# other text, and ask how similar the whole is to a question about that sentence.
+# An embedder reads a fixed number of tokens and ignores the rest. To see it, put a sentence behind more and more other
+# text, and ask how similar the whole is to a question about that sentence (by the *cosine*, see lesson 03).
 
 # %%
 limit = lab.embedder.max_tokens

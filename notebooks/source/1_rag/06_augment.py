@@ -366,8 +366,8 @@ per_question = worse.groupby(["p", "id"], sort=False)[["retrieved", "correct"]].
 per_question.groupby("p").mean().round(2)
 
 # %% [markdown]
-# Beside it, for orientation: the real retrievers, and the ceiling, where the model sees the gold passages and nothing
-# else.
+# Beside it, for orientation: the real retrievers, and the ceiling, where the model sees the *gold* passages, those that
+# prove the answer, and nothing else.
 
 # %%
 oracle = scored(read(lab, texts, [gold[item.id] for item in needed]), needed)

@@ -153,8 +153,9 @@ print(f"weights in {made['model'].dtype}: 1 + 2e-5 = {(weight + 2e-5).item()}")
 print(f"in float32: 1 + 2e-5 = {(weight.float() + 2e-5).item():.5f}")
 
 # %% [markdown]
-# So: compute in bfloat16 if you like, but *keep* the weights in float32. The second is the rate. `2e-5` is for models
-# hundreds of times as large, and for far more steps. A rate is not carried from one model to another, it is tried.
+# So: compute in bfloat16 if you like, but *keep* the weights in float32. The second is the learning *rate*, the length
+# of each step. `2e-5` is for models hundreds of times as large, and for far more steps. A rate is not carried from one
+# model to another, it is tried.
 
 # %%
 import pandas as pd
