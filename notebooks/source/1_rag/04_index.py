@@ -434,8 +434,8 @@ same = np.mean([set(a) == set(b) for a, b in zip(theirs, hits["labkit"], strict=
 print(f"qdrant: the same five hits as ours for {same:.1%} of the questions")
 
 # %% [markdown]
-# In this project our store, Chroma and Qdrant are held to LangChain's standard tests, the same for all. **Pinecone was
-# not reached**: it needs the network and a key, and this course needs neither. What you get without them:
+# **Pinecone was not reached**: it needs the network and a key, and this course needs neither. What you get without
+# them:
 
 # %%
 try:

@@ -171,7 +171,8 @@ pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(made["m
 #
 # `labkit.tune.train` calls the same `Trainer`. It does four things besides: it puts rows of like length into a batch,
 # so that little is padded; it computes in bfloat16 where the processor does; it computes the vocabulary's scores only
-# where an answer stands; and it watches itself, which comes below. The same model, rows, steps, rate and schedule:
+# where an answer stands; and it watches itself, which comes below. Model, rows, steps, rate and
+# schedule are the same; the batches are not, so the losses differ a little:
 
 # %%
 from labkit.model import load_model

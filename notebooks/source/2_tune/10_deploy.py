@@ -321,9 +321,8 @@ print(reply.usage.prompt_tokens, "tokens read,", reply.usage.completion_tokens, 
 
 # %% [markdown]
 # Is that the model that passed? Ask it everything again and compare with what it says in this process. The check is not
-# idle: a server puts *its* idea of the chat format around the model. This one guesses from the architecture's name how
-# an answer begins; for a template of one's own it guessed wrongly and sent the whole prompt back with the answer. So
-# the export says it, in `tokenizer_config.json`.
+# idle: a server puts *its* idea of the chat format around the model. This one, left to guess where an answer begins,
+# sent the whole prompt back with it. So the export says so, in `tokenizer_config.json`.
 
 # %%
 import json
