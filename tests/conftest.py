@@ -3,10 +3,12 @@
 pytest-socket guards this process (addopts in pyproject.toml); tests/offline every process that a test starts.
 """
 
+import json
 import os
 import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 OFFLINE = str(Path(__file__).parent / "offline")
@@ -24,3 +26,23 @@ settings.load_profile("labkit")
 
 # A suite started in the background inherits an ignored SIGINT, which the processes that tests interrupt would inherit too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def lesson(tmp_path, monkeypatch):
+    """Run a lesson at smoke size with runs of its own; gives all that its cells put out, each piece after its kind."""
+    from labkit import execute
+
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+
+    def run(stem: str) -> str:
+        source = next(path for path in execute.sources() if path.stem == stem)
+        made = execute.execute(source, tmp_path / f"{stem}.ipynb", {"SIZE": "smoke"}, progress=False)
+        outputs = [one for cell in json.loads(made.read_text("utf-8"))["cells"] for one in cell.get("outputs", [])]
+        pieces = [(one.get("name"), one["text"]) for one in outputs if "text" in one]
+        pieces += [(kind, text) for one in outputs for kind, text in one.get("data", {}).items()]
+        said = "".join(f"[{kind}]\n{''.join(text)}\n" for kind, text in pieces)
+        assert str(tmp_path) not in said
+        return said
+
+    return run

@@ -4,17 +4,11 @@ import json
 
 import pytest
 
-from labkit import execute
-
 
 @pytest.mark.notebook
 @pytest.mark.slow
-def test_the_lesson_measures_every_kind_and_trusts_no_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
-    source = next(path for path in execute.sources() if path.stem == "04_index")
-    made = execute.execute(source, tmp_path / "04_index.ipynb", {"SIZE": "smoke"}, progress=False)
-    outputs = [output for cell in json.loads(made.read_text("utf-8"))["cells"] for output in cell.get("outputs", [])]
-    said = "".join("".join(output.get("text", "")) for output in outputs)
+def test_the_lesson_measures_every_kind_and_trusts_no_file(lesson, tmp_path):
+    said = lesson("04_index")
     assert "of the ten nearest by hand, FAISS found 100.0%" in said
     assert "the new value is in the store: True" in said
     assert "index.faiss is missing or was altered" in said

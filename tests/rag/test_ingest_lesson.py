@@ -1,25 +1,12 @@
 """The readers that lesson 01 compares lose what the lesson says they lose, and its folder of bad files is read."""
 
-import json
-
 import pytest
-
-from labkit import execute
-
-
-def _printed(notebook):
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    return "".join(
-        "".join(output.get("text", [])) for cell in cells for output in cell.get("outputs", []) if "text" in output
-    )
 
 
 @pytest.mark.notebook
 @pytest.mark.slow
-def test_the_lesson_runs_at_smoke_size_and_its_takeaways_name_readers_files_and_memory(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
-    source = next(path for path in execute.sources() if path.stem == "01_ingest")
-    said = _printed(execute.execute(source, tmp_path / "01_ingest.ipynb", {"SIZE": "smoke"}, progress=False))
+def test_the_lesson_runs_at_smoke_size_and_its_takeaways_name_readers_files_and_memory(lesson):
+    said = lesson("01_ingest")
     takeaways = [line for line in said.splitlines() if line.startswith("•")]
     complete = {line[2:].partition(":")[0]: line for line in takeaways if "every fact kept by" in line}
     assert complete.keys() == {"pdf", "docx", "html", "md"}

@@ -1,11 +1,8 @@
 """LoRA brings the house style within a minute, and lesson 09 runs headlessly at smoke size and shows what it promises."""
 
-import json
-
 import pytest
 
 import labkit
-from labkit import execute
 from labkit.compare.training import closed_book
 from labkit.model import load_model
 from labkit.rag.augment import build_messages
@@ -33,13 +30,9 @@ def test_a_few_seconds_of_lora_bring_the_house_style(tmp_path):
 
 @pytest.mark.notebook
 @pytest.mark.slow
-def test_the_lesson_counts_bytes_quantises_by_hand_and_measures_forgetting(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
-    source = execute.SOURCES / "2_tune" / "09_adapters.py"
-    made = json.loads(execute.execute(source, tmp_path / "09.ipynb", {"SIZE": "smoke"}, progress=False).read_text())
-    outputs = json.dumps([cell["outputs"] for cell in made["cells"] if cell["cell_type"] == "code"], ensure_ascii=False)
+def test_the_lesson_counts_bytes_quantises_by_hand_and_measures_forgetting(lesson):
+    outputs = lesson("09_adapters")
     for said in ("formula and model agree", "gradients and optimiser: LoRA holds", "restored to the same number",
                  "in blocks of 64", "QLoRA less full", "beside 4 bit less merged", "all linear", "1 → ",
                  "LoRA less base", "replayed less none", "• "):  # fmt: skip
         assert said in outputs
-    assert str(tmp_path) not in outputs
