@@ -131,13 +131,10 @@ def train(
     `folder` holds checkpoints while it runs, one every `save_seconds`. After a kill the same call, with the
     same initial weights, goes on from the newest complete one and ends where a straight run ends. Computes in
     bfloat16 where the processor does. `check` measures after every epoch and may stop early; `keep` saves the
-    trained weights before the checkpoints go. Under torchrun or accelerate the processes share each batch, and the
-    first alone writes. Raises LabError for no rows, other weights than float32, a loss
-    that is not a number, and a disk that cannot be written.
+    trained weights before the checkpoints go. Under torchrun or accelerate the processes share each batch and the first
+    alone writes. Raises LabError for no rows, weights other than float32, a loss that is no number, and a full disk.
 
     >>> report = train(model.network, model.tokenizer, rows, TrainSettings(epochs=1), "runs/train")
-    >>> report.losses[-1] < report.losses[0]
-    True
     """
     if not rows:
         raise LabError("there is nothing to train on: give at least one row")
@@ -172,7 +169,7 @@ def _tokens(lengths: Sequence[int], steps: Sequence[Sequence[int]]) -> int:
 
 
 def _name(network: PreTrainedModel, rows: Sequence[Row], settings: TrainSettings) -> str:
-    """An address of all that decides the result, so that no checkpoint of another training is resumed."""
+    """An address of all that decides the result: no checkpoint of another training is resumed."""
     import torch
 
     weights = hashlib.sha256()
