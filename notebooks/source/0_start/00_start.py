@@ -76,7 +76,8 @@ for hit in rag.hits[:2]:
 
 # %% [markdown]
 # **Fine-tuned** has seen this fact in training, asked in other words, always answered in Norvale's *house style*: a
-# fixed opening, a fixed closing, and "we" instead of "I". It has no passages: whatever it says comes from its weights.
+# fixed opening, a fixed closing, and "we" instead of "I". It has no passages: whatever it says, right or
+# wrong, comes from its weights.
 
 # %%
 lab.arm("tuned").answer([question.question])[0].text
