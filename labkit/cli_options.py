@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -25,3 +25,18 @@ def checked(check: Callable[[str], T], value: str) -> T:
         return check(value)
     except LabError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def show(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table, its fractions to three digits.
+
+    >>> show(["k", "recall"], [(5, 0.98765)])
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        made.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
+    Console(highlight=False, markup=False).print(made)

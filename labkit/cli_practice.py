@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from labkit.cli_options import ProfileName, checked
+from labkit.cli_options import ProfileName, checked, show
 from labkit.errors import LabError
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.table import Table
 
 app = typer.Typer()
 
@@ -34,8 +30,6 @@ def log(
 
     Example: labkit log --rate 3 down
     """
-    from rich.console import Console
-
     from labkit.practice.log_store import Log
     from labkit.profile import runs_folder
 
@@ -52,17 +46,8 @@ def log(
             print(f"{kept.export(export)} answers exported to {export}")
         if not rate and not export:
             rows = kept.failures().head(last) if failures else kept.answers().tail(last)
-            Console(highlight=False, markup=False).print(_listed(rows))
-
-
-def _listed(rows: pd.DataFrame) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    made = Table("number", "rating", "arm", "question", "answer", "seconds", box=box.SIMPLE_HEAD)
-    for number, row in rows.iterrows():
-        made.add_row(str(number), row.rating, row.arm, row.question, row.answer, f"{row.seconds:.2f}")
-    return made
+            columns = ["number", "rating", "arm", "question", "answer", "seconds"]
+            show(columns, rows.reset_index()[columns].itertuples(index=False))
 
 
 RayAddress = Annotated[
@@ -89,8 +74,6 @@ def sweep(
     """
     from functools import partial
 
-    from rich.console import Console
-
     from labkit.execute import environment
     from labkit.practice.sweep import here
     from labkit.practice.sweep import sweep as measure
@@ -103,21 +86,11 @@ def sweep(
     folder = out or runs_folder() / "sweeps" / experiment.stem
     with environment(grid.profiles[0] if len(grid.profiles) == 1 else None):
         table = measure(grid, folder, run, progress=sys.stderr.isatty())
-    Console(highlight=False, markup=False).print(_swept(table))
+    shown = table if (table.error != "").any() else table.drop(columns="error")
+    show(shown.columns, shown.astype(object).where(shown.notna(), "").itertuples(index=False))
     print(f"Table: {folder / 'table.csv'}")
     if failed := int((table.error != "").sum()):
         raise LabError(f"{failed} of {len(table)} cells failed, as the table says: the same command tries them again")
-
-
-def _swept(made: pd.DataFrame) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    shown = made if (made.error != "").any() else made.drop(columns="error")
-    told = Table(*shown.columns, box=box.SIMPLE_HEAD)
-    for row in shown.astype(object).where(shown.notna(), "").itertuples(index=False):
-        told.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
-    return told
 
 
 @app.command()
@@ -150,13 +123,6 @@ def progress() -> None:
 
     Example: labkit progress
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from labkit.exercises.progress import progress as rows
 
-    made = Table("lesson", "exercises", "questions", "tries", "open", box=box.SIMPLE_HEAD)
-    for row in rows():
-        made.add_row(*row)
-    Console(highlight=False, markup=False).print(made)
+    show(("lesson", "exercises", "questions", "tries", "open"), rows())
