@@ -7,7 +7,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare claims test cluster bench lab notebooks exercises play site bundle data pretrain lint
+.PHONY: help compare claims test cluster bench lab notebooks exercises play slides workshop site bundle data pretrain lint
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,12 @@ notebooks: $(READY)  ## build and run the notebooks from notebooks/source
 
 exercises: $(READY)  ## write the exercises' notebooks from their solutions in notebooks/exercises/source
 	@$(BIN)/python -m labkit.exercises
+
+slides: $(READY)  ## make slides of the committed notebooks, a file each that needs no network: build/slides
+	@$(BIN)/python -m labkit.slides
+
+workshop: $(READY)  ## the day before: is this machine ready? a line for each thing, with the remedy
+	@$(BIN)/labkit doctor --workshop
 
 site: $(READY)  ## build the site from the committed notebooks into build/site, offline
 	@$(PIP) -e '.[site]'
