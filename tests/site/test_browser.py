@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 pytestmark = pytest.mark.slow
 PAGES = ("index", "claims", "glossary", "lessons/12_compare", "api/labkit.rag")
 LOOKS = {"light": (1200, "light"), "phone, dark": (390, "dark")}
-WAIT = 60_000  # milliseconds
+WAIT = 240_000  # milliseconds
 WIDE = """() => [...document.querySelectorAll("article :is(pre, table, img, math)")].filter(it => {
   if (it.getBoundingClientRect().right <= innerWidth) return false
   for (let box = it; box.tagName != "ARTICLE"; box = box.parentElement)
