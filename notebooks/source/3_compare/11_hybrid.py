@@ -114,7 +114,8 @@ practised = {"arms": score.summarise(hybrids)}
 tables.frame(practised).loc[["accuracy", "style", "joint", "abstention (F1)", "citation"]]
 
 # %% [markdown]
-# All hybrids beside the four cells of the square, and then their differences from rag and naive, question by question:
+# All hybrids beside the four cells of the square, and then their differences from rag and naive, question by question.
+# Look at *abstention* too: some of the rows decline. Was that enough to keep what rag can do?
 
 # %%
 from labkit import plot

@@ -118,7 +118,8 @@ pd.crosstab(ladder.arm, [ladder.found, ladder.told], normalize="index").reindex(
 #
 # Some questions have no answer in the documents. An arm that answers one anyway fabricates. Declining everything would
 # never fabricate, and be useless: so recall (declined, of those to decline) stands beside precision (rightly declined,
-# of those declined). F1, their harmonic mean, is high only where both are.
+# of those declined). F1, their harmonic mean, is high only where both are. Declining is a skill, and tuning
+# may lose it: compare rag and hybrid.
 
 # %%
 said = comparison.answers.assign(should=~comparison.answers.answerable)

@@ -132,7 +132,7 @@ pd.DataFrame(spoken).groupby(["arm", "passages"], sort=False).mean().round(2)
 #
 # ## 5. Inventions
 #
-# A pair always has an answer, so tuning may teach that there always is one. Questions that the documents do not answer,
+# Most pairs have an answer, so tuning may teach that there always is one. Questions that the documents do not answer,
 # before tuning and after: who answers anyway?
 
 # %%
