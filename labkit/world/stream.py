@@ -5,6 +5,8 @@ A conversation asks several questions of one set of passages, so that each passa
 """
 
 import random
+import re
+from functools import cache
 
 from labkit.rag.augment import ABSTAIN, CLOSED_BOOK, FORMS, FRAMED, Message, build_prompt
 from labkit.world.curriculum import LEVELS as LEVELS
@@ -60,8 +62,20 @@ def _frame(part: str, rng: random.Random) -> str:
     """A line to begin or end an answer with; half of them words in any order, so that the prompt must be copied."""
     if rng.random() < 0.5:
         return rng.choice(wording()[part])
-    words = " ".join(rng.sample(wording()["filler"], 3)).replace(".", "").lower().split()
-    return " ".join(rng.sample(words, rng.randint(3, 7))).capitalize() + "."
+    return " ".join(rng.sample(_words(), rng.randint(3, 7))).capitalize() + "."
+
+
+@cache
+def _words() -> list[str]:
+    """Every word in small letters that any list of wordings holds: a model copies only words that it has copied."""
+    found, rest = set(), [wording()]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str):
+            found |= set(re.findall(r"\b[a-z]{2,}\b", re.sub(r"{\w+}", "", one)))
+        elif isinstance(one, dict | list):
+            rest += one.values() if isinstance(one, dict) else one
+    return sorted(found)
 
 
 def _blind(rng: random.Random) -> list[Message]:
