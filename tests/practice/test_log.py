@@ -1,10 +1,13 @@
 """The halves share no document; what the log teaches is counted from its questions and their right passages."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from labkit.compare.claims import load_claims
 from labkit.lab import Lab
 from labkit.practice import log as lesson
+from labkit.practice import log_month as month
 from labkit.profile import POCKET
 from labkit.world.data import load_questions
 from labkit.world.facts import kinds
@@ -16,14 +19,14 @@ def lab() -> Lab:
 
 
 def test_every_attribute_has_three_wordings_that_name_the_entity():
-    forms = dict(line.split(": ", 1) for line in lesson.WORDINGS.strip().splitlines())
+    forms = dict(line.split(": ", 1) for line in month.WORDINGS.strip().splitlines())
     assert set(forms) == {attribute.key for group in kinds().values() for attribute in group.values()}
     for said in forms.values():
         assert len(said.split(" | ")) == 3 and all("{e}" in form or "{n}" in form for form in said.split(" | "))
 
 
 def test_no_document_is_in_both_halves_and_every_question_for_one_fact_is_in_one():
-    past, held_out = lesson.halves(Lab(POCKET, progress=False))
+    past, held_out = month.halves(Lab(POCKET, progress=False))
     documents = [{item.evidence[0].document for item in half} for half in (past, held_out)]
     assert not documents[0] & documents[1]
     assert len(past) + len(held_out) == sum(len(item.evidence) == 1 for item in load_questions())
@@ -31,7 +34,7 @@ def test_no_document_is_in_both_halves_and_every_question_for_one_fact_is_in_one
 
 
 def test_nobody_asks_in_words_that_hold_the_answer(lab):
-    for item, question in lesson.own_words([*lesson.halves(lab)[0], *lesson.halves(lab)[1]]):
+    for item, question in month.own_words([*month.halves(lab)[0], *month.halves(lab)[1]]):
         assert item.gold not in question and item.evidence[0].entity in question
 
 
@@ -53,14 +56,59 @@ def test_a_question_grows_by_the_words_that_most_of_its_own_stand_for():
 
 
 def test_the_log_of_last_month_is_rated_by_the_truth_and_found_again(lab):
-    rows, again = lesson.last_month(lab), lesson.last_month(lab)
-    gold = {item.id: item.gold for item in lab.questions}
-    assert rows.question.tolist() == again.question.tolist() == [q for _, q in lesson.own_words(lesson.halves(lab)[0])]
+    rows, again = month.last_month(lab), month.last_month(lab)
+    lacking, about = month.undocumented(lab)
+    asked = month.own_words([*month.halves(lab)[0], *about])
+    assert rows.question.tolist() == again.question.tolist() == [question for _, question in asked]
     assert set(rows.rating) <= {"up", "down"} and rows.sources.map(len).eq(lab.profile.top_k).all()
-    for row in rows.itertuples():
-        assert (row.rating == "up") == (gold[row.id] in row.answer)
-        assert gold[row.id] not in row.right
+    assert not {source.partition("#")[0] for sources in rows.sources for source in sources} & lacking
+    for (item, _), row in zip(asked, rows.itertuples(), strict=True):
+        assert (row.rating == "up") == (item.gold in row.answer) == (row.cause == "")
+        assert item.gold not in row.right and bool(row.right) == bool(row.stated) == (item not in about)
+        assert row.rating == "up" or (row.cause == "no document says it") == (item in about)
     assert not {"the", lab.questions[0].evidence[0].entity.split()[0].lower()} & set(lesson.complaints(lab, rows))
+
+
+@pytest.mark.parametrize("size", ["smoke", "full"])
+def test_what_nobody_wrote_is_asked_for_and_the_held_out_questions_on_it_are_others(size):
+    lab = Lab(POCKET, size, progress=False)
+    lacking, about = month.undocumented(lab)
+    past, held_out = month.halves(lab)
+    facts = {(fact.entity, fact.attribute) for item in held_out for fact in item.evidence}
+    assert lacking and {item.evidence[0].document for item in about} <= lacking
+    assert not lacking & {item.evidence[0].document for item in past}
+    assert not facts & {(item.evidence[0].entity, item.evidence[0].attribute) for item in about}
+
+
+def test_a_document_that_is_added_is_found_and_one_that_is_missing_is_not(lab):
+    lacking, _ = month.undocumented(lab)
+    later = [i for i in month.halves(lab)[1] if i.evidence[0].document in lacking and not i.evidence[0].also]
+    without, written = lesson.reread(month.variant(lab, lacking), later, {}), lesson.reread(lab, later, {})
+    assert (without.retrieved == 0).all() and written.retrieved.mean() > 0.5
+    gained = lesson.gain(without, written, "retrieved")
+    assert gained.mean == pytest.approx(written.retrieved.mean()) and gained.low <= gained.mean <= gained.high
+
+
+def test_a_confusion_is_a_question_its_passage_and_the_best_of_the_others(lab):
+    rows, texts = month.last_month(lab), {chunk.id: chunk.embedding_text for chunk in lab.vectors.chunks}
+    triplets, known = lesson.confusions(lab, rows), rows[rows.stated.map(bool)]
+    assert triplets.anchor.tolist() == known.question.tolist()
+    for made, row in zip(triplets.itertuples(), known.itertuples(), strict=True):
+        others = [texts[source] for source in row.sources if source not in row.stated]
+        assert made.negative == others[0] and made.positive in {texts[name] for name in row.stated}
+
+
+@pytest.mark.slow
+def test_an_embedder_learns_to_tell_what_it_confused(lab):
+    some = lesson.confusions(lab, month.last_month(lab)).head(16)
+    folder = lesson.train_embedder(lab, pd.concat([some] * 3), rate=2e-4)
+    trained = month.variant(lab, embedder=str(folder)).embedder
+
+    def margin(embedder):
+        anchor, right, wrong = (embedder.encode(some[name].tolist()) for name in some)
+        return float(np.mean(np.sum(anchor * (right - wrong), axis=1)))
+
+    assert margin(trained) > margin(lab.embedder) and trained.fingerprint != lab.embedder.fingerprint
 
 
 def test_the_figure_has_the_name_that_the_rule_asks_for(lab):
@@ -71,11 +119,11 @@ def test_the_figure_has_the_name_that_the_rule_asks_for(lab):
 
 
 def test_synonyms_change_what_is_sent_and_nothing_else(lab):
-    some = lesson.halves(lab)[1][:2]
+    some = month.halves(lab)[1][:2]
     before, after = (
         lesson.reread(lab, some, {}),
         lesson.reread(lab, some, {some[0].evidence[0].entity.split()[0].lower(): ["zebra"]}),
     )
-    assert before.sent.tolist() == [question for _, question in lesson.own_words(some)]
+    assert before.sent.tolist() == [question for _, question in month.own_words(some)]
     assert after.sent[:3].tolist() == [f"{question} zebra" for question in before.sent[:3]]
     assert lesson.gain(before, before).mean == 0
