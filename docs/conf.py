@@ -15,10 +15,12 @@ from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
 from jinja2 import Template  # noqa: E402
 
 from labkit import __version__  # noqa: E402
-from labkit.compare.claims import VERDICTS, load_claims  # noqa: E402
-from labkit.compare.papers import published  # noqa: E402
+from labkit.compare.claims import RULES, VERDICTS, load_claims  # noqa: E402
+from labkit.compare.papers import PAPERS, published  # noqa: E402
 
 PARTS = {"0_start": "Start", "1_rag": "Retrieval", "2_tune": "Fine-tuning", "3_compare": "The comparison", "4_practice": "Practice"}  # fmt: skip
+
+KEPT = ROOT / "notebooks" / "3_compare" / "18_papers.ipynb"
 
 
 def lay_out() -> None:
@@ -58,7 +60,7 @@ def judged() -> dict[str, object]:
     ledger = (ROOT / "README.md").read_text("utf-8").partition("<!-- claims -->")[2].partition("<!-- /claims -->")[0]
     rows = {claim: told for claim, *told in re.findall(r"^\| (.+?) \| (.+?) \| (.+) \|$", ledger, re.M)}
     claims = [(claim, *rows.get(claim.claim, ("not judged yet", ""))) for claim in load_claims()]
-    cells = json.loads((ROOT / "notebooks/3_compare/18_papers.ipynb").read_text("utf-8"))["cells"]
+    cells = json.loads(KEPT.read_text("utf-8"))["cells"]
     said = "".join(line for cell in cells for out in cell.get("outputs", ()) for line in out.get("text", ()))
     verdicts = {claim: verdict for verdict, claim in re.findall(rf"^({'|'.join(VERDICTS)}): (.+)$", said, re.M)}
     papers = [row | {"verdict": verdicts.get(row["claim"], "not judged yet")} for row in published().values()]
@@ -113,6 +115,8 @@ def block_math(translator: object, node: object) -> None:
 def fill_in(app: object, page: str, source: list[str]) -> None:
     """The first pages are templates."""
     if page in ("index", "claims", "papers"):
+        for path in (ROOT / "README.md", KEPT, RULES, PAPERS):
+            app.env.note_dependency(str(path))
         source[0] = Template(source[0], trim_blocks=True).render(PAGES)
 
 

@@ -12,8 +12,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 collect_ignore = [] if CHROMIUM else ["test_browser.py"]
 
 
-def pytest_report_header():
-    return [] if CHROMIUM else ["site: no Chromium on this machine, so tests/site/test_browser.py is left out"]
+def pytest_terminal_summary(terminalreporter):
+    if not CHROMIUM:
+        terminalreporter.write_line("No Chromium on this machine: tests/site/test_browser.py was left out.")
 
 
 @pytest.fixture(scope="session")
