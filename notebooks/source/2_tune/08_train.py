@@ -323,9 +323,10 @@ for name in ("right, new wordings", "style"):
     print(f"{name}: {gap:+.2f} when stopped by new wordings instead of by strangers")
 
 # %% [markdown]
-# Strangers are what a split by entity holds out. They judge *form*: a model cannot know their facts, and the surer it
-# becomes of itself, the higher its loss on them. Where facts are to be learned, that is the wrong judge. Choose the
-# hold-out by what you want: by entity for skills and style, by wording for knowledge.
+# Strangers are what a split by entity holds out. A model cannot know their facts, and the surer it becomes of itself,
+# the higher its loss on them. Where facts are to be learned, that is the wrong judge.
+# Choose the hold-out by what you want: by wording for knowledge, by entity for skills and style; and then look at the
+# share in style, not only at a loss that counts the unknowable facts too.
 #
 # ## 5. Kill it
 #
@@ -495,7 +496,7 @@ print(
 # - The article's listing does not run: not the model's name, not `epochs`, not without a dataset and a collator.
 #   Mended, it runs; whether it learns depends on precision and rate, and a rate has to be tried on your model.
 # - The training loss says how well the examples are known by heart. Held-out examples say what the model can do.
-# - What you hold out decides when early stopping stops, and so whether it protects form or knowledge.
+# - What you hold out decides when early stopping stops, and so what has been learned by then.
 # - How many wordings and how many sightings a fact needs can be measured; sections 7 and 8 print it for this model.
 # - A killed training goes on from its last complete checkpoint, and a marker that is written last says which one that
 #   is.
