@@ -1,6 +1,7 @@
 """The site: `make site` builds it offline from the committed notebooks and the docstrings."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -14,7 +15,7 @@ from docutils.nodes import SkipNode, image, section  # noqa: E402
 from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
 from jinja2 import Template  # noqa: E402
 
-from labkit import __version__  # noqa: E402
+from labkit import __version__, colab  # noqa: E402
 from labkit.compare.claims import RULES, VERDICTS, load_claims  # noqa: E402
 from labkit.compare.papers import PAPERS, published  # noqa: E402
 
@@ -34,6 +35,8 @@ def lay_out() -> None:
         found = [path for path in kept if ".partial" not in path.suffixes]
         for path in found:
             shutil.copy2(path, lessons)
+            if repository := os.environ.get("GITHUB_REPOSITORY"):
+                colab.add_link(lessons / path.name, repository)
         names = "\n".join(path.stem for path in found)
         (lessons / f"{part}.md").write_text(f"# {title}\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n", "utf-8")
     for package in ("labkit", *(f"labkit.{p.parent.name}" for p in sorted((ROOT / "labkit").glob("*/__init__.py")))):
