@@ -59,6 +59,14 @@ def export(repository: str, folder: Path) -> None:
         (folder / kept.name).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
+def add_link(path: Path, repository: str) -> None:
+    """Put a link to the copy below the title of a notebook's file; the site loads no picture from elsewhere."""
+    notebook = json.loads(path.read_text("utf-8"))
+    source = f"[Open in Colab]({link(repository, path.stem)})"
+    notebook["cells"].insert(1, {"cell_type": "markdown", "id": f"{path.stem}-colab", "metadata": {}, "source": source})
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
 def plan() -> tuple[list[str], list[str]]:
     """What pip shall install, and what it must keep: torch and whatever Colab's own package asks for, as installed.
 

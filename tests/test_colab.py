@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from labkit import LabError
-from labkit.colab import copy, export, link, plan
+from labkit.colab import add_link, copy, export, link, plan
 from labkit.execute import sources
 from labkit.notebooks import target
 
@@ -41,6 +41,14 @@ def test_copies_of_all_lessons_are_notebooks_with_badge_and_setup_in_front(tmp_p
     assert "git clone -q --depth 1 https://github.com/owner/repo ~/labkit" in made.cells[1].source
     kept = next(target(source) for source in sources() if source.stem == "05_retrieve")
     assert made.cells[2:] == nbformat.read(kept, as_version=4).cells
+
+
+def test_a_page_of_the_site_gets_a_link_below_its_title(tmp_path):
+    path = tmp_path / "05_retrieve.ipynb"
+    path.write_bytes(target(next(source for source in sources() if source.stem == path.stem)).read_bytes())
+    add_link(path, "owner/repo")
+    title, linked, *_ = nbformat.read(path, as_version=4).cells
+    assert title.source.startswith("# 05") and linked.source == f"[Open in Colab]({link('owner/repo', path.stem)})"
 
 
 @pytest.mark.parametrize("repository", ["", "owner", "owner/repo/more", "owner/repo; rm -rf x"])
