@@ -19,7 +19,7 @@ from labkit.errors import LabError
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = {"jupyterlab", "ipykernel", "ipywidgets"}
-"""Colab's own page and kernel stand in their place."""
+"""Colab's own page and kernel stand in their place; any version of ipywidgets does."""
 
 SETUP = """# For Colab, once: the course, and what it needs beside the torch that is here.
 !git clone -q --depth 1 https://github.com/{repository} ~/labkit
@@ -73,7 +73,7 @@ def plan() -> tuple[list[str], list[str]]:
     Versions are pyproject's ranges, not the pins, so that what is here and fits stays. LabError without a torch.
     """
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    wanted = [line for line in declared if _name(line) not in SERVER | {"torch"}]
+    wanted = ["ipywidgets", *(line for line in declared if _name(line) not in SERVER | {"torch"})]
     try:
         colab = requires("google-colab") or []
     except PackageNotFoundError:
