@@ -219,7 +219,7 @@ print(f"{sum(same)} of {len(same)} of the course's own questions stay as they ar
 
 # %%
 gaps = rows[rows.cause == "no document says it"]
-gaps.question.str.extract(r"((?:[A-Z]\w+ )+[A-Z]\w+)")[0].value_counts().to_frame("complaints")
+gaps.question.str.extract(r"((?:[A-Z]\w+ )+[A-Z]\w+)")[0].value_counts().rename_axis("about").to_frame("complaints")
 
 # %% [markdown]
 # The remedy is to write the document. We put the missing ones into the index and ask what the log did *not* ask about
@@ -236,7 +236,7 @@ tell("documents", without, written, ["accuracy", "recall@5"])
 # %%
 wrong = without[without.correct == 0]
 print(f"of the answers that were wrong without the documents, {wrong.abstained.mean():.0%} said that they did not know")
-wrong[["question", "text"]].head(3)
+wrong[["sent", "text"]].head(3)
 
 # %% [markdown]
 # An arm that declines makes such gaps easy to find in a log; one that answers from another document hides them, until
