@@ -86,7 +86,7 @@ def sweep(
     folder = out or runs_folder() / "sweeps" / experiment.stem
     with environment(grid.profiles[0] if len(grid.profiles) == 1 else None):
         table = measure(grid, folder, run, progress=sys.stderr.isatty())
-    shown = table if (table.error != "").any() else table.drop(columns="error")
+    shown = table.mask(table == "").dropna(axis="columns", how="all")
     show(shown.columns, shown.astype(object).where(shown.notna(), "").itertuples(index=False))
     print(f"Table: {folder / 'table.csv'}")
     if failed := int((table.error != "").sum()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -110,8 +111,9 @@ def _there(table: pa.Table, embedder: str, stack: ExitStack, address: str) -> It
     from labkit.practice.sweep_ray import connected
 
     stack.enter_context(connected(address))
-    import ray
+    import ray.data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
