@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.artifacts import Artifacts
-from labkit.practice.own_data_hub import load, pinned
+from labkit.hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import address, hash_source, provenance
 from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder

@@ -62,7 +62,7 @@ class Profile:
     @property
     def model_path(self) -> str:
         """The folder to load; a hub model is downloaded if it is not here, and pinned. LabError if that fails."""
-        from labkit.practice.own_data_hub import pinned
+        from labkit.hub import pinned
 
         return pinned(self.model) if self.hub else str(ROOT / self.model)
 

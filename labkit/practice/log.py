@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from labkit.compare.experiment import _depends
 from labkit.compare.score import score
 from labkit.compare.training import holds
+from labkit.hub import pinned
 from labkit.practice.log_month import halves, last_month, own_words
-from labkit.practice.own_data_hub import pinned
 from labkit.quiet import quiet
 from labkit.rag.embed import load_embedder
 from labkit.rag.retrieve import words

@@ -15,8 +15,8 @@ import pytest
 from labkit import LabError
 from labkit.doctor import NEEDS, examine
 from labkit.execute import execute
+from labkit.hub import load, lock_file, locked, pinned
 from labkit.lab import Lab
-from labkit.practice.own_data_hub import load, lock_file, locked, pinned
 from labkit.profile import PROFILES, ROOT, resolve
 from labkit.rag.augment import build_messages
 from labkit.world.data import load_pairs
