@@ -125,8 +125,8 @@ def train_embedder(lab: Lab, triplets: pd.DataFrame, rate: float = 5e-5) -> Path
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
         from transformers.trainer_callback import PrinterCallback
 
+        model = load_embedder(pinned(lab.profile.embedder)).model
         with quiet():
-            model = load_embedder(pinned(lab.profile.embedder)).model
             model.model_card_data.widget = [{}]  # else examples for a card are computed
             settings = SentenceTransformerTrainingArguments(
                 str(folder),
