@@ -256,21 +256,19 @@ triplets.map(lambda text: " ".join(text.split())).iloc[0].to_frame("the first tr
 # %% [markdown]
 # We train the embedder on them for one pass: the question should lie nearer to the passage that answers it than to the one
 # it was confused with. As a control, the same passages beside the wrong questions. Then all documents are embedded again.
-# No other cell of this lesson takes so long.
 
 # %%
 mixed = triplets.assign(negative=triplets.negative.sample(frac=1, random_state=0).to_numpy())
 embedders = {"shuffled": lesson.train_embedder(lab, mixed), "hard negatives": lesson.train_embedder(lab, triplets)}
 
 # %% [markdown]
-# Where the model reads five passages, it matters little which stands first. So let it read one only: a shorter
-# prompt, and all now depends on the search.
+# Among five passages the right one may be, whichever stands first. So let the model read one only: the prompt is shorter,
+# and all depends on the search.
 
 # %%
 short = lesson.reread(variant(lab, top_k=1), held_out, {})
-print(
-    f"tokens read: {asked['before'].prompt_tokens.mean():.0f} with five passages, {short.prompt_tokens.mean():.0f} with one"
-)
+many, one = asked["before"].prompt_tokens.mean(), short.prompt_tokens.mean()
+print(f"tokens read: {many:.0f} with five passages, {one:.0f} with one")
 trained = {n: lesson.reread(variant(lab, top_k=1, embedder=str(f)), held_out, {}) for n, f in embedders.items()}
 for name, after in trained.items():
     tell(name, short, after, ["accuracy", "recall@1"])
