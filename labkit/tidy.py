@@ -14,6 +14,8 @@ from labkit.profile import ROOT
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 BAR = re.compile(r"\d+%\|.*?\|.*(it|s|\?|/s|\]|\d)\s*$|\d+(it|\w+) \[\d\d:\d\d.*\]\s*$")
 
+UP = "\x1b[A"  # moves a terminal's cursor up: one of two bars at once writes it
+
 
 def _places() -> list[tuple[re.Pattern[str], str]]:
     """Folders of this machine, the longest first, and what a reader sees in their place."""
@@ -43,7 +45,7 @@ def _scrubbed(value: Any) -> Any:
 
 def _final(text: str) -> str:
     """What a terminal would still show: of a line, what follows its last carriage return; no progress bar."""
-    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+    lines = [line.replace(UP, "").rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join(line for line in lines if not BAR.search(line))
 
 
@@ -53,6 +55,8 @@ def _output(output: dict[str, Any]) -> dict[str, Any] | None:
         return output if output["text"].strip() else None
     if "data" in output:
         data = {kind: value for kind, value in output["data"].items() if "widget" not in kind}
+        if data.keys() == {"text/plain"} and BAR.search("".join(data["text/plain"])):
+            return None  # what stands for a bar where no widgets are shown
         output["data"] = {k: v if k.startswith("image/png") else _scrubbed(v) for k, v in data.items()}
         return output if data else None
     return {key: _scrubbed(value) for key, value in output.items()}

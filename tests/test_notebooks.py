@@ -125,6 +125,14 @@ def test_widget_state_is_dropped():
     assert "widgets" not in kept.metadata
 
 
+def test_bars_are_dropped_whether_drawn_by_a_widget_or_two_at_once():
+    bar = nbformat.v4.new_output("display_data", {"text/plain": "training:   0%|          | 0/36 [00:00<?, ?step/s]"})
+    above = nbformat.v4.new_output("stream", text="ingest:   3%|▎  | 2/70 [00:00<00:03, 17.16file/s]\x1b[A\nread\n")
+    cell = nbformat.v4.new_code_cell("1", outputs=[bar, above])
+    kept = tidy.tidy(nbformat.v4.new_notebook(cells=[cell]), "x")
+    assert [output.text for output in kept.cells[0].outputs] == ["read\n"]
+
+
 @pytest.mark.parametrize(
     "raw, kept",
     [

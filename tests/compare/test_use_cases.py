@@ -93,7 +93,7 @@ def test_another_seed_makes_other_data_and_the_same_seed_the_same():
 @pytest.mark.parametrize("study", FULL.values(), ids=FULL)
 def test_a_style_accepts_what_it_teaches_and_little_else(study):
     assert all(re.fullmatch(study.shape, study.dress(dress(item.answer))) for item in study.pairs)
-    told = REPLIES.get(study.name, "The Amber Falcon costs $420. [1][3]")
+    told = REPLIES.get(study.name, "[1][3] The Amber Falcon costs $420.")
     row = {"text": study.dress(dress(told)), "correct": 1, "cited": 0, "prompt_tokens": 0, "output_tokens": 0}
     item = study.questions[0]
     assert study.measures(item, row)["style"] == 1
