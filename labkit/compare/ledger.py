@@ -49,7 +49,7 @@ def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
     def build(folder: Path) -> None:
         write_json(folder / "value.json", {name: asdict(value) for name, value in make(lab).items()})
 
-    code = hash_source(module, "labkit.tune", "labkit.stats", "labkit.compare")
+    code = hash_source(module.rpartition(".")[0], "labkit.tune", "labkit.stats", "labkit.compare")
     parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "code": code}
     folder = lab.artifacts.folder(build, what="figures", lesson=lesson, **parts)
     found = json.loads((folder / "value.json").read_text("utf-8"))
