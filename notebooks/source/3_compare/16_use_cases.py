@@ -101,6 +101,10 @@ scores
 # Read it column by column: where does each arm earn, and where does it lose? To win on utility, an arm need not win on
 # every line.
 #
+# Look at `style` before you believe a utility. An arm that was trained for a style and does not keep it has practised too
+# little, and its utility then judges that training and not the method. The hybrids of this lesson learn from a few dozen
+# rows in a few dozen steps.
+#
 # ## 4. All five, beside the advice
 #
 # Tuned arms are trained with several seeds; a question's score is their mean. The intervals resample questions.
