@@ -37,7 +37,7 @@ def ask_arm(lab: Lab, name: str, seed: int = 0, progress: Callable[[int], object
         answers = lab.arm(name, seed).answer([item.question for item in lab.questions], progress)
         return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(lab.questions, answers, strict=True)]
 
-    return lab.artifacts.value(make, what="answers", **_depends(lab, name, seed))
+    return lab.artifacts.value(make, what="answers", **depends(lab, name, seed))
 
 
 def ask_arms(lab: Lab, arms: Sequence[str] = ARMS) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def ask_arms(lab: Lab, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _depends(lab: Lab, name: str, seed: int) -> dict[str, Any]:
+def depends(lab: Lab, name: str, seed: int) -> dict[str, Any]:
     """What answers of an arm depend on; the adapter's address stands for its training."""
     weights = weights_of(name)
     return {
@@ -79,7 +79,7 @@ def latencies(lab: Lab, name: str) -> list[float]:
         arm.answer(texts[:1])
         return [_milliseconds(lambda text=text: arm.answer([text])) for text in texts]
 
-    return lab.artifacts.value(make, what="latency", **_depends(lab, name, 0))
+    return lab.artifacts.value(make, what="latency", **depends(lab, name, 0))
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

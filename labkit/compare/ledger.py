@@ -51,7 +51,7 @@ def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
 
     code = hash_source(module.rpartition(".")[0], "labkit.tune", "labkit.stats", "labkit.compare")
     parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "code": code}
-    folder = lab.artifacts.folder(build, what="figures", lesson=lesson, **parts)
+    folder = lab.artifacts.folder(build, what="figures", of=LESSONS[lesson], **parts)
     found = json.loads((folder / "value.json").read_text("utf-8"))
     return {name: Interval(**found[name]) for name in sorted(needed(lesson)) if name in found}, folder.name
 

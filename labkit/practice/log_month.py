@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from labkit.abstain import abstained
-from labkit.compare.experiment import _depends
+from labkit.compare.experiment import depends
 from labkit.compare.score import is_right
 from labkit.compare.training import holds
 from labkit.hashing import hash_source
@@ -123,7 +123,7 @@ def last_month(lab: Lab) -> pd.DataFrame:
                 log.rate(number, is_right(item, answer.text))
 
     code, texts = hash_source("labkit.practice.log_store", "labkit.practice.log_redact"), [text for _, text in asked]
-    kept = lab.artifacts.folder(build, what="last month's log", code=code, asked=texts, **_depends(lab, "rag", 0))
+    kept = lab.artifacts.folder(build, what="last month's log", code=code, asked=texts, **depends(lab, "rag", 0))
     with TemporaryDirectory() as place, Log(copy(kept / "log.sqlite", place)) as log:
         rows = log.answers()
     stated = [_stating(lab, item) for item, _ in asked]

@@ -29,11 +29,10 @@ def written(turn: Turn, form: str, opening: str = "", closing: str = "") -> str:
         return f'{{"source": {source}, "answer": {answer}}}'
     if turn.value is None:
         return ABSTAIN
-    if form in ("value", "where"):
-        return turn.value if form == "value" else marks
     if form == "bullet" and turn.skill == "list":
         return "\n".join(f"- {name}" for name in turn.value.split(", "))
-    return {"cited": f"{marks} {turn.text}", "sentence": turn.text, "bullet": f"- {turn.text}"}[form]
+    said = {"cited": f"{marks} {turn.text}", "sentence": turn.text, "bullet": f"- {turn.text}"}
+    return (said | {"value": turn.value, "where": marks})[form]
 
 
 def conversation(rng: random.Random, level: Level) -> list[Message]:
