@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
-from typer.exceptions import TyperException
 
 import labkit
-from labkit import LabError, __version__, cli_practice, cli_tune
-from labkit.cli_options import ProfileName, RunsFolder, checked
+from labkit import __version__, cli_practice, cli_tune
+from labkit.cli_options import SETTINGS, Commands, ProfileName, RunsFolder, checked, working
 from labkit.practice.own_data_command import Asked, Docs, Generator, Within, lesson
 from labkit.profile import PROFILES, check_size, resolve, runs_folder
 
@@ -22,36 +20,7 @@ if TYPE_CHECKING:
     from labkit.compare.arms import Answer
 
 
-class _OneLine(TyperGroup):
-    """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            status = super().main(*args, **{**kwargs, "standalone_mode": False})
-        except LabError as error:
-            status = _say(str(error), 1)
-        except TyperException as error:
-            said = error.format_message().removeprefix("Invalid value: ")
-            status = _say(said if "choose" in said else f"{said} (labkit --help lists what there is)", 2)
-        except (KeyboardInterrupt, typer.Abort):
-            status = 130
-        if status == 130:
-            print("stopped", file=sys.stderr)
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-def _say(message: str, status: int) -> int:
-    print("error:", " ".join(message.split()), file=sys.stderr)
-    return status
-
-
-app = typer.Typer(
-    cls=_OneLine,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(cls=Commands, **SETTINGS)
 app.add_typer(cli_tune.app)
 app.add_typer(cli_practice.app)
 
@@ -121,7 +90,6 @@ def ask(
     Example: labkit ask "Where is the Amber Falcon made?" --arm hybrid
     """
     from labkit.compare.arms import ARMS
-    from labkit.execute import environment
     from labkit.practice.log_store import logged
 
     if arm not in ARMS:
@@ -129,8 +97,8 @@ def ask(
     if not question.strip():
         raise typer.BadParameter("the question is empty: write it in quotes")
     checked(resolve, profile)
-    with environment(profile):
-        lab = labkit.open(profile, progress=sys.stderr.isatty())
+    with working(profile) as watched:
+        lab = labkit.open(profile, progress=watched)
         _print_answer((logged(lab, arm) if log else lab.arm(arm)).answer([question])[0])
 
 
@@ -159,14 +127,13 @@ def retrieve(
 
     Example: labkit retrieve --beir datasets/scifact --method fusion
     """
-    from labkit.execute import environment
     from labkit.rag.beir import evaluate_profile, summary
     from labkit.rag.retrieve import check_method
 
     reranker = checked(resolve, profile).reranker
     checked(lambda name: check_method(name, reranker), method)
-    with environment(profile):
-        print(*summary(evaluate_profile(beir, method, profile)), sep="\n")
+    with working(profile) as watched:
+        print(*summary(evaluate_profile(beir, method, profile, watched)), sep="\n")
 
 
 @app.command()

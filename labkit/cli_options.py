@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 from labkit.errors import LabError
 
@@ -17,6 +21,69 @@ ProfileName = Annotated[
 RunsFolder = Annotated[
     Path | None, typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare")
 ]
+
+SETTINGS: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "add_completion": False,
+    "rich_markup_mode": "rich",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class _OneLine:
+    """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            status = super().main(*args, **{**kwargs, "standalone_mode": False})  # type: ignore[misc]
+        except LabError as error:
+            status = _say(str(error), 1)
+        except TyperException as error:
+            said = error.format_message().removeprefix("Invalid value: ")
+            status = _say(said if "choose" in said else f"{said} (--help lists what there is)", 2)
+        except (KeyboardInterrupt, typer.Abort):
+            status = 130
+        if status == 130:
+            print("stopped", file=sys.stderr)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str, status: int) -> int:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+class Commands(_OneLine, TyperGroup):
+    """Several commands under one name."""
+
+
+class Command(_OneLine, TyperCommand):
+    """A command that is a module of its own, as `python -m labkit.bench`."""
+
+
+def alone(function: Callable[..., None], **context: Any) -> None:
+    """Run a function as the one command of its module; `context` goes to Typer's context."""
+    app = typer.Typer(**SETTINGS)
+    app.command(cls=Command, context_settings=SETTINGS["context_settings"] | context)(function)
+    app()
+
+
+def watched() -> bool:
+    """Whether a terminal shows what a command does; if so, it is told why nothing happens for some seconds."""
+    terminal = sys.stderr.isatty()
+    if terminal:
+        print("Loading libraries, models and documents ...", file=sys.stderr, flush=True)
+    return terminal
+
+
+@contextmanager
+def working(profile: str | None) -> Iterator[bool]:
+    """What a command computes under, as a kernel does; gives whether to show progress."""
+    from labkit.execute import environment
+
+    shown = watched()
+    with environment(profile):
+        yield shown
 
 
 def checked(check: Callable[[str], T], value: str) -> T:

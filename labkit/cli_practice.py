@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from labkit.cli_options import ProfileName, checked, show
+from labkit.cli_options import ProfileName, checked, show, working
 from labkit.errors import LabError
 
 app = typer.Typer()
@@ -74,7 +73,6 @@ def sweep(
     """
     from functools import partial
 
-    from labkit.execute import environment
     from labkit.practice.sweep import here
     from labkit.practice.sweep import sweep as measure
     from labkit.practice.sweep_grid import read_grid
@@ -84,8 +82,8 @@ def sweep(
     grid = read_grid(experiment)
     run = partial(run_at, address=address, gpus=gpus) if address else here
     folder = out or runs_folder() / "sweeps" / experiment.stem
-    with environment(grid.profiles[0] if len(grid.profiles) == 1 else None):
-        table = measure(grid, folder, run, progress=sys.stderr.isatty())
+    with working(grid.profiles[0] if len(grid.profiles) == 1 else None) as watched:
+        table = measure(grid, folder, run, watched)
     shown = table.mask(table == "").dropna(axis="columns", how="all")
     show(shown.columns, shown.astype(object).where(shown.notna(), "").itertuples(index=False))
     print(f"Table: {folder / 'table.csv'}")
@@ -105,13 +103,12 @@ def embed(
 
     Example: labkit embed my/documents --out vectors.parquet
     """
-    from labkit.execute import environment
     from labkit.practice.embed_corpus import embed_folder
     from labkit.profile import resolve
 
     checked(resolve, profile)
-    with environment(profile):
-        made = embed_folder(folder, out, profile, address or ("local" if ray else None), sys.stderr.isatty())
+    with working(profile) as watched:
+        made = embed_folder(folder, out, profile, address or ("local" if ray else None), watched)
     for file in made.rejected:
         print(f"left out: {file.id}: {file.reason}: {file.detail}")
     print(f"{made.chunks} chunks, vectors of {made.dimensions} numbers: {out}")

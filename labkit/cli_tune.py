@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from labkit.cli_options import ProfileName, checked
+from labkit.cli_options import ProfileName, checked, watched, working
 
 app = typer.Typer()
 
@@ -32,7 +31,6 @@ def tune(
 
     Example: labkit tune pairs.csv --out runs/mine --epochs 10
     """
-    from labkit.execute import environment
     from labkit.profile import resolve
     from labkit.tune.adapters import LoraSettings
     from labkit.tune.train import TrainSettings
@@ -41,10 +39,8 @@ def tune(
     chosen = checked(resolve, profile)
     shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({} if rate is None else {"learning_rate": rate})}
     settings = TrainSettings(**shared) if full else LoraSettings(**shared, rank=rank)
-    with environment(profile):
-        tuned = tune_file(
-            pairs, out, chosen.model_path, settings, chosen.context, drop_long, sys.stderr.isatty(), save_seconds
-        )
+    with working(profile) as seen:
+        tuned = tune_file(pairs, out, chosen.model_path, settings, chosen.context, drop_long, seen, save_seconds)
     if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one tells
         print(tuned)
 
@@ -65,13 +61,12 @@ def merge(
     Example: labkit merge hybrid --out runs/merged
     """
     import labkit
-    from labkit.execute import environment
     from labkit.profile import check_size, resolve
     from labkit.tune.deploy_export import merge_into
 
     checked(resolve, profile), checked(check_size, size)
-    with environment(profile):
-        lab = labkit.open(profile, size=size, progress=sys.stderr.isatty())
+    with working(profile) as seen:
+        lab = labkit.open(profile, size=size, progress=seen)
         for check in merge_into(lab, adapter, out, dtype, exam):
             print(f"passed: {check}")
     print(f"Exported to {out}; labkit serve {out} serves it")
@@ -92,4 +87,5 @@ def serve(
     """
     from labkit.tune.deploy_serve import serve_until_stopped
 
+    watched()
     serve_until_stopped(model, host, port, wait)

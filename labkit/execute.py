@@ -137,6 +137,8 @@ def execute(
     streams = {"stdout_file": _Echo(sys.stdout), "stderr_file": _Echo(sys.stderr)} if echo else {}
     try:
         with environment(given.get("PROFILE", known.get("PROFILE"))):
+            if echo:
+                os.environ["SPYDER_BARS"] = "text"  # by such a name tqdm.auto draws no widgets, which have no echo
             problem = _papermill(notebook, partial, given, progress, streams)
         _keep(partial, failed if problem else output, source.stem)
     finally:
@@ -160,6 +162,7 @@ def _papermill(
     secure = Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"})
     options = {"coalesce_streams": True, "record_timing": False, "config": secure, "cwd": ROOT}
     options["progress_bar"] = progress
+    options["extra_arguments"] = ["--log-level=CRITICAL"]  # a kernel that is stopped in a cell logs a traceback
     try:
         execute_notebook(notebook, partial, given, kernel_name="python3", **options, **streams)
     except DeadKernelError:

@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 import labkit.bench
 from labkit.bench import Figure
+from labkit.cli_options import alone
 from labkit.profile import ROOT
 from labkit.store import provenance, write_bytes, write_json
 
@@ -46,7 +47,7 @@ Each figure is a ratio against a named rival on the same work in the same run; a
 def main(
     topics: Annotated[list[str] | None, typer.Argument(help=f"Any of: {', '.join(TOPICS)}. All if none.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes; nothing is written.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder of benchmarks.json and benchmarks.md.")] = ROOT / "docs",
+    out: Annotated[Path, typer.Option(help="Folder of the two files.", show_default="docs")] = ROOT / "docs",
 ) -> None:
     """Measure the project's claims about speed.
 
@@ -55,7 +56,8 @@ def main(
     if unknown := set(topics or []) - set(TOPICS):
         raise typer.BadParameter(f"unknown topic {', '.join(sorted(unknown))}: choose of {', '.join(TOPICS)}")
     figures: list[Figure] = []
-    for topic in tqdm(topics or TOPICS, desc="bench"):
+    for topic in (bar := tqdm(topics or TOPICS, unit="topic")):
+        bar.set_description(topic)
         figures += importlib.import_module(f"labkit.bench.{topic}").measure(quick=quick)
     table = Table("what", "rival", "ratio", "ours", "theirs", "unit")
     for f in figures:
@@ -67,4 +69,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    alone(main)

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.profile import resolve
+from labkit.profile import Profile, resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
 
-    from labkit.rag.ingest import Rejected
+    from labkit.rag.ingest import Ingested, Rejected
 
-BATCH = 256
+BATCH = 64
 """Chunks that are embedded and written at a time."""
 
 
@@ -63,50 +64,46 @@ def embed_folder(
     import pyarrow.parquet as pq
     from tqdm import tqdm
 
+    from labkit.rag.ingest import ingest
+
     out, settings = Path(out), resolve(profile)
     if out.suffix != ".parquet":
         raise LabError(f"{out} must end in .parquet, which pandas.read_parquet reads")
-    table, rejected = _chunks(folder, settings, progress)
+    found = ingest(folder, progress=progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")))
-        bar = stack.enter_context(tqdm(total=len(table), desc="embed", unit="chunk", disable=not progress))
-        writer, made = None, _here(table, settings.embedder)
-        if address is not None:
-            made = _there(table, settings.embedder, stack, address)
+        bar = stack.enter_context(tqdm(desc="embed", unit="chunk", disable=not progress))
+        encode = Encoder(settings.embedder)
+        table = _chunks(folder, found, settings, encode.embedder.tokenizer)
+        bar.reset(len(table))
+        parts = [table.slice(start, BATCH) for start in range(0, len(table), BATCH)]
+        made = map(encode, parts) if address is None else _there(parts, settings.embedder, stack, address)
+        writer = None
         for part in made:
             writer = writer or stack.enter_context(pq.ParquetWriter(work / "part", part.schema))
             writer.write_table(part)
             bar.update(len(part))
         writer.close()
         (work / "part").replace(out)
-    return Embedded(len(table), part.schema.field("vector").type.list_size, rejected)
+    return Embedded(len(table), part.schema.field("vector").type.list_size, found.rejected)
 
 
-def _chunks(folder: Path | str, settings: Any, progress: bool) -> tuple[pa.Table, list[Rejected]]:
+def _chunks(folder: Path | str, found: Ingested, settings: Profile, tokenizer: PreTrainedTokenizerBase) -> pa.Table:
     import pyarrow as pa
 
     from labkit.rag.chunk import chunk_documents
-    from labkit.rag.embed import load_embedder
-    from labkit.rag.ingest import ingest
 
-    found = ingest(folder, progress=progress)
-    tokenizer = load_embedder(settings.embedder).tokenizer
     chunks = chunk_documents(found.documents, tokenizer, settings.chunk_size, settings.chunk_overlap)
     if not chunks:
         raise LabError(f"nothing in {folder} can be read: {found.rejected[0].id} is {found.rejected[0].reason}")
     whole = {"start": pa.int64(), "end": pa.int64(), "page": pa.int64()}
     rows = [asdict(chunk) | {"embedded": chunk.embedding_text} for chunk in chunks]
     fields = [(name, whole.get(name, pa.string())) for name in rows[0]]
-    return pa.Table.from_pylist(rows, pa.schema(fields)), found.rejected
+    return pa.Table.from_pylist(rows, pa.schema(fields))
 
 
-def _here(table: pa.Table, embedder: str) -> Iterator[pa.Table]:
-    encode = Encoder(embedder)
-    return (encode(table.slice(start, BATCH)) for start in range(0, len(table), BATCH))
-
-
-def _there(table: pa.Table, embedder: str, stack: ExitStack, address: str) -> Iterator[pa.Table]:
+def _there(parts: list[pa.Table], embedder: str, stack: ExitStack, address: str) -> Iterator[pa.Table]:
     """The same through ray.data: an actor with an embedder on each processor that is free, batches in their order."""
     from labkit.practice.sweep_ray import connected
 
@@ -118,7 +115,7 @@ def _there(table: pa.Table, embedder: str, stack: ExitStack, address: str) -> It
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     most = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    blocks = ray.data.from_arrow([table.slice(start, BATCH) for start in range(0, len(table), BATCH)])
+    blocks = ray.data.from_arrow(parts)
     made = blocks.map_batches(
         Encoder,
         fn_constructor_args=(embedder,),

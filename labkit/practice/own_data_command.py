@@ -5,14 +5,14 @@ Introduced in 21_own_data.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from labkit.cli_options import working
 from labkit.errors import LabError
-from labkit.execute import SOURCES, environment
+from labkit.execute import SOURCES
 from labkit.profile import runs_folder
 
 Docs = Annotated[
@@ -67,6 +67,6 @@ def _proposed(docs: Path, profile: str, size: str) -> str:
     from labkit.practice.own_data import open_own
     from labkit.practice.own_data_propose import propose_into
 
-    with environment(profile):
-        lab = open_own(profile, docs.absolute(), "", size, progress=sys.stderr.isatty())
+    with working(profile) as watched:
+        lab = open_own(profile, docs.absolute(), "", size, progress=watched)
         return propose_into(lab, runs_folder() / "own_data" / f"{docs.resolve().name}.csv", lab.profile.questions or 60)

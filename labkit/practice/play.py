@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from labkit.artifacts import Artifacts
+from labkit.cli_options import alone, checked, watched
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
 from labkit.profile import PROFILES, resolve
@@ -162,8 +164,16 @@ def serve(profile: str = "pocket", options: Sequence[str] = ()) -> None:
         Voila.launch_instance([path, *options], tornado_settings=settings)
 
 
+def main(
+    context: typer.Context, profile: Annotated[str, typer.Argument(help="As for labkit ask --profile.")] = "pocket"
+) -> None:
+    """Ask all four arms one question in the browser, until Ctrl-C; further options go to Voila.
+
+    Example: python -m labkit.practice.play pocket --no-browser --port=8866
+    """
+    checked(resolve, profile), watched()
+    serve(profile, context.args)
+
+
 if __name__ == "__main__":
-    try:
-        serve(*sys.argv[1:2], options=sys.argv[2:])
-    except LabError as error:
-        sys.exit(f"error: {error}")
+    alone(main, allow_extra_args=True, ignore_unknown_options=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,8 +23,8 @@ RETRIES = 5
 def connected(address: str) -> Iterator[None]:
     """A connection to the Ray cluster at an address ("host:port", "auto"), or to one of its own on this machine ("local").
 
-    One of its own is tried twice: Ray gives up where a busy machine takes over 15 seconds to start its agents.
-    LabError if Ray is not installed, or there is no such cluster.
+    LabError if Ray is not installed, there is no such cluster, or its own does not start: Ray gives up where a busy
+    machine takes over 15 seconds to start its agents.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -35,19 +34,14 @@ def connected(address: str) -> Iterator[None]:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     own = {"include_dashboard": False} if address == "local" else {}
     host, _, port = address.rpartition(":")
-    for again in (True, False) if own else (False,):
-        try:
-            if host and port.isdigit():  # Ray itself would try for many minutes
-                socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=20).close()
-            ray.init(address=address, **quiet, **own)
-            break
-        except Exception as error:  # Ray raises plain ones too
-            reason = " ".join(str(error).split())[:100]
-            if again:
-                print(f"Ray did not start ({reason}): once more", file=sys.stderr)
-                continue
-            remedy = "try again when the machine is less busy" if own else "give host:port, auto or local"
-            raise LabError(f"no Ray cluster at '{address}' ({reason}): {remedy}") from error
+    try:
+        if host and port.isdigit():  # Ray itself would try for many minutes
+            socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=20).close()
+        ray.init(address=address, **quiet, **own)
+    except Exception as error:  # Ray raises plain ones too
+        reason = " ".join(str(error).split())[:100]
+        remedy = "try again when the machine is less busy" if own else "give host:port, auto or local"
+        raise LabError(f"no Ray cluster at '{address}' ({reason}): {remedy}") from error
     try:
         yield
     finally:

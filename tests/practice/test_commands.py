@@ -1,10 +1,13 @@
 """Every command alike: help with an example, one line and the promised status for a mistake, nothing left half-written."""
 
+import json
 import os
+import re
+import select
 import signal
 import subprocess
 import sys
-import time
+import termios
 
 import pytest
 from typer.main import get_command
@@ -12,6 +15,7 @@ from typer.testing import CliRunner
 
 from labkit.cli import app
 from labkit.profile import ROOT
+from labkit.store import Store
 
 COMMANDS = sorted(get_command(app).commands)
 
@@ -33,6 +37,17 @@ def test_an_unknown_option_is_one_line_and_status_2(name):
     done = labkit(*filter(None, [name]), "--no-such-option")
     assert done.exit_code == 2 and done.stdout == ""
     assert done.stderr.startswith("error: No such option") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["labkit.bench", "labkit.practice.play"])
+def test_a_module_that_is_a_command_has_help_and_one_line_for_a_mistake(module):
+    known, wrong = (
+        subprocess.run([sys.executable, "-m", module, word], cwd=ROOT, capture_output=True, text=True)
+        for word in ("--help", "frob")
+    )
+    assert known.returncode == 0 and f"Example: python -m {module} " in known.stdout
+    assert wrong.returncode == 2 and wrong.stdout == ""
+    assert re.fullmatch("error: unknown .* frob.*choose .*\n", wrong.stderr.replace("'", ""))
 
 
 FAILURES = {
@@ -69,18 +84,80 @@ def test_a_failed_run_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, name
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.slow
-def test_ctrl_c_while_embedding_leaves_nothing(tmp_path):
-    words = ["embed", str(ROOT / "data" / "documents"), "--out", str(tmp_path / "vectors.parquet")]
-    command = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')", *words]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ}, stderr=subprocess.PIPE, text=True)
+def on_a_terminal(environment, words, cue=None):
+    """Status and screen of a command; Ctrl-C is pressed, as on a terminal for all its processes, once the cue is shown."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (40, 120))
+    ends = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, start_new_session=True, **ends)
+    os.close(theirs)
+    shown, pressed = "", cue is None
     try:
-        while not list(tmp_path.iterdir()):
-            assert process.poll() is None, "it ended too early"
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=100)
+        while select.select([ours], [], [], 120)[0] and (piece := screen(ours)):
+            shown += piece
+            if not pressed and re.search(cue, shown):
+                os.killpg(process.pid, signal.SIGINT)
+                pressed = True
+        assert not screen(ours), "some process still holds the terminal"
+        return process.wait(20), shown
     finally:
         process.kill()
-    assert process.returncode == 130 and said.splitlines()[-1] == "stopped" and "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
+        os.close(ours)
+
+
+def screen(terminal: int) -> str:
+    try:
+        return os.read(terminal, 65536).decode(errors="replace")
+    except OSError:  # so ends a terminal that no process holds
+        return ""
+
+
+STOPPED = {
+    "ask": (["ask", "How heavy is it?"], r"Loading .*\n"),
+    "bench": (["embed", "--quick"], "embed: +0%"),
+    "compare": (["compare", "--size", "smoke"], r"training: .* 1/\d"),
+    "embed": (["embed", "{data}/documents", "--out", "{out}.parquet"], "embed: +0%"),
+    "merge": (["merge", "tuned", "--out", "{out}", "--size", "smoke"], r"training: .* 1/\d"),
+    "retrieve": (["retrieve", "--beir", "{here}"], "indexing: .* 256/300"),
+    "sweep": (["sweep", "{data}/grid.yaml", "--out", "{out}"], "sweep: .* 1/8"),
+    "tune": (["tune", "{here}/pairs.csv", "--out", "{out}", "--save-seconds", "0"], r"training: .* 2/\d"),
+}
+"""When each long command is interrupted: at a word of its progress. `serve` is in tests/tune/test_deploy_serve.py, and
+`doctor` tells each finding as it comes."""
+
+
+def test_every_command_that_may_take_seconds_shows_progress_to_be_stopped_at():
+    assert {*COMMANDS} - {*STOPPED} == {"claims", "doctor", "log", "progress", "serve"}
+
+
+@pytest.fixture
+def here(tmp_path):
+    """A folder with pairs to train on, and passages in BEIR's layout to search in."""
+    pairs = [f"What is {n}?,It is number {n}." for n in range(48)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["prompt,response", *pairs]))
+    for name, count in {"corpus": 300, "queries": 2}.items():
+        rows = [json.dumps({"_id": str(n), "text": f"The lamp of room {n} is {n} years old."}) for n in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("0\t0\t1\n1\t1\t1\n")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STOPPED)
+def test_ctrl_c_is_one_word_and_leaves_nothing_that_a_second_run_would_trust(small, here, name):
+    environment = {**small, "LABKIT_RUNS": str(here / "runs")}
+    words, cue = STOPPED[name]
+    module = (
+        ["-m", "labkit.bench"] if name == "bench" else ["-c", "from labkit.cli import app; app(prog_name='labkit')"]
+    )
+    words = [*module, *(word.format(data=small["LABKIT_DATA"], here=here, out=here / "out") for word in words)]
+    status, shown = on_a_terminal(environment, words, cue)
+    assert status == 130 and shown.endswith("\nstopped\r\n") and "Traceback" not in shown, shown
+    for made in ("out.parquet", ".out.parquet*", "out/table.csv", "out/*.*", "runs/*/latest", "runs/*/*/*.ipynb"):
+        assert not list(here.glob(made))
+    kept = Store(here / "runs" / "artifacts")
+    assert all(kept.find(folder.name) for folder in kept.root.glob("[!.]*"))
+    if name in ("embed", "tune"):
+        status, shown = on_a_terminal(environment, words)
+        assert status == 0, shown

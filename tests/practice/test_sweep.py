@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,35 +20,12 @@ from labkit import LabError
 from labkit.practice.embed_corpus import embed_folder
 from labkit.practice.sweep import COLUMNS, key, run_cell, sweep
 from labkit.practice.sweep_grid import RETRIEVAL, Cell, Grid, read_grid
-from labkit.practice.sweep_ray import _there
+from labkit.practice.sweep_ray import _there, run_at
 from labkit.profile import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
-FOLDERS = ("documents", "updates")
-FILES = ("questions.jsonl", "pairs.jsonl")
 KEPT = ("products/beaver-echo.html", "products/azure-ivory.html", "products/saddle-dawn.html")
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
-EXPERIMENT = "chunk_sizes: [48, 96]\noverlaps: [0]\nk: [1, 3]\narms: [retrieval, rag]\nquestions: 4\n"
-
-
-def speaks_of(line: str) -> bool:
-    proofs = json.loads(line)["evidence"]
-    return bool(proofs) and all(proof["document"] in KEPT for proof in proofs)
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """The environment of a company with three documents, and of runs of its own."""
-    folder = tmp_path_factory.mktemp("small")
-    for path in (Path(part, name) for part in FOLDERS for name in KEPT):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "data" / path, folder / path)
-    for name in FILES:
-        lines = (ROOT / "data" / name).read_text("utf-8").splitlines(keepends=True)
-        (folder / name).write_text("".join(filter(speaks_of, lines)), "utf-8")
-    (folder / "grid.yaml").write_text(EXPERIMENT)
-    alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # as each of Ray's workers is
-    return {**os.environ, **alone, "LABKIT_DATA": str(folder), "LABKIT_RUNS": str(folder / "runs")}
 
 
 @pytest.fixture
@@ -345,3 +321,10 @@ def test_no_cluster_there_is_one_line(small, tmp_path):
     words = ["sweep", grid_of(small), "--out", tmp_path, "--address", f"{HEAD}:{port}"]
     done = labkit(small, *words, ok=False)
     assert done.returncode == 1 and f"error: no Ray cluster at '{HEAD}:{port}'" in done.stderr
+
+
+def test_a_cluster_of_its_own_that_does_not_start_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    with pytest.raises(LabError, match=r"no Ray cluster at 'local' \(.*Not a directory.*\): try again when"):
+        next(run_at([], "local"))
