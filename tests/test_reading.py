@@ -24,7 +24,7 @@ EXERCISES = sorted((ROOT / "notebooks" / "exercises").glob("*.ipynb"))
 KEPT = [target(source) for source in sources()]
 OKABE_ITO = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
 PLAIN = {"black", "white", "grey", "none", "#999999"}
-MAPS = {"cividis", "PuOr", "Pastel1"}  # the last one only as a tint behind words
+MAPS = {"cividis", "PuOr"}
 SEEN = {  # Machado, Oliveira & Fernandes (2009), severity 1.0, on linear RGB
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],

@@ -60,19 +60,22 @@ facts.groupby(["format", "form"]).head(1).set_index(["format", "form"])[["passag
 # %% [markdown]
 # ## 2. A dozen ways to read a file
 #
-# A PDF does not hold text, it holds drawing orders: put these letters *there*. Two libraries make lines of them:
-# **pypdf** by the order in which they were drawn, **pdfplumber** by their place on the page (or, if told to, by the
-# order of drawing: `use_text_flow`). pdfplumber also finds tables by their ruled lines.
+# A PDF does not hold text, it holds drawing orders: put these letters *there*. Two libraries make lines of them.
+# **pypdf** goes by the order in which they were drawn:
 
 # %%
-import pdfplumber
 import pypdf
-
-from labkit.rag.ingest import load_file
 
 
 def pypdf_plain(path):
     return "\n".join(page.extract_text() for page in pypdf.PdfReader(path).pages)
+
+
+# %% [markdown]
+# **pdfplumber** goes by their place on the page:
+
+# %%
+import pdfplumber
 
 
 def pdfplumber_plain(path):
@@ -80,16 +83,28 @@ def pdfplumber_plain(path):
         return "\n".join(page.extract_text() for page in file.pages)
 
 
+# %% [markdown]
+# pdfplumber also finds tables, by their ruled lines. We cut them out of the page, read the rest, and put the rows behind
+# it.
+
+
+# %%
+def rest_and_rows(page, **order):
+    tables, rest = page.find_tables(), page
+    for table in tables:
+        rest = rest.outside_bbox(table.bbox)
+    rows = [" | ".join(row) for table in tables for row in table.extract()]
+    return "\n".join([rest.extract_text(**order), *rows])
+
+
+# %% [markdown]
+# And if told to, it goes by the order of drawing too: `use_text_flow`.
+
+
 # %%
 def pdfplumber_tables(path, **order):
-    parts = []
     with pdfplumber.open(path) as file:
-        for page in file.pages:
-            tables, rest = page.find_tables(), page
-            for table in tables:
-                rest = rest.outside_bbox(table.bbox)
-            parts += [rest.extract_text(**order), *(" | ".join(row) for table in tables for row in table.extract())]
-    return "\n".join(parts)
+        return "\n".join(rest_and_rows(page, **order) for page in file.pages)
 
 
 def pdfplumber_flow(path):
@@ -107,24 +122,33 @@ def docx_paragraphs(path):
     return "\n".join(paragraph.text for paragraph in docx.Document(path).paragraphs)
 
 
+# %% [markdown]
+# So the tables need a loop of their own:
+
+
+# %%
 def docx_and_tables(path):
     rows = (row for table in docx.Document(path).tables for row in table.rows)
     return "\n".join([docx_paragraphs(path), *(" | ".join(cell.text for cell in row.cells) for row in rows)])
 
 
 # %% [markdown]
-# In a web page the text stands among much else. Either remove the tags and keep everything, or have **trafilatura**
-# decide what is content.
+# In a web page the text stands among much else. Either remove the tags and keep everything:
 
 # %%
 import re
 from html import unescape
 
-import trafilatura
-
 
 def html_stripped(path):
     return unescape(re.sub(r"<[^>]*>", " ", path.read_text("utf-8")))
+
+
+# %% [markdown]
+# Or have **trafilatura** decide what is content:
+
+# %%
+import trafilatura
 
 
 def html_trafilatura(path):
@@ -135,8 +159,10 @@ def html_trafilatura(path):
 # Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, python-docx and trafilatura;
 # it was written with documents like these at hand, so it plays at home here.
 
-
 # %%
+from labkit.rag.ingest import load_file
+
+
 def markdown_raw(path):
     return path.read_text("utf-8")
 
@@ -145,6 +171,10 @@ def ours(path):
     return load_file(path).text
 
 
+# %% [markdown]
+# All readers, by the format that they read:
+
+# %%
 READERS = {
     "pdf": {
         "pypdf": pypdf_plain, "pdfplumber": pdfplumber_plain, "pdfplumber + tables": pdfplumber_tables,
@@ -173,17 +203,21 @@ for name in ("pypdf", "pdfplumber", "labkit"):
 # 02) and no reader tears the value from its name.
 
 # %%
+files = sorted(facts.document.unique())[:: 1 if SIZE == "full" else 8]
+print(len(files), "files,", facts.document.isin(files).sum(), "facts")
+
+# %%
 import time
 
-files = sorted(facts.document.unique())[:: 1 if SIZE == "full" else 8]
 texts, seconds = {}, {}
-for kind, readers in READERS.items():
-    for name, reader in readers.items():
-        start = time.perf_counter()
-        read = {file: reader(documents_folder() / file) for file in files if file.endswith(kind)}
-        seconds[kind, name] = (time.perf_counter() - start) / len(read)
-        texts |= {(kind, name, file): text for file, text in read.items()}
-print(len(files), "files,", len(texts), "readings,", facts.document.isin(files).sum(), "facts")
+for kind, name in [(kind, name) for kind, readers in READERS.items() for name in readers]:
+    start, paths = time.perf_counter(), [file for file in files if file.endswith(kind)]
+    texts |= {(kind, name, file): READERS[kind][name](documents_folder() / file) for file in paths}
+    seconds[kind, name] = (time.perf_counter() - start) / len(paths)
+print(len(texts), "readings")
+
+# %% [markdown]
+# Spaces, bars and stars are the reader's own business, so they are passed over:
 
 
 # %%
@@ -196,6 +230,7 @@ def kept(fact, text):
     return any(words(fact.passage) in words(piece) for piece in pieces)
 
 
+# %%
 found = pd.DataFrame(
     {
         "format": kind, "reader": name, "form": fact.form, "document": file, "passage": fact.passage,
@@ -204,6 +239,9 @@ found = pd.DataFrame(
     for (kind, name, file), text in texts.items()
     for fact in facts[facts.document == file].itertuples()
 )  # fmt: skip
+print(f"{len(found):,} searches, each for one fact in one text")
+
+# %%
 found.pivot_table(["kept", "value"], ["format", "reader"], "form").loc[list(seconds)].round(2)
 
 # %% [markdown]
@@ -217,7 +255,7 @@ found.pivot_table(["kept", "value"], ["format", "reader"], "form").loc[list(seco
 # these", not as "never".
 
 # %%
-from labkit.stats import bootstrap, bootstrap_difference
+from labkit.stats import bootstrap
 
 
 def by_document(rows):
@@ -228,29 +266,27 @@ def share(counts):
     return lambda items: counts[items, 0].sum(-1) / counts[items, 1].sum(-1)
 
 
+# %%
 counts = {key: by_document(rows) for key, rows in found.groupby(["format", "form", "reader"], sort=False)}
-intervals = {key: bootstrap(share(value), len(value)) for key, value in counts.items()}
-shares = pd.DataFrame([(*key, i.mean, i.low, i.high) for key, i in intervals.items()],
-                      columns=["format", "form", "reader", "kept", "low", "high"])  # fmt: skip
+intervals = {key: vars(bootstrap(share(value), len(value))) for key, value in counts.items()}
+shares = pd.DataFrame(intervals).T.rename(columns={"mean": "kept"})
+shares = shares.rename_axis(["format", "form", "reader"]).reset_index()
 shares["text"] = [f"{row.kept:.2f} ({row.low:.2f} to {row.high:.2f})" for row in shares.itertuples()]
 shares.pivot_table("text", ["format", "reader"], "form", aggfunc="first").loc[list(seconds)]
 
 # %%
 import matplotlib.pyplot as plt
 
-labels = [f"{kind}: {name}" for kind, readers in READERS.items() for name in readers]
-figure, axes = plt.subplots(figsize=(6, 4.8))
-for shift, (form, rows) in zip((-0.2, 0.2), shares.groupby("form"), strict=True):
-    height = [labels.index(f"{row.format}: {row.reader}") + shift for row in rows.itertuples()]
+figure, panels = plt.subplots(1, 2, figsize=(7, 3.6), sharey=True, layout="constrained")
+for axes, (form, rows) in zip(panels, shares.groupby("form"), strict=True):
     around = [rows.kept - rows.low, rows.high - rows.kept]
-    axes.errorbar(rows.kept, height, xerr=around, linestyle="none", marker="os"[shift > 0], label=form)
-axes.set_yticks(range(len(labels)), labels)
+    axes.errorbar(rows.kept, rows.format + ": " + rows.reader, xerr=around, fmt="o")
+    axes.set(title=form, xlim=(-0.05, 1.05))
 axes.invert_yaxis()
-axes.set(xlabel="share of known facts kept (95 % intervals over documents)", xlim=(-0.05, 1.05))
-axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
-plt.close()
+figure.supxlabel("share of known facts kept (95 % intervals over documents)", fontsize=9)
 for row in shares[shares.kept < 1].itertuples():
     print(f"{row.format}, {row.reader}, {row.form}: kept {row.text}")
+plt.close()
 figure
 
 # %% [markdown]
@@ -260,18 +296,25 @@ figure
 # interval excludes zero, the readers differ.
 
 # %%
+from labkit.stats import bootstrap_difference
+
+
+def differ(kind, form, first, second):
+    a, b = counts[kind, form, first], counts[kind, form, second]
+    return bootstrap_difference(lambda items: share(a)(items) - share(b)(items), len(a)).interval
+
+
+# %%
 PAIRS = [
     ("pdf", "pypdf", "pdfplumber"), ("pdf", "pdfplumber + tables + flow", "pdfplumber + tables"),
     ("docx", "paragraphs + tables", "paragraphs"), ("html", "trafilatura", "tags stripped"),
 ]  # fmt: skip
-gaps = []
-for kind, first, second in PAIRS:
-    for form in sorted(facts.form.unique()):
-        a, b = counts[kind, form, first], counts[kind, form, second]
-        gap = bootstrap_difference(lambda items, a=a, b=b: share(a)(items) - share(b)(items), len(a))
-        gaps.append((kind, form, f"{first} − {second}", gap.diff, gap.low, gap.high))
-differences = pd.DataFrame(gaps, columns=["format", "form", "readers", "difference", "low", "high"])
-differences.set_index(["format", "readers", "form"]).round(2)
+
+# %%
+forms = sorted(facts.form.unique())
+gaps = {(kind, f"{a} − {b}", form): vars(differ(kind, form, a, b)) for kind, a, b in PAIRS for form in forms}
+gaps = pd.DataFrame(gaps).T.rename_axis(["format", "readers", "form"])
+gaps.rename(columns={"mean": "difference"}).round(2)
 
 # %% [markdown]
 # What happened to the sentences that pdfplumber lost? It reads straight across the page, also where the page is set in
@@ -296,27 +339,32 @@ print("lines:", "\n       ".join(lines[at : at + 2]))
 from collections import Counter
 
 
-def lines_of(text):
-    return [re.sub(r"\d+", "0", line.strip()) for line in text.splitlines() if line.strip()]
+def repeated(pages):
+    seen = Counter(line for page in pages for line in set(page))
+    return {line for line, times in seen.items() if times > len(pages) / 2}
 
 
-def repeated(kind, name):
-    pages = [lines_of(text) for (k, n, _), text in texts.items() if (k, n) == (kind, name)]
-    often = {line for line, pages_with in Counter(x for page in pages for x in set(page)).items()
-             if pages_with > len(pages) / 2}  # fmt: skip
-    sizes = [(len(line.split()), line in often) for page in pages for line in page]
-    return sum(size for size, again in sizes if again) / sum(size for size, _ in sizes), often
+# %%
+pages = {key: [] for key in seconds}
+for (kind, name, _), text in texts.items():
+    pages[kind, name].append([re.sub(r"\d+", "0", line.strip()) for line in text.splitlines() if line.strip()])
+often = {key: repeated(some) for key, some in pages.items()}
+print(f"{sum(map(len, often.values()))} repeated lines, of all readers together")
 
 
-noise = {key: repeated(*key) for key in seconds}
-pd.DataFrame({
-    "share of words in repeated lines": {key: share for key, (share, _) in noise.items()},
-    "milliseconds a file": {key: 1000 * value for key, value in seconds.items()},
-}).round(2)  # fmt: skip
+# %%
+def share_of_words(key):
+    lines = [line for page in pages[key] for line in page]
+    again = [line for line in lines if line in often[key]]
+    return len(" ".join(again).split()) / len(" ".join(lines).split())
+
+
+noise = pd.Series({key: share_of_words(key) for key in seconds})
+pd.DataFrame({"share of words in repeated lines": noise, "milliseconds a file": 1000 * pd.Series(seconds)}).round(2)
 
 # %%
 for kind, name in (("html", "tags stripped"), ("html", "trafilatura"), ("pdf", "labkit")):
-    print(f"{kind}, {name}:", " / ".join(sorted(noise[kind, name][1], key=len, reverse=True)))
+    print(f"{kind}, {name}:", " / ".join(sorted(sorted(often[kind, name]), key=len, reverse=True)))
 
 # %% [markdown]
 # Styles, scripts and a cookie banner go where trafilatura looks; the headings that every page shares stay, as they
@@ -333,10 +381,12 @@ for kind, name in (("html", "tags stripped"), ("html", "trafilatura"), ("pdf", "
 import tempfile
 from pathlib import Path
 
-from reportlab.pdfgen.canvas import Canvas
-
 place = tempfile.TemporaryDirectory()
 path = Path(place.name) / "columns.pdf"
+
+# %%
+from reportlab.pdfgen.canvas import Canvas
+
 canvas = Canvas(str(path))
 for x, column in enumerate([("Product", "Amber Fox", "Blue Heron"), ("Price", "$120", "$95")]):
     for y, cell in enumerate(column):
@@ -358,7 +408,6 @@ for name, text in columns.items():
 # a small collection: two good files first.
 
 # %%
-pdf, word = (next(documents_folder().rglob(f"*.{kind}")).read_bytes() for kind in ("pdf", "docx"))
 inbox = Path(place.name) / "inbox"
 inbox.mkdir()
 
@@ -368,6 +417,8 @@ def put(name, content):
     print(f"{name}: {(inbox / name).stat().st_size:,} bytes")
 
 
+# %%
+pdf, word = (next(documents_folder().rglob(f"*.{kind}")).read_bytes() for kind in ("pdf", "docx"))
 put("good.pdf", pdf)
 put("good.docx", word)
 
@@ -381,22 +432,28 @@ put("large.txt", "All work and no play. " * 200_000)
 put("sheet.xlsx", "PK")
 
 # %% [markdown]
-# Text that is there for a person, not for a program: a picture of a page, and a page behind a password.
+# Text that is there for a person, not for a program. A scanned page is a picture of its words:
 
 # %%
 from PIL import Image, ImageDraw
 
-picture = Image.new("RGB", (400, 60), "white")
-ImageDraw.Draw(picture).text((20, 20), "The price is 120 dollars.", "black")
+picture, says = Image.new("RGB", (400, 60), "white"), "The price is 120 dollars."
+ImageDraw.Draw(picture).text((20, 20), says, "black")
 picture.save(inbox / "scan.pdf")
-locked = pypdf.PdfWriter(clone_from=inbox / "good.pdf")
-locked.encrypt("secret", algorithm="RC4-128")
-locked.write(inbox / "locked.pdf")
+print(f"scan.pdf shows the words {says!r}; pypdf finds {pypdf_plain(inbox / 'scan.pdf')!r}")
 picture
 
 # %% [markdown]
-# Malice, or bad luck: a file of kilobytes that unpacks to many megabytes, XML that declares entities (they can fetch
-# other files), a link to a file outside the folder, and a text on which a search pattern runs for minutes.
+# And a page behind a password:
+
+# %%
+locked = pypdf.PdfWriter(clone_from=inbox / "good.pdf")
+locked.encrypt("secret", algorithm="RC4-128")
+locked.write(inbox / "locked.pdf")
+print("locked.pdf is encrypted:", pypdf.PdfReader(inbox / "locked.pdf").is_encrypted)
+
+# %% [markdown]
+# Malice, or bad luck: a file of kilobytes that unpacks to many megabytes.
 
 # %%
 import zipfile
@@ -405,6 +462,12 @@ put("bomb.docx", word)
 with zipfile.ZipFile(inbox / "bomb.docx", "a", zipfile.ZIP_DEFLATED) as package:
     package.writestr("word/media/image1.bmp", bytes(50_000_000))
     print("bomb.docx unpacks to", f"{sum(part.file_size for part in package.infolist()):,} bytes")
+
+# %% [markdown]
+# XML that declares entities (they can fetch other files), a link to a file outside the folder, and a text on which a
+# search pattern runs for minutes.
+
+# %%
 with zipfile.ZipFile(inbox / "entity.docx", "w") as package:
     package.writestr("word/document.xml", '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>')
 (inbox / "link.txt").symlink_to(data_folder() / "style.md")
@@ -446,10 +509,6 @@ print((Path(place.name) / "quarantine.csv").read_text("utf-8"))
 # tells how large it and its children became.
 
 # %%
-import json
-import subprocess
-import sys
-
 CODE = """
 import json, psutil, resource, sys, time
 from labkit.rag.ingest import ingest
@@ -460,14 +519,25 @@ print(json.dumps({"read": read, "seconds": time.perf_counter() - start, "MB here
 """
 
 
-def read_copies(count):
+# %%
+def copies(count):
     folder = Path(place.name) / str(count)
     folder.mkdir()
     for number in range(count):
         source = documents_folder() / files[number % len(files)]
         (folder / f"{number}{source.suffix}").write_bytes(source.read_bytes())
-    done = subprocess.run([sys.executable, "-c", CODE, folder], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    return folder
+
+
+# %%
+import json
+import subprocess
+import sys
+
+
+def read_copies(count):
+    command = [sys.executable, "-c", CODE, copies(count)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 # %% [markdown]
@@ -478,6 +548,8 @@ from labkit.store import hash_source
 
 code = hash_source(*(f"labkit.rag.{name}" for name in ("ingest", "ingest_workers", "readers", "pdf", "html")))
 made_of = {"code": code, "files": files, "measured_by": CODE}
+
+# %%
 sizes = (100, 1000) if SIZE == "full" else (20, 60)
 memory = pd.DataFrame({n: lab.artifacts.value(lambda n=n: read_copies(n), count=n, **made_of) for n in sizes}).T
 memory.rename_axis("files").round(1)
@@ -485,17 +557,21 @@ memory.rename_axis("files").round(1)
 # %% [markdown]
 # ## Takeaways
 #
-# The cell below states them from the results above.
+# The cells below state them from the results above.
 
 # %%
 for kind, group in shares.groupby("format", sort=False):
     complete = [name for name, rows in group.groupby("reader", sort=False) if rows.kept.eq(1).all()]
     lossy = [f"{row.reader} (kept {row.kept:.0%}, {row.form})" for row in group[group.kept < 1].itertuples()]
     print(f"• {kind}: every fact kept by {', '.join(complete) or 'none'}; facts lost by {', '.join(lossy) or 'none'}.")
-stripped, extracted = (noise["html", name][0] for name in ("tags stripped", "trafilatura"))
+
+# %%
+stripped, extracted = noise["html", "tags stripped"], noise["html", "trafilatura"]
 print(f"• Words in lines that most pages repeat: {stripped:.0%} with tags stripped, {extracted:.0%} by trafilatura.")
 whole = [name for name, text in columns.items() if "$120" in next(x for x in text.splitlines() if "Amber" in x)]
 print(f"• Drawn column by column, the price stays with its product only for: {', '.join(whole) or 'no reader'}.")
+
+# %%
 print(f"• {len(inboxed.rejected)} bad files were named with a remedy, {len(inboxed.documents)} good ones read.")
 growth = memory["MB of largest child"].iloc[-1] / memory["MB of largest child"].iloc[0]
 few, lots = memory.index

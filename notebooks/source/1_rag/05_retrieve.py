@@ -37,6 +37,7 @@ def table(hits):
     return pd.DataFrame(rows, columns=["rank", "document", "score", "text"]).set_index("rank")
 
 
+# %%
 dense, bm25 = lab.retriever("dense"), lab.retriever("bm25")
 example = next(item for item in lab.questions if item.kind == "single fact")
 print(example.question, "→", example.gold)
@@ -63,58 +64,78 @@ def proving(fact, chunks):
     return {c.id for c in near if holds(Hit(c, 0, 1), fact)}
 
 
+# %%
 def golden(items, chunks):
     facts = {item.id: [proving(fact, chunks) for fact in item.evidence] for item in items if item.evidence}
     return {name: sets for name, sets in facts.items() if all(sets)}
 
 
+# %%
 gold = golden(lab.questions, lab.vectors.chunks)
 items = [item for item in lab.questions if item.id in gold]
-print(len(items), "questions with a chunk for each fact they need; the example's:", gold[example.id])
+print(
+    len(items),
+    "questions with a chunk for each fact they need; the example's:",
+    [sorted(ids) for ids in gold[example.id]],
+)
 
 # %% [markdown]
 # Three scores of a ranking, by hand, for a question whose answer is not the first hit. **Recall@k**: how much of what
 # is relevant stands among the first k. **Reciprocal rank**: 1 / place of the first relevant chunk; its mean is the MRR.
 # **nDCG**: every relevant chunk gains 1 / log2(place + 1), over the best possible sum.
 
+
+# %%
+def first_ten(item):
+    ranking = [hit.chunk.id for hit in dense.search(item.question, top_k=10)]
+    relevant = set.union(*gold[item.id])
+    return ranking, relevant, [place for place, name in enumerate(ranking, start=1) if name in relevant]
+
+
+item = next(item for item in items if min(first_ten(item)[2], default=0) > 1)
+ranking, relevant, places = first_ten(item)
+print(f"{item.question} Of {len(relevant)} relevant chunks, {len(places)} are in the first ten, at {places}.")
+
 # %%
 import numpy as np
 
-from labkit.metrics import mrr, ndcg_at_k, recall_at_k
-
-for item in items:
-    relevant = set.union(*gold[item.id])
-    ranking = [hit.chunk.id for hit in dense.search(item.question, top_k=10)]
-    places = [place for place, name in enumerate(ranking, start=1) if name in relevant]
-    if places and 1 not in places:
-        break
-
 gain = sum(1 / np.log2(place + 1) for place in places)
 best = sum(1 / np.log2(place + 1) for place in range(1, len(relevant) + 1))
-print(f"{item.question} Of {len(relevant)} relevant chunks, {len(places)} are in the first ten, at {places}.")
 print(f"recall@10 {len(places) / len(relevant):.2f}, reciprocal rank {1 / places[0]:.2f}, nDCG@10 {gain / best:.2f}")
+
+# %% [markdown]
+# `labkit.metrics` has the same, and counts alike:
+
+# %%
+from labkit.metrics import mrr, ndcg_at_k, recall_at_k
+
 assert np.isclose(gain / best, ndcg_at_k(ranking, relevant, 10))
 assert np.isclose(len(places) / len(relevant), recall_at_k(ranking, relevant, 10))
+print(f"recall@10 {recall_at_k(ranking, relevant, 10):.2f}, nDCG@10 {ndcg_at_k(ranking, relevant, 10):.2f}")
 
 # %% [markdown]
 # ## 3. All questions
 #
 # For a reader it is enough to see each fact *once*: so recall@5 here is the share of the needed facts that stand in
-# the first five chunks. Every method gets the same questions. The third, **fusion**, merges the two lists by place;
-# section 5 shows how.
+# the first five chunks.
+
 
 # %%
-from labkit.stats import bootstrap_mean, holm, paired_bootstrap
-
-METRICS = ["recall@5", "MRR", "nDCG@10"]
+def facts_seen(names, facts, k):
+    return np.mean([bool(fact & set(names[:k])) for fact in facts])
 
 
 def scores(names, facts):
     relevant = set.union(*facts)
-    seen = np.mean([bool(fact & set(names[:5])) for fact in facts])
-    return {"recall@5": seen, "MRR": mrr(names, relevant), "nDCG@10": ndcg_at_k(names, relevant, 10)}
+    ranked = {"MRR": mrr(names, relevant), "nDCG@10": ndcg_at_k(names, relevant, 10)}
+    return {"recall@5": facts_seen(names, facts, 5), **ranked}
 
 
+# %% [markdown]
+# Ask a retriever all questions, and score what it gives:
+
+
+# %%
 def ask(retriever, items=items, k=20):
     found = retriever.search_batch([item.question for item in items], k)
     return [[hit.chunk.id for hit in hits] for hits in found]
@@ -124,11 +145,23 @@ def scored(rankings, items=items, gold=gold):
     return pd.DataFrame([scores(names, gold[item.id]) for names, item in zip(rankings, items, strict=True)])
 
 
+# %% [markdown]
+# Every mean gets its interval, which holds 95 % of the means over resampled questions:
+
+# %%
+from labkit.stats import bootstrap_mean
+
+
 def interval(values):
     v = bootstrap_mean(values)
     return f"{v.mean:.2f} ({v.low:.2f} to {v.high:.2f})"
 
 
+# %% [markdown]
+# Every method gets the same questions. The third, **fusion**, merges the two lists by place; section 5 shows how.
+
+# %%
+METRICS = ["recall@5", "MRR", "nDCG@10"]
 methods = {name: lab.retriever(name) for name in ("dense", "bm25", "fusion")}
 rankings = {name: ask(retriever) for name, retriever in methods.items()}
 results = {name: scored(names) for name, names in rankings.items()}
@@ -139,18 +172,25 @@ pd.DataFrame({name: rows[METRICS].apply(interval) for name, rows in results.item
 # is resampled, question by question. `p` says how easily luck alone would make such a difference, and `holm` corrects
 # it for the number of tests in the table.
 
-
 # %%
-def tell(what, d):
-    sure = "a clear difference" if d.low > 0 or d.high < 0 else "not told apart from zero"
-    print(f"{what}: {d.diff:+.3f} ({d.low:+.3f} to {d.high:+.3f}), {sure} on these questions")
-    return d
-
+from labkit.stats import holm, paired_bootstrap
 
 versus = [("fusion", "dense"), ("fusion", "bm25"), ("bm25", "dense")]
 rows = [(a, b, m, paired_bootstrap(results[a][m], results[b][m])) for a, b in versus for m in METRICS]
 paired = pd.DataFrame([{"method": a, "against": b, "metric": m, **vars(d)} for a, b, m, d in rows])
 paired.assign(holm=holm(paired.p)).set_index(["method", "against", "metric"]).round(3)
+
+# %% [markdown]
+# From here on a sentence will do. A difference is *shown* where its whole interval lies on one side of zero; else the two
+# are *not told apart*.
+
+
+# %%
+def tell(what, d, more="shown", less="shown"):
+    said = more if d.low > 0 else less if d.high < 0 else "not told apart"
+    print(f"{what}: {d.diff:+.3f} ({d.low:+.3f} to {d.high:+.3f}), {said} on these questions")
+    return d
+
 
 # %% [markdown]
 # More chunks in the prompt find more, for more tokens:
@@ -159,17 +199,11 @@ paired.assign(holm=holm(paired.p)).set_index(["method", "against", "metric"]).ro
 from labkit import plot
 
 
-def facts_seen(names, facts, k):
-    return np.mean([bool(fact & set(names[:k])) for fact in facts])
+def seen_by(found, k):
+    return bootstrap_mean([facts_seen(names, gold[item.id], k) for names, item in zip(found, items, strict=True)])
 
 
-lines = {
-    name: {
-        k: bootstrap_mean([facts_seen(n, gold[i.id], k) for n, i in zip(found, items, strict=True)])
-        for k in (1, 2, 3, 5, 10, 20)
-    }
-    for name, found in rankings.items()
-}
+lines = {name: {k: seen_by(found, k) for k in (1, 2, 3, 5, 10, 20)} for name, found in rankings.items()}
 figure, text = plot.curve(lines, "chunks retrieved (k)", "facts found")
 print(text)
 figure
@@ -180,15 +214,10 @@ figure
 # Do not guess: look. First by kind of question; the number in brackets is how many there are.
 
 # %%
-kinds = pd.DataFrame(
-    [
-        {"kind": item.kind, "arm": name, "mean": value}
-        for name, rows in results.items()
-        for item, value in zip(items, rows["recall@5"], strict=True)
-    ]
-)
-grouped = kinds.groupby(["kind", "arm"], sort=False)["mean"].agg(["mean", "size"]).reset_index()
-figure, text = plot.kinds(grouped.rename(columns={"size": "n"}))
+recalled = pd.DataFrame({name: rows["recall@5"] for name, rows in results.items()})
+kinds = recalled.assign(kind=[item.kind for item in items]).melt("kind", var_name="arm")
+kinds = kinds.groupby(["kind", "arm"], sort=False).value.agg(mean="mean", n="size").reset_index()
+figure, text = plot.kinds(kinds)
 print(text.replace("Share right.", "Share of the needed facts among the first five."))
 figure
 
@@ -207,41 +236,56 @@ for place in [*gap.index[:3], *gap.index[-3:]]:
 
 # %% [markdown]
 # **Codes and numbers.** To an embedder a fault code is a few pieces without a meaning; to BM25 it is a very rare word.
-# We take every fault code that stands in the documents and ask what it means.
+# We take every fault code that stands in the documents:
 
 # %%
 import re
 
-chunks = lab.vectors.chunks
 holding = {}
-for chunk in chunks:
+for chunk in lab.vectors.chunks:
     for code in re.findall(r"\b[A-Z]{2}-\d{3}\b", chunk.text):
         holding.setdefault(code, set()).add(chunk.id)
 codes = sorted(holding)[:: 1 if SIZE == "full" else 6]
-found = {n: r.search_batch([f"What does {code} mean?" for code in codes], 5) for n, r in methods.items()}
-by_code = {
-    n: [any(h.chunk.id in holding[c] for h in hits) for c, hits in zip(codes, all_hits, strict=True)]
-    for n, all_hits in found.items()
-}
-pd.DataFrame({f"code found, of {len(codes)}": {name: interval(hit) for name, hit in by_code.items()}})
+print(f"{len(codes)} fault codes, for example {', '.join(codes[:3])}")
+
+# %% [markdown]
+# And ask what it means. Is a chunk that holds it among the first five?
+
+
+# %%
+def codes_found(retriever):
+    found = retriever.search_batch([f"What does {code} mean?" for code in codes], 5)
+    return [any(h.chunk.id in holding[code] for h in hits) for code, hits in zip(codes, found, strict=True)]
+
+
+by_code = {name: codes_found(retriever) for name, retriever in methods.items()}
+pd.DataFrame({"codes found": {name: interval(hit) for name, hit in by_code.items()}})
+
+# %%
+code_gap = tell("codes found, dense - bm25", paired_bootstrap(by_code["dense"], by_code["bm25"]))
+both_gap = tell("codes found, fusion - bm25", paired_bootstrap(by_code["fusion"], by_code["bm25"]))
 
 # %% [markdown]
 # **Other words.** The company's documents name everything the same way. Real prose does not: `data/prose` holds short
 # articles, and questions that avoid the words of the passage that answers them.
 
 # %%
-import csv
-
-from labkit.metrics import contains
 from labkit.rag.ingest import ingest
-from labkit.rag.retrieve import retriever
 from labkit.world.data import data_folder
 
 folder = data_folder() / "prose"
 articles = lab.index(ingest(folder / "documents", progress=False).documents)
-with open(folder / "questions.csv", encoding="utf-8", newline="") as file:
-    asked = [row for row in csv.DictReader(file) if row["answer"]]
+asked = pd.read_csv(folder / "questions.csv", dtype=str, keep_default_na=False)
+asked = asked[asked.answer != ""].to_dict("records")
 asked = asked[:: 1 if SIZE == "full" else 6]
+print(f"{asked[0]['question']} → {asked[0]['answer']}, in {asked[0]['document']}: {asked[0]['quote']}")
+
+# %% [markdown]
+# At which place does the first chunk stand that holds the answer?
+
+# %%
+from labkit.metrics import contains
+from labkit.rag.retrieve import retriever
 
 
 def place(hits, row):
@@ -249,22 +293,22 @@ def place(hits, row):
     return next(right, np.inf)
 
 
-prose = pd.DataFrame(
-    {
-        name: [place(retriever(name, articles, top_k=50).search(row["question"]), row) for row in asked]
-        for name in methods
-    }
-)
+# %%
+over = {name: retriever(name, articles, top_k=50) for name in methods}
+prose = pd.DataFrame({name: [place(way.search(row["question"]), row) for row in asked] for name, way in over.items()})
 pd.DataFrame({"MRR": (1 / prose).apply(interval), "among the first 3": (prose <= 3).apply(interval)})
+
+# %%
+prose_gap = tell("MRR on prose, dense - bm25", paired_bootstrap(1 / prose.dense, 1 / prose.bm25))
+
+# %% [markdown]
+# Two questions at which meaning was far ahead, with the sentence that answers:
 
 # %%
 widest = (prose.bm25 - prose.dense).replace(np.inf, 50).fillna(0).sort_values()
 for number in widest.index[-2:]:
     print(f"dense {prose.dense[number]:.0f}, bm25 {prose.bm25[number]:.0f}: {asked[number]['question']}")
     print("   ", asked[number]["quote"][:160])
-prose_gap = tell("MRR on prose, dense less bm25", paired_bootstrap(1 / prose.dense, 1 / prose.bm25))
-code_gap = tell("codes found, dense less bm25", paired_bootstrap(by_code["dense"], by_code["bm25"]))
-both_gap = tell("codes found, fusion less bm25", paired_bootstrap(by_code["fusion"], by_code["bm25"]))
 
 # %% [markdown]
 # ## 5. Both: fuse the ranks, or weigh the scores
@@ -276,9 +320,8 @@ both_gap = tell("codes found, fusion less bm25", paired_bootstrap(by_code["fusio
 from labkit.rag.retrieve import reciprocal_rank_fusion
 
 lists = [["red", "blue", "green"], ["blue", "grey", "red"]]
-print(
-    "fused:", reciprocal_rank_fusion(lists), "· blue:", round(1 / 62 + 1 / 61, 5), "· red:", round(1 / 61 + 1 / 63, 5)
-)
+print("fused:", reciprocal_rank_fusion(lists))
+print(f"blue: 1/62 + 1/61 = {1 / 62 + 1 / 61:.5f}, red: 1/61 + 1/63 = {1 / 61 + 1 / 63:.5f}")
 
 # %% [markdown]
 # **Weighing** keeps the scores: weight × cosine + (1 - weight) × BM25 / best BM25. The weight must be learned, and from
@@ -286,11 +329,6 @@ print(
 
 # %%
 from collections import Counter
-
-from labkit.lab import spread
-from labkit.rag.retrieve import BM25, Dense
-
-WEIGHTS = np.linspace(0, 1, 11).round(1)
 
 
 def weigh(near, shared, weight):
@@ -300,18 +338,28 @@ def weigh(near, shared, weight):
     return [name for name, _ in total.most_common(20)]
 
 
-def weighed(store, items, weights=WEIGHTS):
+# %%
+from labkit.rag.retrieve import BM25, Dense
+
+
+def weighed(store, items, weights):
     questions = [item.question for item in items]
     lists = [way(store).search_batch(questions, 50) for way in (Dense, BM25)]
     return {w: [weigh(near, shared, w) for near, shared in zip(*lists, strict=True)] for w in weights}
 
 
 # %%
+from labkit.lab import spread
+
 before = lab.index(lab.original.documents)
 pairs = spread([pair for pair in lab.pairs if pair.evidence], 240)
 pair_gold = golden(pairs, before.chunks)
 pairs = [pair for pair in pairs if pair.id in pair_gold]
-on_pairs = {w: scored(names, pairs, pair_gold).MRR for w, names in weighed(before, pairs).items()}
+print(f"{len(pairs)} training pairs, for example: {pairs[0].question}")
+
+# %%
+tried = weighed(before, pairs, np.linspace(0, 1, 11).round(1))
+on_pairs = {w: scored(names, pairs, pair_gold).MRR for w, names in tried.items()}
 figure, text = plot.curve({"": {w: bootstrap_mean(v) for w, v in on_pairs.items()}}, "weight of the cosine", "MRR")
 print("On training pairs.", text)
 figure
@@ -324,7 +372,7 @@ weight = max(on_pairs, key=lambda w: on_pairs[w].mean())
 rankings["weighed"] = weighed(lab.vectors, items, [weight])[weight]
 results["weighed"] = scored(rankings["weighed"])
 print("best weight on the training pairs:", weight)
-weighed_gap = tell("MRR, weighed less fusion", paired_bootstrap(results["weighed"].MRR, results["fusion"].MRR))
+weighed_gap = tell("MRR, weighed - fusion", paired_bootstrap(results["weighed"].MRR, results["fusion"].MRR))
 
 # %% [markdown]
 # ## 6. Read again: rerank
@@ -344,7 +392,7 @@ if lab.profile.reranker:
     rankings["rerank"] = ask(lab.retriever("rerank"))
     results["rerank"] = scored(rankings["rerank"])
     print(f"{1000 * (time.perf_counter() - began) / len(items):.0f} ms a question")
-    tell("MRR, rerank less fusion", paired_bootstrap(results["rerank"].MRR, results["fusion"].MRR))
+    tell("MRR, rerank - fusion", paired_bootstrap(results["rerank"].MRR, results["fusion"].MRR))
 else:
     print(f"profile {lab.profile.name} names no cross-encoder: nothing to measure")
 
@@ -366,7 +414,7 @@ for name in ("dense", "fusion"):
     rankings[f"multi-query, {name}"] = ask(MultiQuery(methods[name], reword))
     results[f"multi-query, {name}"] = scored(rankings[f"multi-query, {name}"])
     gain = paired_bootstrap(results[f"multi-query, {name}"].MRR, results[name].MRR)
-    tell(f"MRR, multi-query less {name} alone", gain)
+    tell(f"MRR, multi-query on {name} - {name} alone", gain)
 
 # %% [markdown]
 # **MMR** picks each next chunk near the question *and unlike those already picked*. It is meant for lists full of
@@ -381,12 +429,11 @@ def variety(found):
 
 
 varied = {balance: ask(MMR(lab.vectors, balance=balance), k=5) for balance in (1.0, 0.7, 0.4)}
-pd.DataFrame(
-    {
-        "different documents in five": {b: variety(found) for b, found in varied.items()},
-        "recall@5": {b: interval(scored(found)["recall@5"]) for b, found in varied.items()},
-    }
-).rename_axis("balance").round(2)
+
+# %%
+documents = {balance: variety(found) for balance, found in varied.items()}
+recalls = {balance: interval(scored(found)["recall@5"]) for balance, found in varied.items()}
+pd.DataFrame({"different documents in five": documents, "recall@5": recalls}).rename_axis("balance").round(2)
 
 # %% [markdown]
 # ## 8. Two hops
@@ -402,6 +449,7 @@ def both(found, k):
     return [all(fact & set(names[:k]) for fact in gold[i.id]) for names, i in zip(found, hops, strict=True)]
 
 
+# %%
 once = {name: ask(retriever, hops) for name, retriever in methods.items()}
 pd.DataFrame({f"both in the first {k}": {n: interval(both(f, k)) for n, f in once.items()} for k in (5, 10, 20)})
 
@@ -412,10 +460,17 @@ pd.DataFrame({f"both in the first {k}": {n: interval(both(f, k)) for n, f in onc
 
 # %%
 from labkit.rag.retrieve import SecondSearch
-from labkit.rag.retrieve_fusion import seed
 
 second = SecondSearch(methods["fusion"])
 twice = ask(second, hops)
+hop_gap = tell("both in five, second search - one", paired_bootstrap(both(twice, 5), both(once["fusion"], 5)))
+
+# %% [markdown]
+# A question at which it helped, if there is one: what each hit of the first search asks next.
+
+# %%
+from labkit.rag.retrieve_fusion import seed
+
 better = np.array(both(twice, 5)).astype(int) - both(once["fusion"], 5)
 shown = hops[int(np.argmax(better))]
 for hit in methods["fusion"].search(shown.question, top_k=3):
@@ -425,22 +480,21 @@ for hit in methods["fusion"].search(shown.question, top_k=3):
 table(second.search(shown.question, top_k=5))
 
 # %%
-at = (3, 5, 10, 20)
-lines = {
-    name: {k: bootstrap_mean(both(found, k)) for k in at}
-    for name, found in {"one search": once["fusion"], "second search": twice}.items()
-}
+searches = {"one search": once["fusion"], "second search": twice}
+lines = {name: {k: bootstrap_mean(both(found, k)) for k in (3, 5, 10, 20)} for name, found in searches.items()}
 figure, text = plot.curve(lines, "chunks retrieved (k)", "both passages found")
 print(text)
 figure
 
+# %% [markdown]
+# And what does it cost all other questions?
+
 # %%
-hop_gap = tell("both in five, second search less one", paired_bootstrap(both(twice, 5), both(once["fusion"], 5)))
 rankings["second search"] = ask(second)
 results["second search"] = scored(rankings["second search"])
 others = [item.kind != "two-hop" for item in items]
 cost = paired_bootstrap(results["second search"]["recall@5"][others], results["fusion"]["recall@5"][others])
-other_gap = tell("recall@5 of all other kinds, second search less one", cost)
+other_gap = tell("recall@5 of all other kinds, second search - one", cost)
 
 # %% [markdown]
 # ## 9. When nothing answers
@@ -453,23 +507,25 @@ other_gap = tell("recall@5 of all other kinds, second search less one", cost)
 near = [item.question for item in lab.questions if item.gold is None]
 groups = {"answerable": [i.question for i in items], "near miss": near, "stranger": [row["question"] for row in asked]}
 top = {name: np.array([hits[0].score for hits in dense.search_batch(qs, 1)]) for name, qs in groups.items()}
-pd.DataFrame({name: pd.Series(values).describe() for name, values in top.items()}).T[
-    ["count", "min", "25%", "50%", "75%", "max"]
-].round(2)
+spans = pd.DataFrame({name: pd.Series(values).describe() for name, values in top.items()}).T
+spans[["count", "min", "25%", "50%", "75%", "max"]].round(2)
 
 # %% [markdown]
 # The ROC curve shows every threshold at once: the share of unanswerable questions that would pass, against the share
-# of answerable ones. The area under it is the chance that an answerable question scores above an unanswerable one:
-# one half is a coin.
+# of answerable ones.
+
 
 # %%
-import matplotlib.pyplot as plt
-
-from labkit.stats import Interval
-
-
 def passing(scores, levels):
     return (scores[:, None] >= levels).mean(axis=0)
+
+
+# %% [markdown]
+# The area under it is the chance that an answerable question scores above an unanswerable one: one half is a coin. Its
+# interval resamples both kinds of questions.
+
+# %%
+from labkit.stats import Interval
 
 
 def area(good, bad):
@@ -479,12 +535,17 @@ def area(good, bad):
     return Interval(wins.mean(), *np.quantile(draws, [0.025, 0.975]))
 
 
-levels, auc = np.linspace(-0.2, 1, 241), {}
+areas = {name: area(top["answerable"], top[name]) for name in ("near miss", "stranger")}
+auc = {name: f"area {v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for name, v in areas.items()}
+
+# %%
+import matplotlib.pyplot as plt
+
+levels = np.linspace(-0.2, 1, 241)
 figure, axes = plt.subplots(figsize=(3.6, 3.4))
 for name, style in (("near miss", "-"), ("stranger", "--")):
-    auc[name] = area(top["answerable"], top[name])
     axes.plot(passing(top[name], levels), passing(top["answerable"], levels), style, label=name)
-    print(f"answerable against {name}: area {auc[name].mean:.2f} ({auc[name].low:.2f} to {auc[name].high:.2f})")
+    print(f"answerable against {name}: {auc[name]}")
 axes.set(xlabel="unanswerable that pass", ylabel="answerable that pass")
 axes.legend(frameon=False, loc="lower right")
 plt.close()
@@ -521,6 +582,7 @@ def joined(documents):
     return "\n".join(f"[{d.metadata['rank']}] {' '.join(d.page_content.split())[:90]}…" for d in documents)
 
 
+# %%
 chain = {"context": lab.retriever() | joined, "question": RunnablePassthrough()}
 chain = RunnablePassthrough() | chain | (lambda found: f"{found['context']}\n\nQ: {found['question']}")
 print(chain.invoke(example.question))
@@ -531,34 +593,29 @@ print(chain.invoke(example.question))
 #
 # ## Takeaways
 #
-# All methods at a glance, then what these results show, and no more.
+# All methods at a glance, then what these results show, and no more. The brackets hold 95 % intervals over questions.
 
 # %%
 pd.DataFrame({name: rows[METRICS].apply(interval) for name, rows in results.items()}).T
 
+# %%
+gain = {metric: paired_bootstrap(results["fusion"][metric], results["dense"][metric]) for metric in METRICS}
+for row in [
+    ("recall@5, fusion - dense", gain["recall@5"], "fusion finds more", "dense finds more"),
+    ("MRR, fusion - dense", gain["MRR"], "fusion ranks better", "dense ranks better"),
+    ("MRR, learned weight - fusion", weighed_gap, "the weight ranks better", "rank fusion ranks better"),
+    ("codes found, dense - bm25", code_gap, "meaning finds more", "words find more"),
+    ("codes found, fusion - bm25", both_gap, "fusion finds more", "fusion pays for its weaker half"),
+    ("MRR on prose in other words, dense - bm25", prose_gap, "meaning ranks better", "words rank better"),
+    ("two hops, both in five, second search - one", hop_gap, "the second finds more", "one search finds more"),
+    ("recall@5 of all other kinds, second search - one", other_gap, "the second finds more", "the second finds less"),
+]:
+    tell(f"• {row[0]}", *row[1:])
 
 # %%
-def verdict(d, more, less):
-    return more if d.low > 0 else less if d.high < 0 else "these questions do not tell"
-
-
-gains = {m: paired_bootstrap(results["fusion"][m], results["dense"][m]) for m in METRICS}
-told = {
-    "Fusion against dense alone, recall@5": verdict(gains["recall@5"], "fusion finds more", "dense finds more"),
-    "Fusion against dense alone, MRR": verdict(gains["MRR"], "fusion ranks better", "dense ranks better"),
-    "Codes, dense against words": verdict(code_gap, "dense finds more", "words find more"),
-    "Codes, fusion against words alone": verdict(both_gap, "fusion finds more", "fusion pays for its weaker half"),
-    "Prose in other words": verdict(prose_gap, "meaning ranks better", "words rank better"),
-    "A learned weight against rank fusion, MRR": verdict(weighed_gap, "the weight", "rank fusion"),
-    "Two hops, both passages in five": verdict(hop_gap, "a second search finds more", "one search finds more"),
-    "All other kinds, recall@5": verdict(other_gap, "a second search finds more", "a second search finds less"),
-    **{
-        f"Unanswerable, {name}": "a score tells nearly all" if area.low > 0.9 else "not safely told by a score"
-        for name, area in auc.items()
-    },
-}
-for what, said in told.items():
-    print(f"• {what}: {said}.")
+for name, v in areas.items():
+    said = "a score tells nearly all of them" if v.low > 0.9 else "a score does not safely tell them"
+    print(f"• unanswerable, {name}: {auc[name]}, {said} on these questions")
 
 # %% [markdown]
 # ## Exercises

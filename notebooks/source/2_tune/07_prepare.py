@@ -397,7 +397,7 @@ table.round(2)
 # %%
 gap = paired_bootstrap(right.leaky, right.cleaned)
 honestly = bootstrap_mean(right.cleaned)
-verdict = "the leak fakes accuracy" if gap.low > 0 else "no faked accuracy is proved"
+verdict = "the leak fakes accuracy" if gap.low > 0 else "with and without the leak are not told apart"
 print(f"honest: {honestly.mean:.2f} ({honestly.low:.2f} to {honestly.high:.2f})")
 print(f"faked: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions")
 

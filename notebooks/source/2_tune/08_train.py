@@ -444,7 +444,7 @@ from labkit.stats import paired_bootstrap
 unseen = scores[curves.UNSEEN]
 few, many = min(unseen), max(unseen)
 gap = paired_bootstrap(unseen[many], unseen[few])
-verdict = "more wordings help" if gap.low > 0 else "fewer wordings help" if gap.high < 0 else "no difference is proved"
+verdict = "more wordings help" if gap.low > 0 else "fewer wordings help" if gap.high < 0 else "not told apart"
 print(
     f"{many} wordings against {few}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions"
 )

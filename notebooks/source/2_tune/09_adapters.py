@@ -418,7 +418,7 @@ from labkit.stats import paired_bootstrap
 
 def difference(a, b):
     gap = paired_bootstrap(a, b)
-    verdict = "no difference is proved" if gap.low <= 0 <= gap.high else ("higher" if gap.diff > 0 else "lower")
+    verdict = "not told apart" if gap.low <= 0 <= gap.high else ("higher" if gap.diff > 0 else "lower")
     return f"{gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}), {verdict} on these questions"
 
 

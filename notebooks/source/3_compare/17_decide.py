@@ -62,11 +62,14 @@ best, gaps = decide.advise(answers, needs)
 print(decide.sentence(best, gaps))
 
 # %%
+worth = decide.utilities(answers, needs)
+print(", ".join(f"{arm} {value.mean:.2f} ({value.low:.2f} to {value.high:.2f})" for arm, value in worth.items()))
+
+# %%
 import matplotlib.pyplot as plt
 
 from labkit.plot import LOOK
 
-worth = decide.utilities(answers, needs)
 figure, axes = plt.subplots(figsize=(5, 2.2))
 for row, (arm, value) in enumerate(worth.items()):
     colour, marker = LOOK[arm]
@@ -74,7 +77,7 @@ for row, (arm, value) in enumerate(worth.items()):
     axes.errorbar(value.mean, row, xerr=around, color=colour, marker=marker, linestyle="none")
 axes.set(yticks=range(len(worth)), yticklabels=list(worth), xlabel="worth for these needs", xlim=(-0.02, 1.02))
 axes.invert_yaxis()
-print(", ".join(f"{arm} {value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]" for arm, value in worth.items()))
+print("Highest:", max(worth, key=lambda arm: worth[arm].mean))
 plt.close()
 figure
 
@@ -92,6 +95,7 @@ sliders = {
 }
 
 
+# %%
 def show(**wanted):
     try:
         print(decide.sentence(*decide.advise(answers, decide.Needs(**wanted))))
@@ -104,25 +108,31 @@ widgets.interactive(show, **sliders)
 # %% [markdown]
 # ## 5. Where the advice flips
 #
-# Vary two needs and keep the rest: the share of questions on changed facts, and the weight of style. The map names the
-# best arm at each point.
+# Vary two needs and keep the rest: the share of questions on changed facts, and the weight of style. Which arm is best at
+# each point?
 
 # %%
-import numpy as np
+from itertools import product
 
-shares, weights = np.linspace(0, 0.9, 7), np.linspace(0, 2, 6)
-arms = list(worth)
-winner = [
-    [arms.index(decide.advise(answers, decide.Needs(changed=share, unknown=0.1, style=weight))[0]) for share in shares]
-    for weight in weights
-]
-figure, axes = plt.subplots(figsize=(5, 3))
-axes.pcolormesh(shares, weights, winner, cmap="Pastel1", vmin=0, vmax=8, shading="nearest")
-for y, row in zip(weights, winner, strict=True):
-    for x, arm in zip(shares, row, strict=True):
-        axes.annotate(arms[arm], (x, y), ha="center", va="center", fontsize=7)
+import numpy as np
+import pandas as pd
+
+points = pd.DataFrame(product(np.linspace(0, 0.9, 7), np.linspace(0, 2, 6)), columns=["changed", "weight"])
+some = [decide.Needs(changed=point.changed, unknown=0.1, style=point.weight) for point in points.itertuples()]
+points["best"] = [decide.advise(answers, one)[0] for one in some]
+points.pivot(index="weight", columns="changed", values="best").sort_index(ascending=False)
+
+# %% [markdown]
+# The same as a map, with the colour and the marker that each arm has in every figure of the course:
+
+# %%
+figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+for arm, rows in points.groupby("best"):
+    colour, marker = LOOK[arm]
+    axes.scatter(rows.changed, rows.weight, 60, colour, marker, label=arm)
 axes.set(xlabel="share of questions on changed facts", ylabel="weight of style (right: 1)")
-print("best somewhere on this map:", ", ".join(sorted({arms[arm] for row in winner for arm in row})))
+figure.legend(loc="outside upper right", ncols=len(LOOK), frameon=False)
+print("points at which it is best:", points.best.value_counts().to_dict())
 plt.close()
 figure
 
