@@ -12,7 +12,7 @@ from rich.console import Console
 
 import labkit
 from labkit import __version__, cli_practice, cli_tune
-from labkit.cli_options import SETTINGS, Commands, ProfileName, RunsFolder, checked, working
+from labkit.cli_options import SETTINGS, Commands, ProfileName, RunsFolder, checked, watched, working
 from labkit.practice.own_data_command import Asked, Docs, Generator, Within, lesson
 from labkit.profile import PROFILES, check_size, resolve, runs_folder
 
@@ -97,8 +97,8 @@ def ask(
     if not question.strip():
         raise typer.BadParameter("the question is empty: write it in quotes")
     checked(resolve, profile)
-    with working(profile) as watched:
-        lab = labkit.open(profile, progress=watched)
+    with working(profile) as seen:
+        lab = labkit.open(profile, progress=seen)
         _print_answer((logged(lab, arm) if log else lab.arm(arm)).answer([question])[0])
 
 
@@ -132,8 +132,8 @@ def retrieve(
 
     reranker = checked(resolve, profile).reranker
     checked(lambda name: check_method(name, reranker), method)
-    with working(profile) as watched:
-        print(*summary(evaluate_profile(beir, method, profile, watched)), sep="\n")
+    with working(profile) as seen:
+        print(*summary(evaluate_profile(beir, method, profile, seen)), sep="\n")
 
 
 @app.command()
@@ -161,4 +161,5 @@ def doctor(workshop: Annotated[bool, typer.Option("--workshop", help="A line eac
     """
     from labkit import doctor, doctor_workshop
 
+    watched()
     raise typer.Exit(int(not (doctor_workshop if workshop else doctor).report()))

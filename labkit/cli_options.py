@@ -34,23 +34,19 @@ class _OneLine:
     """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        said = ""
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})  # type: ignore[misc]
         except LabError as error:
-            status = _say(str(error), 1)
+            status, said = 1, f"error: {error}"
         except TyperException as error:
-            said = error.format_message().removeprefix("Invalid value: ")
-            status = _say(said if "choose" in said else f"{said} (--help lists what there is)", 2)
+            wrong = error.format_message().removeprefix("Invalid value: ")
+            status, said = 2, f"error: {wrong}{'' if 'choose' in wrong else ' (--help lists what there is)'}"
         except (KeyboardInterrupt, typer.Abort):
             status = 130
-        if status == 130:
-            print("stopped", file=sys.stderr)
+        if said := "stopped" if status == 130 else said:
+            print(" ".join(said.split()), file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)
-
-
-def _say(message: str, status: int) -> int:
-    print("error:", " ".join(message.split()), file=sys.stderr)
-    return status
 
 
 class Commands(_OneLine, TyperGroup):

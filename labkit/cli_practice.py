@@ -82,8 +82,8 @@ def sweep(
     grid = read_grid(experiment)
     run = partial(run_at, address=address, gpus=gpus) if address else here
     folder = out or runs_folder() / "sweeps" / experiment.stem
-    with working(grid.profiles[0] if len(grid.profiles) == 1 else None) as watched:
-        table = measure(grid, folder, run, watched)
+    with working(grid.profiles[0] if len(grid.profiles) == 1 else None) as seen:
+        table = measure(grid, folder, run, seen)
     shown = table.mask(table == "").dropna(axis="columns", how="all")
     show(shown.columns, shown.astype(object).where(shown.notna(), "").itertuples(index=False))
     print(f"Table: {folder / 'table.csv'}")
@@ -107,8 +107,8 @@ def embed(
     from labkit.profile import resolve
 
     checked(resolve, profile)
-    with working(profile) as watched:
-        made = embed_folder(folder, out, profile, address or ("local" if ray else None), watched)
+    with working(profile) as seen:
+        made = embed_folder(folder, out, profile, address or ("local" if ray else None), seen)
     for file in made.rejected:
         print(f"left out: {file.id}: {file.reason}: {file.detail}")
     print(f"{made.chunks} chunks, vectors of {made.dimensions} numbers: {out}")

@@ -67,6 +67,6 @@ def _proposed(docs: Path, profile: str, size: str) -> str:
     from labkit.practice.own_data import open_own
     from labkit.practice.own_data_propose import propose_into
 
-    with working(profile) as watched:
-        lab = open_own(profile, docs.absolute(), "", size, progress=watched)
+    with working(profile) as seen:
+        lab = open_own(profile, docs.absolute(), "", size, progress=seen)
         return propose_into(lab, runs_folder() / "own_data" / f"{docs.resolve().name}.csv", lab.profile.questions or 60)
