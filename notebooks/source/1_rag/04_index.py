@@ -71,6 +71,7 @@ def to_nearest(some):
     return cosines.max(axis=1)
 
 
+# %%
 made = more_vectors(real, 2 * len(real))[len(real) :]
 random = np.random.default_rng(0).normal(size=real.shape).astype("float32")
 random /= np.linalg.norm(random, axis=1, keepdims=True)
@@ -97,28 +98,19 @@ for name, some in {"real": real, "made": made, "random": random}.items():
 def kinds(count):
     cells, pieces = round(count**0.5), real.shape[1] // 8
     return {
-        "Flat": [""],
-        "SQ8": [""],
-        f"PQ{pieces}": [""],
+        "Flat": [""], "SQ8": [""], f"PQ{pieces}": [""],
         f"IVF{cells},Flat": ["nprobe=1", "nprobe=4", "nprobe=16"],
         f"IVF{cells},PQ{pieces}": ["nprobe=4", "nprobe=16"],
         "HNSW32": ["efSearch=16", "efSearch=64", "efSearch=256"],
-    }
+    }  # fmt: skip
 
 
 # %% [markdown]
-# Building them all takes a minute or more, so the results are kept, at the address of the vectors and the code.
+# Each trial builds one index, and compares what it finds with the exact ten nearest.
 
 # %%
-import faiss
-from tqdm.auto import tqdm
-
 from labkit.rag.index_trial import trial
 from labkit.rag.index_vectors import VectorIndex
-from labkit.store import address, hash_source
-
-code = hash_source(*(f"labkit.rag.{name}" for name in ("index_kinds", "index_vectors", "index_trial")))
-made_of = {"code": code, "faiss": faiss.__version__, "real": address(real=real.tolist(), asked=asked.tolist())}
 
 
 def tried(count, factory, efforts):
@@ -127,49 +119,76 @@ def tried(count, factory, efforts):
     return trial(factory, efforts, [vectors[:count]], asked, exact.search(asked, 10)[1])
 
 
+# %% [markdown]
+# Building them all takes a minute or more, so the results are kept, at the address of the vectors and the code.
+
 # %%
-import pandas as pd
+import faiss
+
+from labkit.store import address, hash_source
+
+code = hash_source(*(f"labkit.rag.{name}" for name in ("index_kinds", "index_vectors", "index_trial")))
+made_of = {"code": code, "faiss": faiss.__version__, "real": address(real=real.tolist(), asked=asked.tolist())}
+
+# %%
+from tqdm.auto import tqdm
 
 rows = []
 for count, factory, efforts in tqdm([(n, *kind) for n in SIZES for kind in kinds(n).items()]):
     parts = {"count": count, "factory": factory, "efforts": efforts}
     rows += lab.artifacts.value(lambda parts=parts: tried(**parts), **parts, **made_of)
+
+# %%
+import pandas as pd
+
 trials = pd.DataFrame(rows)
 trials["kind"] = trials.factory.str.replace(r"\d+", "", regex=True)
 trials[trials.vectors == SIZES[-1]].set_index(["factory", "effort"])[["recall", "ms", "bytes", "seconds"]].round(3)
 
 # %% [markdown]
 # `ms` is the median time of one question on one processor, `bytes` is what the index takes for each vector, `seconds`
-# the time to build it. Here are all sizes: up and to the left is better, and a small mark is a small index.
+# the time to build it. Now all sizes: each panel is a map of what recall costs in time.
+
 
 # %%
-import matplotlib.pyplot as plt
-
-size = {"sharex": True, "sharey": True, "figsize": (3 * len(SIZES), 3.2), "layout": "constrained"}
-figure, panels = plt.subplots(1, len(SIZES), **size)
-for axes, (count, group) in zip(panels, trials.groupby("vectors"), strict=True):
+def draw(axes, count, group):
     for mark, (kind, points) in zip("PXDos^", group.groupby("kind"), strict=True):
         (line,) = axes.plot(points.ms, points.recall)
         axes.scatter(points.ms, points.recall, 10 + points.bytes / 15, line.get_color(), mark, label=kind)
     axes.set(title=f"{count:,} vectors", xscale="log", xlabel="ms for one question (log scale)")
+
+
+# %% [markdown]
+# Up and to the left is better, and a small mark is a small index. The lines below say the highest recall of each kind.
+
+# %%
+import matplotlib.pyplot as plt
+
+shape = {"sharex": True, "sharey": True, "figsize": (3 * len(SIZES), 3.2), "layout": "constrained"}
+figure, panels = plt.subplots(1, len(SIZES), **shape)
+for axes, (count, group) in zip(panels, trials.groupby("vectors"), strict=True):
+    draw(axes, count, group)
+    best = group.sort_values("recall", ascending=False).drop_duplicates("kind")
+    said = [f"{row.kind} {row.recall:.2f} in {row.ms:.2f} ms" for row in best.itertuples()]
+    print(f"{count:,} vectors: {', '.join(said)}")
 panels[0].set(ylabel="recall@10", ylim=(0, 1.08))
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
 plt.close()
 figure
 
 # %% [markdown]
-# The same in words: what is the fastest way to find at least 95 of 100 neighbours, and the smallest to find at least
-# half?
+# What is the fastest way to find at least 95 of 100 neighbours, and the smallest to find at least half?
+
 
 # %%
+def told(row):
+    return f"{row.factory} {row.effort}".strip() + f" ({row.ms:.3f} ms, {row.bytes:.0f} bytes, recall {row.recall:.3f})"
+
+
 for count, group in trials.groupby("vectors"):
-    flat = group[group.factory == "Flat"].iloc[0]
-    fast = group[group.recall >= 0.95].sort_values("ms").iloc[0]
-    small = group[group.recall >= 0.5].sort_values("bytes").iloc[0]
-    print(f"{count:,} vectors. Exact: {flat.ms:.3f} ms, {flat.bytes:.0f} bytes a vector.")
-    for goal, best in {"fastest with recall 0.95": fast, "smallest with recall 0.5": small}.items():
-        how = f"{best.factory} {best.effort}".strip()
-        print(f"  {goal}: {how} ({best.ms:.3f} ms, {best.bytes:.0f} bytes, recall {best.recall:.3f})")
+    print(f"{count:,} vectors. Exact:", told(group[group.factory == "Flat"].iloc[0]))
+    print("  fastest with recall 0.95:", told(group[group.recall >= 0.95].sort_values("ms").iloc[0]))
+    print("  smallest with recall 0.5:", told(group[group.recall >= 0.5].sort_values("bytes").iloc[0]))
 
 # %% [markdown]
 # Two things to keep in mind. The codebook of a `PQ` index is shared by all its vectors: with few of them it is most of
@@ -190,8 +209,10 @@ from labkit.rag.index_trial import milliseconds
 fresh = load_embedder(lab.profile.embedder)  # without a cache
 texts = [item.question for item in lab.questions[:40]]
 embedding = milliseconds(lambda one: fresh.encode(one, query=True), texts)
-exact = trials[trials.factory == "Flat"].set_index("vectors").ms
 print(f"embedding one question: {embedding:.1f} ms")
+
+# %%
+exact = trials[trials.factory == "Flat"].set_index("vectors").ms
 print("; ".join(f"exact search of {count:,}: {ms:.2f} ms ({ms / embedding:.2%} of it)" for count, ms in exact.items()))
 
 # %% [markdown]
@@ -209,22 +230,26 @@ def holds(store, fact):
     return any(fact.value in chunk.text for chunk in chunks)
 
 
+# %%
 changed = [item for item in lab.questions if item.kind == "changed fact"]
 item = next(item for item in changed if not holds(current, item.evidence[0]))
 fact = item.evidence[0]
 print(f"{item.question} → {item.gold}; in the store: {holds(current, fact)}")
 
 # %%
-import time
-
 from labkit.rag.chunk import chunk_documents
 
 p, today = lab.profile, [document for document in lab.documents if document.id == fact.document]
 new = chunk_documents(today, lab.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
+print(f"{fact.document} as it is today: {len(new)} chunks")
+
+# %%
+import time
+
 start = time.perf_counter()
 current.update_chunks(new)
 seconds = time.perf_counter() - start
-print(f"{fact.document}: {len(new)} chunks in {seconds:.3f} s; the new value is in the store: {holds(current, fact)}")
+print(f"replaced in {seconds:.3f} s; the new value is in the store: {holds(current, fact)}")
 assert holds(current, fact)
 
 # %% [markdown]
@@ -267,6 +292,8 @@ from pathlib import Path
 place = tempfile.TemporaryDirectory()
 folder = Path(place.name) / "store"
 store.save(folder)
+
+# %%
 manifest = json.loads((folder / "manifest.json").read_text())
 print({name: value if name != "files" else {k: v[:12] for k, v in value.items()} for name, value in manifest.items()})
 
@@ -275,13 +302,16 @@ print({name: value if name != "files" else {k: v[:12] for k, v in value.items()}
 # FAISS sees a byte. Change one bit:
 
 # %%
-from labkit.errors import LabError
-from labkit.rag.index import FaissStore
-
 (path,) = folder.glob("*index.faiss")
 data = bytearray(path.read_bytes())
 data[len(data) // 2] ^= 1
 path.write_bytes(data)
+print(f"one bit of {len(data):,} bytes changed")
+
+# %%
+from labkit.errors import LabError
+from labkit.rag.index import FaissStore
+
 try:
     FaissStore.load(folder, lab.embedder)
 except LabError as error:
@@ -294,13 +324,14 @@ except LabError as error:
 # search touches, and all processes that map it share them. Here with the largest set of vectors from above:
 
 # %%
-import psutil
-
 from labkit.rag.saved import load_parts, save_parts
 
 large = VectorIndex()
 large.add(vectors)
 save_parts(folder, {"index.faiss": large.to_bytes()}, {})
+
+# %%
+import psutil
 
 
 def private():
@@ -337,11 +368,13 @@ print(next(str(warning.message) for warning in said if "langchain-community" in 
 # no telemetry. All three get the same texts and the same embedder.
 
 # %%
-from labkit.rag.stores import open_store
-
 chunks = store.chunks
 ids, texts = [chunk.id for chunk in chunks], [chunk.embedding_text for chunk in chunks]
 about = [{"document_id": chunk.document_id} for chunk in chunks]
+
+# %%
+from labkit.rag.stores import open_store
+
 chroma = open_store("chroma", lab.embedder, Path(place.name) / "chroma")
 makers = {
     "labkit": lambda: FaissStore.from_texts(texts, lab.embedder, about, ids=ids),
@@ -355,36 +388,46 @@ for name, make in makers.items():
     start = time.perf_counter()
     stores[name] = make()
     building[name] = time.perf_counter() - start
-hits = {
-    name: [[hit.id for hit in kept.similarity_search_by_vector(vector.tolist(), k=5)] for vector in asked]
-    for name, kept in stores.items()
-}
+print("seconds to build:", {name: round(seconds, 3) for name, seconds in building.items()})
 
 # %% [markdown]
-# Same hits? How long for one question whose vector is known?
+# Same hits?
+
 
 # %%
-compared = pd.DataFrame({
-    "top 5 as ours": {name: np.mean([set(a) == set(b) for a, b in zip(hits[name], hits["labkit"], strict=True)])
-                      for name in stores},
-    "seconds to build": building,
-    "ms a question": {name: milliseconds(lambda v, s=kept: s.similarity_search_by_vector(v[0].tolist(), k=5), asked)
-                      for name, kept in stores.items()},
-})  # fmt: skip
+def five(kept, vector):
+    return kept.similarity_search_by_vector(vector.tolist(), k=5)
+
+
+hits = {name: [{hit.id for hit in five(kept, vector)} for vector in asked] for name, kept in stores.items()}
+alike = {name: np.mean([a == b for a, b in zip(hits[name], hits["labkit"], strict=True)]) for name in stores}
+print("the same five hits as ours:", ", ".join(f"{name} {share:.1%}" for name, share in alike.items()))
+
+# %% [markdown]
+# How long for one question whose vector is known?
+
+# %%
+pace = {name: milliseconds(lambda one, kept=kept: five(kept, one[0]), asked) for name, kept in stores.items()}
+compared = pd.DataFrame({"top 5 as ours": alike, "seconds to build": building, "ms a question": pace})
 compared.round(3)
 
 # %% [markdown]
 # Now the filter. For every question we may read one document only: the one that the last chunk comes from.
 
 # %%
-document = chunks[-1].document_id
-there = sum(chunk.document_id == document for chunk in chunks)
-only = {"document_id": document}
+only = {"document_id": chunks[-1].document_id}
+there = sum(chunk.document_id == chunks[-1].document_id for chunk in chunks)
+
+
+def found_of(kept, vector):
+    return len(kept.similarity_search_by_vector(vector.tolist(), k=there, filter=only)) / there
+
+
+# %%
 compared["found with a filter"] = {
-    name: np.mean([len(kept.similarity_search_by_vector(v.tolist(), k=there, filter=only)) / there for v in asked])
-    for name, kept in stores.items()
+    name: np.mean([found_of(kept, vector) for vector in asked]) for name, kept in stores.items()
 }
-print(f"{document} has {there} chunks; share of them that came back, over all questions:")
+print(f"{chunks[-1].document_id} has {there} chunks; share of them that came back, over all questions:")
 compared[["found with a filter"]].round(3)
 
 # %% [markdown]
@@ -412,6 +455,7 @@ class Planted:
         return print, ("   ← this line was printed by a data file while it was loaded",)
 
 
+# %%
 poisoned = Path(place.name) / "langchain-community"
 (poisoned / "index.pkl").write_bytes(pickle.dumps(Planted()))
 try:
@@ -429,8 +473,8 @@ except TypeError:
 # %%
 qdrant = open_store("qdrant", lab.embedder)
 qdrant.add_texts(texts, about, ids=ids)
-theirs = [[hit.id for hit in qdrant.similarity_search_by_vector(vector.tolist(), k=5)] for vector in asked]
-same = np.mean([set(a) == set(b) for a, b in zip(theirs, hits["labkit"], strict=True)])
+theirs = [{hit.id for hit in five(qdrant, vector)} for vector in asked]
+same = np.mean([a == b for a, b in zip(theirs, hits["labkit"], strict=True)])
 print(f"qdrant: the same five hits as ours for {same:.1%} of the questions")
 
 # %% [markdown]
@@ -446,21 +490,27 @@ except LabError as error:
 # %% [markdown]
 # ## Takeaways
 #
-# The cell below states them from the results above.
+# The cells below state them from the results above.
+
+# %%
+shares = " and ".join(f"{exact[count] / embedding:.2%} for {count:,} vectors" for count in (SIZES[0], SIZES[-1]))
+print(f"• Exact search takes, next to embedding the question, {shares}. This course has {len(real)} chunks.")
 
 # %%
 most = trials[trials.vectors == SIZES[-1]]
 flat, good = most[most.kind == "Flat"].iloc[0], most[most.recall >= 0.95].sort_values("ms").iloc[0]
-shares = " and ".join(f"{exact[count] / embedding:.2%} for {count:,} vectors" for count in (SIZES[0], SIZES[-1]))
-print(f"• Exact search takes, next to embedding the question, {shares}. This course has {len(real)} chunks.")
 print(f"• At {SIZES[-1]:,} vectors, {good.factory} {good.effort} found {good.recall:.1%} of the nearest in",
       f"1/{flat.ms / good.ms:.0f} of the time of exact search.")  # fmt: skip
 tight = most.sort_values("bytes").iloc[0]
 print(f"• The smallest, {tight.factory}, took 1/{flat.bytes / tight.bytes:.0f} of the bytes and found",
       f"{tight.recall:.1%} of the nearest.")  # fmt: skip
+
+# %%
 for kind, effort in (("HNSW", "efSearch=64"), ("IVF,Flat", "nprobe=4"), ("PQ", "")):
     first, *_, last = trials[(trials.kind == kind) & (trials.effort == effort)].recall
     print(f"• {f'{kind} {effort}'.strip()}: recall {first:.2f} at {SIZES[0]:,} vectors, {last:.2f} at {SIZES[-1]:,}.")
+
+# %%
 for name in ("langchain-community", "chroma"):
     row = compared.loc[name]
     print(f"• {name}: the same five hits for {row['top 5 as ours']:.1%} of the questions;",

@@ -26,11 +26,12 @@ lab
 # %% [markdown]
 # ## 1. What a table of questions looks like
 #
-# Two columns are needed. **question**, and **answer**: the words that a right answer must contain, as the document has
+# Two columns are needed: **question**, and **answer**, the words that a right answer must contain, as the document has
 # them. An empty answer says that no document answers, and that declining is right: have some of these.
 #
-# More columns help if you have them: *document* (where the answer stands), *kind* (to see groups apart), *reply* (how your
-# house would say it), *split* (train or test).
+# More columns help if you have them: *document* (where the answer stands), *quote* (the sentence that proves it), *kind*
+# (to see groups apart), *reply* (how your house would say it), *split* (train or test). `row` below is the line in the
+# file.
 
 # %%
 import pandas as pd
@@ -45,8 +46,8 @@ pd.DataFrame(rows).head(4)
 # %% [markdown]
 # ## 2. Checked before anything is measured
 #
-# An answer that stands in no document can be got right by nobody who reads. Such rows are left out, by number and reason,
-# as is a question that was asked before in nearly the same words: one of the two might train what the other tests.
+# An answer that stands in no document cannot be found by reading. Such rows are left out, each with its number and the
+# reason. So is a question that was asked before in nearly the same words: one of the two might train what the other tests.
 
 # %%
 print(len(lab.documents), "documents read,", len(lab.ingested.rejected), "refused;", len(rows), "rows of questions")
@@ -54,8 +55,8 @@ for note in lab.asked.notes:
     print("•", note)
 
 # %% [markdown]
-# A mistake costs one line, not an evening. A file without the column *answer*, and an answer in other words than the
-# document's:
+# A mistake costs you a line to read, not an evening. Here a file without the column *answer*, and one whose answer is in
+# other words than the document's:
 
 # %%
 import tempfile
@@ -75,8 +76,8 @@ for text in ("question,gold\nWhen?,1869", "question,answer\nHow long did it take
 # %% [markdown]
 # ## 3. How many questions are enough?
 #
-# The more questions, the narrower the interval on a share, and only with the square root: half the width takes four times
-# as many.
+# The more questions, the narrower the interval on a share, but only with the square root: half the width takes four times
+# as many. *± at worst* is half the width of the 95 % interval where it is widest, at a share of one half.
 
 # %%
 from labkit.practice.own_data_questions import half_width, needed
@@ -91,10 +92,11 @@ print(f"You have {test} for the test: ±{half_width(test):.2f}. For ±0.10, {nee
 # %% [markdown]
 # ## 4. No questions yet?
 #
-# Then have some proposed: the profile's model is shown a passage and asked for a question and an answer, and a reply counts
+# Then have some proposed. The profile's model is shown a passage and asked for a question and an answer; a reply counts
 # only where the answer stands in the passage and not in the question. The pocket model never learned to ask, so expect
-# its replies to fail; the passage then gives a sentence with a gap, answer and proof beside it, and you write the question. A file
-# of proposals is a draft: edit it. `labkit compare --docs FOLDER`, without questions, writes it.
+# its replies to fail. Where they do, you get a sentence of the passage with a gap, with the answer and its proof beside it,
+# and you write the question. A file of proposals is a draft: edit it. `labkit compare --docs FOLDER`, without questions,
+# writes it.
 
 # %%
 from labkit.practice.own_data_propose import propose
@@ -106,8 +108,8 @@ pd.DataFrame(draft, columns=["question", "answer", "kind"])
 # %% [markdown]
 # ## 5. What the tuned arms learn
 #
-# The training half becomes conversations, as in lessons 07 and 11. Nobody gave examples of a style here, so the replies
-# have none; with a column *reply* they would sound like yours, and style would be measured too.
+# The training half becomes conversations, as in lessons 07 and 11. This table gives no examples of a style, so the replies
+# have none. With a column *reply* they would sound like yours, and style would be measured too.
 
 # %%
 for name in ("tuned", "hybrid"):
@@ -135,9 +137,9 @@ print(text)
 figure
 
 # %% [markdown]
-# Look at *recall@k* first: where the passage was found and the answer is still wrong, it is the reader that fails, and a
-# larger model is the remedy. The pocket model learned to read the documents of one invented company; encyclopaedic
-# prose is foreign to it.
+# Look at *recall@k* first: where the passage was found and the answer is still wrong, the model misread it, and a larger
+# model is what to try. The pocket model learned to read the documents of one invented company; encyclopaedic prose is
+# foreign to it. The causes, as lesson 06 sorts them, and then two questions answered by every arm:
 
 # %%
 from labkit.rag.attribution import causes
@@ -149,10 +151,10 @@ sample = comparison.answers.query("seed == 0 and answerable").groupby("arm", sor
 sample.set_index(["question", "arm"])[["text", "gold"]].sort_index(level="question", sort_remaining=False)
 
 # %% [markdown]
-# ## 7. Is it the data, or the reader?
+# ## 7. Is it the data, or the model?
 #
-# Give the same code documents that the pocket model can read: the company's, with questions of the course in your table's
-# form. Two arms suffice, and they need no training.
+# Give the same code documents that the pocket model can read: the company's, with questions of the course in the form of
+# your table. Two arms suffice, and they need no training.
 
 # %%
 from labkit.compare import decide, experiment
@@ -173,8 +175,9 @@ pd.DataFrame(shares).T.round(2)
 # %% [markdown]
 # ## 8. The recommendation, and what it rests on
 #
-# Of the arms that the questions leave in front, the simplest to keep up: the model alone, then an index, then a training,
-# then both. Beside it stands what each arm is worth, and how many questions would part those that are level.
+# Some arms may be in front and not told apart. Of these the simplest to keep up is recommended: the model alone, then an
+# index, then a training, then both. Beside it stands what each arm is worth, and how many questions it would take to tell
+# apart those in front.
 
 # %%
 for line in comparison.result["recommendation"]:
