@@ -62,14 +62,11 @@ best, gaps = decide.advise(answers, needs)
 print(decide.sentence(best, gaps))
 
 # %%
-worth = decide.utilities(answers, needs)
-print(", ".join(f"{arm} {value.mean:.2f} ({value.low:.2f} to {value.high:.2f})" for arm, value in worth.items()))
-
-# %%
 import matplotlib.pyplot as plt
 
 from labkit.plot import LOOK
 
+worth = decide.utilities(answers, needs)
 figure, axes = plt.subplots(figsize=(5, 2.2))
 for row, (arm, value) in enumerate(worth.items()):
     colour, marker = LOOK[arm]
@@ -77,7 +74,7 @@ for row, (arm, value) in enumerate(worth.items()):
     axes.errorbar(value.mean, row, xerr=around, color=colour, marker=marker, linestyle="none")
 axes.set(yticks=range(len(worth)), yticklabels=list(worth), xlabel="worth for these needs", xlim=(-0.02, 1.02))
 axes.invert_yaxis()
-print("Highest:", max(worth, key=lambda arm: worth[arm].mean))
+print(", ".join(f"{arm} {value.mean:.2f} ({value.low:.2f} to {value.high:.2f})" for arm, value in worth.items()))
 plt.close()
 figure
 
