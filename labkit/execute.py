@@ -158,7 +158,8 @@ def _papermill(
     from papermill import PapermillExecutionError, execute_notebook
     from traitlets.config import Config
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of NAME, NAME = values, which `check` knows
+    for name in ("papermill", "asyncio"):  # warns of NAME, NAME = values, which `check` knows; both of a stopped kernel
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     secure = Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"})
     options = {"coalesce_streams": True, "record_timing": False, "config": secure, "cwd": ROOT}
     options["progress_bar"] = progress
