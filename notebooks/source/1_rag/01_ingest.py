@@ -281,7 +281,7 @@ figure, panels = plt.subplots(1, 2, figsize=(7, 3.6), sharey=True, layout="const
 for axes, (form, rows) in zip(panels, shares.groupby("form"), strict=True):
     around = [rows.kept - rows.low, rows.high - rows.kept]
     axes.errorbar(rows.kept, rows.format + ": " + rows.reader, xerr=around, fmt="o")
-    axes.set(title=form, xlim=(-0.05, 1.05))
+    axes.set(title=form, xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
 axes.invert_yaxis()
 figure.supxlabel("share of known facts kept (95 % intervals over documents)", fontsize=9)
 for row in shares[shares.kept < 1].itertuples():
