@@ -79,7 +79,7 @@ for said in stays:
 # ## 3. Killed in the middle
 #
 # Two processes write at once, and both are killed, without a chance to tidy up. How many answers that they had reported as
-# kept are gone? Each of them does this, until after a hundred answers it is killed:
+# kept are gone? Each of them does this until it is killed, after a hundred answers or more:
 
 # %%
 import subprocess
@@ -312,7 +312,7 @@ pd.read_parquet(file.with_name("log.parquet")).dtypes.to_frame("type")
 # %% [markdown]
 # ## 11. The claim of the article
 #
-# The article says that logged interactions improve retrieval and prompts. Its verdict follows from section 6:
+# The article says that logged interactions improve retrieval and prompts. Section 6 measured the prompts and the search:
 
 # %%
 from labkit.compare.claims import report
