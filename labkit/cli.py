@@ -132,8 +132,8 @@ def retrieve(
 
     reranker = checked(resolve, profile).reranker
     checked(lambda name: check_method(name, reranker), method)
-    with working(profile) as seen:
-        print(*summary(evaluate_profile(beir, method, profile, seen)), sep="\n")
+    with working(profile):
+        print(*summary(evaluate_profile(beir, method, profile)), sep="\n")
 
 
 @app.command()

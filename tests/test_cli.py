@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -99,6 +100,24 @@ def test_ask_answers_with_sources_tokens_and_seconds(tmp_path, model, arm):
     sources = re.findall(r"^\[(\d)\] (\S+\.(?:pdf|docx|html|md)): \S", done.stdout, re.M)
     assert bool(sources) == (arm == "rag")
     assert all((ROOT / "data" / "documents" / name).is_file() for _, name in sources)
+
+
+def test_ctrl_c_stops_quietly_with_status_130(tmp_path, model):
+    known = {**os.environ, "LABKIT_RUNS": str(tmp_path)}
+    words = [*LABKIT, "compare", "--profile", str(model), "--size", "smoke"]
+    process = subprocess.Popen(words, cwd=ROOT, env=known, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr.readline().startswith("Comparing base, rag, tuned and hybrid: profile tiny, smoke size")
+        end = time.monotonic() + 60
+        while not list(tmp_path.glob("compare/*/*.partial.ipynb")):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "stopped" in said.splitlines() and "Traceback" not in said
+    assert not (tmp_path / "compare" / "latest").exists()
 
 
 def checks(root: Path = ROOT) -> dict[str, doctor.Check]:

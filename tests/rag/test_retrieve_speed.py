@@ -24,4 +24,4 @@ def test_the_benchmark_gives_milliseconds_per_query_in_one_call_and_one_by_one()
     together, alone = retrieve.measure(quick=True)
     assert "one call" in together.name and "one query" in alone.name
     for figure in (together, alone):
-        assert not figure.more_is_better and min(figure.ours, figure.theirs) > 0
+        assert not figure.more_is_better and 0 < figure.ours < 3 * figure.theirs
