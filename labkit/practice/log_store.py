@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,11 +73,23 @@ class Log:
         if version != SCHEMA and (version or tables):
             raise LabError(f"{self.path} has schema {version}, and this labkit knows {SCHEMA}: name another file")
         if version == 0:
-            self._file.execute("PRAGMA journal_mode = WAL")
+            self._write_ahead()
             fields = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
             with self._transaction():
                 self._file.execute(f"CREATE TABLE IF NOT EXISTS answers ({fields})")
                 self._file.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _write_ahead(self) -> None:
+        """Turn on write-ahead logging, which SQLite refuses at once, without waiting, while another process turns it on."""
+        end = time.monotonic() + WAIT
+        while True:
+            try:
+                self._file.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 255 != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

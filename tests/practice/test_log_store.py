@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pandas as pd
 import pytest
@@ -79,6 +80,17 @@ def test_processes_that_write_at_once_lose_nothing_and_share_no_number(tmp_path)
         rows = log.answers()
     assert sorted(rows.question) == sorted(f"{name}.{number}" for name in "abcd" for number in range(40))
     assert rows.index.tolist() == list(range(1, 161))
+
+
+def test_a_new_log_waits_for_another_process_that_makes_it(tmp_path):
+    path = tmp_path / "log.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        end = Timer(0.3, other.execute, ["ROLLBACK"])
+        end.start()
+        with Log(path) as log:
+            assert log.keep([answer("a")], "rag", "pocket") == [1]
+        end.join()
 
 
 def test_a_process_killed_while_it_writes_leaves_every_answer_that_it_reported(tmp_path):
