@@ -1,7 +1,4 @@
-"""Keep every answer in one file that survives crashes. Introduced in 20_log.
-
-Names are those of OpenTelemetry's generative-AI conventions (still in development), or begin with `labkit.`.
-"""
+"""Keep every answer in one file that survives crashes. Introduced in 20_log."""
 
 from __future__ import annotations
 
@@ -11,13 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.abstain import abstained
 from labkit.errors import LabError
-from labkit.practice.log_redact import redact
+from labkit.practice.log_row import COLUMNS, row_of, said
 from labkit.profile import runs_folder
 
 if TYPE_CHECKING:
@@ -28,23 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 WAIT = 30  # seconds that a writer waits for the others
-COLUMNS = {
-    "gen_ai.response.id": "INTEGER PRIMARY KEY AUTOINCREMENT",
-    "timestamp": "TEXT NOT NULL",
-    "gen_ai.operation.name": "TEXT NOT NULL",
-    "gen_ai.provider.name": "TEXT NOT NULL",
-    "gen_ai.request.model": "TEXT NOT NULL",
-    "gen_ai.agent.name": "TEXT NOT NULL",
-    "gen_ai.input.messages": "TEXT NOT NULL",
-    "gen_ai.output.messages": "TEXT NOT NULL",
-    "gen_ai.retrieval.documents": "TEXT NOT NULL",
-    "gen_ai.usage.input_tokens": "INTEGER NOT NULL",
-    "gen_ai.usage.output_tokens": "INTEGER NOT NULL",
-    "gen_ai.client.operation.duration": "REAL NOT NULL",
-    "labkit.retrieval.duration": "REAL NOT NULL",
-    "gen_ai.evaluation.score.label": "TEXT",
-}
-"""The columns of the log: an answer's arm is the agent, its sources the documents, its rating the score's label."""
 
 
 class Log:
@@ -80,7 +59,7 @@ class Log:
                 self._file.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _write_ahead(self) -> None:
-        """Turn on write-ahead logging, which SQLite refuses at once, without waiting, while another process turns it on."""
+        """Turn on write-ahead logging, which SQLite refuses at once, without waiting, while another process does so."""
         end = time.monotonic() + WAIT
         while True:
             try:
@@ -112,7 +91,7 @@ class Log:
 
     def keep(self, answers: Sequence[Answer], arm: str, model: str) -> list[int]:
         """Write answers, each text redacted before it is written; returns their numbers. LabError where it cannot."""
-        return [self._insert(_row(answer, arm, model)) for answer in answers]
+        return [self._insert(row_of(answer, arm, model)) for answer in answers]
 
     def _insert(self, row: dict[str, Any]) -> int:
         names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
@@ -140,8 +119,8 @@ class Log:
         made = {
             "time": rows["timestamp"],
             "arm": rows["gen_ai.agent.name"],
-            "question": rows["gen_ai.input.messages"].map(_said),
-            "answer": rows["gen_ai.output.messages"].map(_said),
+            "question": rows["gen_ai.input.messages"].map(said),
+            "answer": rows["gen_ai.output.messages"].map(said),
             "sources": found.map(lambda some: [one["id"] for one in some]),
             "score": found.map(lambda some: max((one["score"] for one in some), default=float("nan"))).astype(float),
             "seconds": rows["gen_ai.client.operation.duration"] + rows["labkit.retrieval.duration"],
@@ -192,22 +171,3 @@ def logged(lab: Lab, arm: str, log: Log | None = None) -> Logged:
     """
     own = Path(lab.profile.model).is_absolute()
     return Logged(lab.arm(arm), log or Log(), lab.profile.name if own else lab.profile.model)
-
-
-def _row(answer: Answer, arm: str, model: str) -> dict[str, Any]:
-    found = [{"id": redact(hit.chunk.id), "score": round(hit.score, 6)} for hit in answer.hits]
-    values = (
-        *(datetime.now(UTC).isoformat(timespec="milliseconds"), "chat", "labkit", redact(model), redact(arm)),
-        *(_message("user", answer.question), _message("assistant", answer.text), json.dumps(found)),
-        *(answer.prompt_tokens, answer.output_tokens, answer.generation_seconds, answer.retrieval_seconds),
-    )
-    return dict(zip(list(COLUMNS)[1:-1], values, strict=True))
-
-
-def _message(role: str, text: str) -> str:
-    """One message as the conventions' JSON schema has it."""
-    return json.dumps([{"role": role, "parts": [{"type": "text", "content": redact(text)}]}], ensure_ascii=False)
-
-
-def _said(messages: str) -> str:
-    return str(json.loads(messages)[0]["parts"][0]["content"])
