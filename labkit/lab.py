@@ -112,13 +112,20 @@ class Lab:
         return load_embedder(pinned(self.profile.embedder), cache_dir=self.runs / "vectors")
 
     def index(self, documents: Iterable[Document]) -> FaissStore:
-        """Chunk, embed and index some documents with the profile's settings."""
+        """Chunk, embed and index some documents with the profile's settings; many, with a bar."""
+        from tqdm import tqdm
+
         from labkit.rag.chunk import chunk_documents
+        from labkit.rag.embed import GROUP
         from labkit.rag.index import FaissStore
 
         p = self.profile
         chunks = chunk_documents(list(documents), self.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
-        return FaissStore.from_chunks(chunks, self.embedder)
+        store, hidden = FaissStore(self.embedder), not self.progress or len(chunks) <= GROUP
+        with tqdm(total=len(chunks), desc="embed and index", unit="chunk", disable=hidden) as bar:
+            for start in range(0, len(chunks), GROUP):
+                bar.update(len(store.add_chunks(chunks[start : start + GROUP])))
+        return store
 
     @cached_property
     def vectors(self) -> FaissStore:

@@ -168,6 +168,7 @@ def main(numbers: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
         return 130
     return min(failed, 1)
 

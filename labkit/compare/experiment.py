@@ -72,12 +72,14 @@ def depends(lab: Lab, name: str, seed: int) -> dict[str, Any]:
 
 def latencies(lab: Lab, name: str) -> list[float]:
     """Milliseconds from question to answer, one question at a time after one warm-up, over a spread of questions."""
+    from tqdm import tqdm
 
     def make() -> list[float]:
         arm, step = lab.arm(name), max(1, len(lab.questions) // lab.profile.latency_questions)
         texts = [item.question for item in lab.questions[::step]]
         arm.answer(texts[:1])
-        return [_milliseconds(lambda text=text: arm.answer([text])) for text in texts]
+        bar = tqdm(texts, desc=f"{name}, one by one", unit="answer", disable=not lab.progress, leave=False)
+        return [_milliseconds(lambda text=text: arm.answer([text])) for text in bar]
 
     return lab.artifacts.value(make, what="latency", **depends(lab, name, 0))
 

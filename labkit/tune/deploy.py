@@ -91,13 +91,16 @@ def exam_items(lab: Lab) -> list[Item]:
 
 def sit_exam(lab: Lab, model: Model) -> list[dict[str, Any]]:
     """The model's answers from retrieved passages, one scored row per question; remembered by the model's files."""
+    from tqdm import tqdm
+
     from labkit.compare.arms import Hybrid
 
     items, p = exam_items(lab), lab.profile
     arm = Hybrid(model, lab.retriever(), p.top_k, p.max_new_tokens)
 
     def make() -> list[dict[str, Any]]:
-        answers = arm.answer([item.question for item in items])
+        with tqdm(total=len(items), desc="exam", unit="answer", disable=not lab.progress, leave=False) as bar:
+            answers = arm.answer([item.question for item in items], bar.update)
         return [score(item, answer) for item, answer in zip(items, answers, strict=True)]
 
     asked = {"exam": address(items=items), "model": model.fingerprint, "dtype": model.dtype, "profile": asdict(p)}

@@ -90,3 +90,15 @@ def test_a_hybrid_may_practise_on_the_proof_and_so_many_distractors(distractors)
         found = supporting(retriever.search(item.question, 5), item) if item.evidence else None
         assert shown == distractors + (len(found) if found else 1)
         assert not found or item.gold in row[1]["content"]
+
+
+def test_many_chunks_are_embedded_in_groups_with_a_bar_and_found_as_if_at_once(monkeypatch, capsys):
+    lab = Lab(POCKET, "smoke")
+    some = lab.documents[:6]
+    monkeypatch.setattr("labkit.rag.embed.GROUP", 4)
+    grouped, bar = lab.index(some), capsys.readouterr().err
+    monkeypatch.undo()
+    whole = lab.index(some)
+    assert f"{len(whole)}/{len(whole)}" in bar and "embed and index" in bar and not capsys.readouterr().err
+    question = lab.questions[0].question
+    assert [h.id for h in grouped.similarity_search(question)] == [h.id for h in whole.similarity_search(question)]
