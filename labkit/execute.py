@@ -168,6 +168,9 @@ def _papermill(
         execute_notebook(notebook, partial, given, kernel_name="python3", **options, **streams)
     except DeadKernelError:
         return "the notebook's process died: was it killed, or is memory short?"
+    except RuntimeError as error:  # jupyter_client's, of a process that starts and does not answer
+        said = str(error).rstrip(".")
+        return f"{said}: is this machine very busy, or its own address 127.0.0.1 switched off?"
     except PapermillExecutionError as error:
         lines = " ".join(str(error.evalue).split())
         if error.ename in ("OutOfMemoryError", "MemoryError"):

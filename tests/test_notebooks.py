@@ -189,6 +189,16 @@ def test_a_wrong_parameter_is_told_before_anything_runs(source, tmp_path, given,
     assert said in str(caught.value) and not list(tmp_path.iterdir())
 
 
+def test_a_process_that_does_not_answer_is_told_in_one_line(source, tmp_path, monkeypatch):
+    async def wait_in_vain(client, timeout):
+        raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")
+
+    monkeypatch.setattr("jupyter_client.asynchronous.AsyncKernelClient.wait_for_ready", wait_in_vain)
+    with pytest.raises(LabError, match="didn't respond in 60 seconds: is this machine very busy"):
+        execute.execute(source, tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
+
+
 def test_a_failing_cell_is_named_and_the_last_good_run_stays(source, runs, tmp_path):
     before = (runs / "latest").resolve()
     environment = dict(os.environ)
