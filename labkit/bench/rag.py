@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
     from labkit.world.data import Item
 
-CHAIN = "LangChain: FAISS retriever | prompt | HuggingFacePipeline, one question at a time"
+CHAIN = "LangChain: FAISS retriever, prompt, HuggingFacePipeline, one question at a time"
 ALONE = "the same model, one question a call"
 
 
