@@ -1,6 +1,7 @@
 """Measure retrieval-augmented generation, fine-tuning and their hybrid against each other."""
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LabError", "__version__", "open"]
 __version__ = "0.1.0"
+
+# oneDNN keeps what it made for each shape of a batch: 1,024 of them fill a gigabyte.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
 
 # bitsandbytes remarks, at import, on an optional kernel that it would fetch over the network.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

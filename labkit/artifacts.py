@@ -1,6 +1,8 @@
 """What a lab trains, answers and measures, kept by the address of all that makes it. Introduced in 12_compare."""
 
+import ctypes
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,9 @@ class Artifacts:
         key, began = address(**parts), time.perf_counter()
         again = self.fresh and key not in self._made
         found = None if again else self.store.find(key)
-        found = found or self.store.commit(key, build, fresh=again)
+        if not found:
+            found = self.store.commit(key, build, fresh=again)
+            _trim()
         if name and key not in self._made:
             seconds = round(time.perf_counter() - began, 2)
             shipped = found.parent == self.store.shipped_root
@@ -37,3 +41,9 @@ class Artifacts:
         """A JSON value at the address of `parts`: found, or made now."""
         folder = self.folder(lambda folder: write_json(folder / "value.json", make()), **parts)
         return json.loads((folder / "value.json").read_text("utf-8"))
+
+
+def _trim() -> None:
+    """Hand freed memory back to Linux, which else keeps what one measurement needed through all that follow."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -27,8 +27,15 @@ if TYPE_CHECKING:
     from labkit.world.data import Item
 
 ANSWERING_CODE = (
-    *("labkit.rag", "labkit.model", "labkit.generate", "labkit.chat", "labkit.checkpoint", "labkit.metrics"),
-    *("labkit.abstain", "labkit.world.style", "labkit.compare.arms", "labkit.compare.training", "labkit.compare.score"),
+    *("labkit.rag", "labkit.model", "labkit.generate", "labkit.attention", "labkit.chat", "labkit.checkpoint"),
+    *(
+        "labkit.metrics",
+        "labkit.abstain",
+        "labkit.world.style",
+        "labkit.compare.arms",
+        "labkit.compare.training",
+        "labkit.compare.score",
+    ),
 )
 """The modules and packages that decide an answer and its score."""
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labkit.attention import use_blocks
 from labkit.chat import encode, ends, render
 from labkit.checkpoint import DTYPES, adapt, find, precision, read
 from labkit.checkpoint import fingerprint as fingerprint
@@ -140,4 +141,5 @@ def load_model(
         network, tokenizer = read(folder, torch.float32 if adapter and merge else wanted)
         if adapter:
             network = adapt(network, Path(adapter), merge)
-    return Model(network.to(device, wanted), tokenizer, [folder, *([adapter] if adapter else [])])
+    use_blocks(network.to(device, wanted))
+    return Model(network, tokenizer, [folder, *([adapter] if adapter else [])])

@@ -52,7 +52,7 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     """
     first = not level.abstain
     if level.several and (choice := rng.random()) < 0.75:
-        return _sums(rng) if choice < 0.15 else _facts(rng)
+        return _sums(rng) if choice < 0.25 else _facts(rng)
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
     weights = [0.7, 0.3, 0.0, 0.0] if first else [0.1, 0.1, 0.4, 0.4]

@@ -60,23 +60,29 @@ def save_state(folder: Path, **state: object) -> None:
     os.replace(folder / "state.tmp", folder / "state.pt")
 
 
-def train(folder: Path, steps: int, peak: float, seed: int, every: int) -> Iterator[dict]:
-    """Train to `steps`, resuming what `folder` holds; yields one log entry per `every` steps."""
+def train(folder: Path, steps: int, peak: float, seed: int, every: int, start: Path | None = None) -> Iterator[dict]:
+    """Train to `steps`, resuming what `folder` holds; yields one log entry per `every` steps.
+
+    A new run begins from nothing or, on the last level, from the model in the folder `start`.
+    """
     import torch
+    from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = load_tokenizer(folder, seed)
-    weights = Weights(make_model(tokenizer, seed).to(device), peak)
+    tokenizer = load_tokenizer(folder, seed, start)
+    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32) if start else make_model(tokenizer, seed)
+    weights = Weights(model.to(device), peak)
     body = backbone(weights.model, device)
-    step, level, pool, exact, seen = 0, 0, 0, 0.0, 0
+    step, level, pool, exact, seen = 0, len(ADVANCE) if start else 0, 0, 0.0, 0
     if (folder / "state.pt").exists():
         state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
         with torch.no_grad():
             for fp32, saved in zip(weights.master, state["master"], strict=True):
                 fp32.copy_(saved)
         weights.spread()
-        weights.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(weights.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         step, level, pool, exact, seen = state["at"]
     began, tokens = time.time(), 0
     while step < steps:
@@ -106,19 +112,20 @@ def train(folder: Path, steps: int, peak: float, seed: int, every: int) -> Itera
             save_state(
                 folder,
                 master=weights.master,
-                optimizer=weights.optimizer.state_dict(),
+                optimizers=[optimizer.state_dict() for optimizer in weights.optimizers],
                 at=(step, level, pool, exact, seen + tokens),
             )
     weights.model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
 
 
-def load_tokenizer(folder: Path, seed: int) -> "PreTrainedTokenizerFast":
-    """The tokenizer of a run: made once and kept beside the state."""
+def load_tokenizer(folder: Path, seed: int, start: Path | None = None) -> "PreTrainedTokenizerFast":
+    """The tokenizer of a run: made once, or taken from the model to start with, and kept beside the state."""
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer").exists():
-        make_tokenizer(seed).save_pretrained(folder / "tokenizer.tmp")
+        tokenizer = AutoTokenizer.from_pretrained(start) if start else make_tokenizer(seed)
+        tokenizer.save_pretrained(folder / "tokenizer.tmp")
         os.replace(folder / "tokenizer.tmp", folder / "tokenizer")
     return AutoTokenizer.from_pretrained(folder / "tokenizer")
 
@@ -131,6 +138,9 @@ def main(
     peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights and stream.")] = 0,
     every: Annotated[int, typer.Option(help="Steps between log lines.")] = 20,
+    start: Annotated[
+        Path | None, typer.Option(exists=True, help="Train this model on, on the last level; take another seed.")
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Measure the shipped model again; do not train.")
     ] = False,
@@ -145,7 +155,7 @@ def main(
         raise typer.Exit(0 if agree() else 1)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "log.jsonl", "a", encoding="utf-8") as log:
-        for entry in train(out, steps, peak, seed, every):
+        for entry in train(out, steps, peak, seed, every, start):
             typer.echo(json.dumps(entry))
             log.write(json.dumps(entry) + "\n")
             log.flush()
