@@ -14,7 +14,7 @@ from labkit.world.batches import TOKENS, WIDTHS, batches, tensors
 from labkit.world.card import SKILLS, folder
 from labkit.world.evaluate import SINGLE, follows, gold_hits
 from labkit.world.pocket import encode, make_model, make_tokenizer
-from labkit.world.pretrain import losses, rate, train
+from labkit.world.pretrain import load_tokenizer, losses, rate, train
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,23 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
     assert 1 < again["step"] <= 40
     assert again["tokens"] == before["tokens"]
     assert again["answer_loss"] == pytest.approx(before["answer_loss"], abs=0.02)
+
+
+def test_a_given_model_is_trained_on_with_its_own_words_on_the_last_level(tmp_path, monkeypatch):
+    from transformers import AutoModelForCausalLM
+
+    monkeypatch.setattr("labkit.world.batches.TOKENS", 2048)
+    monkeypatch.setattr("labkit.world.batches.POOL", 1)
+    monkeypatch.setattr("labkit.world.backbone.shutil.which", lambda name: None)  # nothing is compiled
+    model = make_model(words := make_tokenizer(7, samples=200), seed=7)
+    model.save_pretrained(tmp_path / "given")
+    words.save_pretrained(tmp_path / "given")
+    entries = list(train(tmp_path / "run", 1, 0.0, 1, 1, tmp_path / "given"))  # a rate of 0 changes nothing
+    made = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")
+    assert entries and all(entry["level"] == len(stream.LEVELS) - 1 for entry in entries)
+    assert load_tokenizer(tmp_path / "run", 1).get_vocab() == words.get_vocab()
+    for given, kept in zip(model.parameters(), made.parameters(), strict=True):
+        assert given.bfloat16().equal(kept.bfloat16())
 
 
 def test_the_shipped_model_is_small_plain_and_documented(lab):

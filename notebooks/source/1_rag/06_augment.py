@@ -304,8 +304,6 @@ checked.groupby(checked.correct.map({0: "wrong answers", 1: "right answers"}))[[
 # questions get five passages with the ones they need, then five without; and some have no answer anywhere.
 
 # %%
-from labkit.rag.attribution import attribute
-from labkit.rag.augment_context import degrade
 from labkit.world.evaluate import among
 
 answerable = [(item, hits) for item, hits in zip(items, found, strict=True) if item.gold and gold[item.id]]
@@ -314,6 +312,11 @@ texts = [item.question for item in needed]
 complete = [among(gold[item.id], hits) for item, hits in answerable]
 below = [hits[10:] for hits in retriever.search_batch(texts, 40)]
 spare = [without(item, hits) for item, hits in zip(needed, below, strict=True)]
+print(f"{len(needed)} questions, each with five passages that hold what it needs, and others that do not")
+
+# %%
+from labkit.rag.attribution import attribute
+from labkit.rag.augment_context import degrade
 
 
 def lose(lost):
