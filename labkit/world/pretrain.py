@@ -48,8 +48,8 @@ def losses(
 
 
 def rate(step: int, steps: int, peak: float) -> float:
-    """Warm up over 100 steps, hold, and fall to 2 % over the last fifth of the steps (so a run can be made longer)."""
-    return peak * min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (0.2 * steps)))
+    """Warm up over 100 steps, hold, and fall to 2 % over the last half of the steps (so a run can be made longer)."""
+    return peak * min(1.0, (step + 1) / 100, max(0.02, (steps - step) / (0.5 * steps)))
 
 
 def save_state(folder: Path, **state: object) -> None:
