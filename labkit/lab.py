@@ -28,14 +28,8 @@ if TYPE_CHECKING:
 
 ANSWERING_CODE = (
     *("labkit.rag", "labkit.model", "labkit.generate", "labkit.attention", "labkit.chat", "labkit.checkpoint"),
-    *(
-        "labkit.metrics",
-        "labkit.abstain",
-        "labkit.world.style",
-        "labkit.compare.arms",
-        "labkit.compare.training",
-        "labkit.compare.score",
-    ),
+    *("labkit.metrics", "labkit.abstain", "labkit.world.style"),
+    *("labkit.compare.arms", "labkit.compare.training", "labkit.compare.score"),
 )
 """The modules and packages that decide an answer and its score."""
 

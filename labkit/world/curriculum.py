@@ -35,7 +35,7 @@ LEVELS = (
     Level((1, 2), (2, 4), 2, 5, ("value", "cited", "sentence"), (60, 120), 0.1, 0.0, 0.3, 0.3, 0.35, 0.02),
     Level((1, 4), (2, 5), 4, 8, ("value", "cited", "cited", "framed", "sentence"), (40, 100), 0.2, 0.2, 0.5, 0.4, 0.3, 0.03),
     Level(
-        (2, 6), (3, 8), 5, 10, ("cited", "cited", "where", "framed", "value", "sentence", "bullet", "json"),
+        (2, 6), (3, 8), 5, 10, ("cited", "cited", "where", "where", "framed", "value", "sentence", "bullet", "json"),
         (30, 95), 0.25, 0.25, 0.5, 0.4, 0.45, 0.03,
     ),
 )  # fmt: skip
@@ -52,7 +52,7 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     """
     first = not level.abstain
     if level.several and (choice := rng.random()) < 0.75:
-        return _sums(rng) if choice < 0.25 else _facts(rng)
+        return _sums(rng) if choice < 0.3 else _facts(rng)
     names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
     weights = [0.7, 0.3, 0.0, 0.0] if first else [0.1, 0.1, 0.4, 0.4]
@@ -98,7 +98,7 @@ def _facts(rng: random.Random) -> list[Message]:
         lines[name, key] = say(a, name, value, rng) if told else f"{label}: {shown(a, value)}"
     groups = _split(list(lines), rng, 5)
     source = {key: i for i, group in enumerate(groups, start=1) for key in group}
-    form = rng.choice(["cited", "cited", "where", "sentence", "value"])
+    form = rng.choice(["cited", "cited", "where", "where", "sentence", "value"])
     replies = {}
     for e, a in rng.sample(facts, min(len(facts), 10)):
         key, value = (e.name, a.name), e.facts[a.name]
