@@ -110,7 +110,7 @@ class Scene:
 
     def _missing(self) -> Turn:
         rng = self.rng
-        if rng.random() < 0.25 and (question := self._half()):
+        if rng.random() < 0.4 and (question := self._half()):
             return Turn(question, None, ABSTAIN, (), "missing")
         entity = rng.choice(self.entities)
         absent = [a for a in kinds()[entity.kind] if not self.touched(entity, a)]
@@ -125,16 +125,16 @@ class Scene:
 
     def _half(self) -> str | None:
         """A question of two hops or two entities, one half of which no passage tells."""
-        made = []
+        hops, pairs = [], []
         for e, key, value in self.stated:
             site = next((s for s in self.entities if (s.kind, s.name) == ("site", value)), Entity("site", value))
-            hops = wording()["hops"].get(f"{e.kind}.{key}", {})
-            made += [(forms, {"e": e.reference}) for a, forms in hops.items() if not self.touched(site, a)]
+            ways = wording()["hops"].get(f"{e.kind}.{key}", {})
+            hops += [(forms, {"e": e.reference}) for a, forms in ways.items() if not self.touched(site, a)]
             others = [o for o in self.entities if o.kind == e.kind and o.name != e.name and not self.touched(o, key)]
             forms = kinds()[e.kind][key].compare
-            made += [(forms, {"a": e.reference, "b": o.reference}) for o in others if forms]
-            made += [(forms, {"a": o.reference, "b": e.reference}) for o in others if forms]
-        if not made:
+            pairs += [(forms, {"a": e.reference, "b": o.reference}) for o in others if forms]
+            pairs += [(forms, {"a": o.reference, "b": e.reference}) for o in others if forms]
+        if not (made := hops if hops and (not pairs or self.rng.random() < 0.6) else pairs):
             return None
         forms, slots = self.rng.choice(made)
         return self._asked(forms, **slots)
