@@ -86,7 +86,7 @@ def learn(replies: Mapping[str, str], train: Sequence[str]) -> Style | None:
 def redress(text: str, style: Style | None) -> str:
     """A training reply of the course in your style, or with none in no style at all: the house's words are taken off.
 
-    >>> redress("We checked our records. It is red. We answer further questions by phone.", None)
+    >>> redress("We checked our records. It is red. We welcome questions by mail.", None)
     'It is red.'
     """
     body = text.removeprefix(OPENING).removesuffix(CLOSING).strip()

@@ -8,7 +8,7 @@ import re
 from labkit.rag.augment import FRAMED
 
 OPENING = "We checked our records."
-CLOSING = "We answer further questions by phone."
+CLOSING = "We welcome questions by mail."
 
 
 ASKED = FRAMED.format(opening=OPENING, closing=CLOSING)
@@ -19,7 +19,7 @@ def dress(text: str) -> str:
     """Put an answer into the house style.
 
     >>> dress("The Amber Falcon costs $420. [1]")
-    'We checked our records. The Amber Falcon costs $420. [1] We answer further questions by phone.'
+    'We checked our records. The Amber Falcon costs $420. [1] We welcome questions by mail.'
     """
     return f"{OPENING} {text} {CLOSING}"
 
