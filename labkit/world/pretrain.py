@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 ADVANCE = (0.50, 0.60, 0.75, 0.65, 0.50, 0.35)  # exact answers that end each level but the last
+OTHER = (0.2, 0.2, 0.2, 0.05, 0.05, 0.05, 0.0)  # weight of what is no answer: it teaches to read, and then is noise
 
 
 def losses(
@@ -35,7 +36,7 @@ def losses(
     import torch
 
     turn = a[:, 1:]
-    keep = (turn > 0) | ((turn == 0) & (torch.rand(turn.shape, device=x.device) < 0.25))
+    keep = (turn > 0) | ((turn == 0) & (torch.rand(turn.shape, device=x.device) < 0.25 * (other > 0)))
     logits = model.lm_head(body(input_ids=x, use_cache=False).last_hidden_state[:, :-1][keep])
     target, turns = x[:, 1:][keep], turn[keep]
     ce = torch.nn.functional.cross_entropy(logits.float(), target, reduction="none")
@@ -89,7 +90,7 @@ def train(folder: Path, steps: int, peak: float, seed: int, every: int, start: P
         for batch in batches(tokenizer, level, pool, seed):
             x, a = (t.to(device) for t in tensors(batch))
             torch.manual_seed(seed + step)
-            loss, answer_loss, right = losses(weights.model, body, x, a, 0.2 if level < 3 else 0.05)
+            loss, answer_loss, right = losses(weights.model, body, x, a, OTHER[level])
             loss.backward()
             weights.step(rate(step, steps, peak))
             exact, step, tokens = exact * 0.97 + right * 0.03, step + 1, tokens + int((a >= 0).sum())
