@@ -24,7 +24,7 @@ def talks(count, seed):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A two-layer Qwen3, trained for 90 steps on the stream's first level, so that it ends its answers."""
+    """A two-layer Qwen3, trained for 180 steps on the stream's first level, so that it ends its answers."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     tokenizer = make_tokenizer(samples=300)
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
     network = Qwen3ForCausalLM(config)
     rows = dataset([Example(talk) for talk in talks(480, 0)], tokenizer, limit=512).rows
     path = tmp_path_factory.mktemp("models") / "small"
-    train(network, tokenizer, rows, TrainSettings(epochs=3, learning_rate=5e-3, batch_size=16), path, False)
+    train(network, tokenizer, rows, TrainSettings(epochs=6, learning_rate=3e-3, batch_size=16), path, False)
     network.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
