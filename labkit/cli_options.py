@@ -44,8 +44,9 @@ class _OneLine:
             status, said = 2, f"error: {wrong}{'' if 'choose' in wrong else ' (--help lists what there is)'}"
         except (KeyboardInterrupt, typer.Abort):
             status = 130
-            print(end="\n" * sys.stderr.isatty(), file=sys.stderr)  # the line may hold a bar, or the terminal's ^C
-        if said := "stopped" if status == 130 else said:
+        if status == 130:  # so Typer says of Ctrl-C, too; the line may hold a bar, or the terminal's ^C
+            print("\nstopped", file=sys.stderr)
+        elif said:
             print(" ".join(said.split()), file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)
 

@@ -12,8 +12,7 @@ from labkit.generate import left_padded, plan
 from labkit.model import fingerprint, load_model
 from labkit.tune.prepare import Example, dataset
 from labkit.tune.train import TrainSettings, train
-from labkit.world import stream
-from labkit.world.data import data_folder
+from labkit.world import card, stream
 from labkit.world.pocket import make_tokenizer
 
 
@@ -125,7 +124,7 @@ def test_a_model_without_a_template_gets_a_plain_prompt(folder, prompts):
 
 
 def test_bfloat16_answers_mostly_alike(prompts):
-    pocket = data_folder() / "models" / "pocket"
+    pocket = card.folder()
     half, whole = load_model(pocket, dtype="bfloat16"), load_model(pocket, dtype="float32")
     assert half.dtype == "bfloat16" and load_model(pocket).dtype in ("float32", "bfloat16")
     pairs = zip(half.generate(prompts, 16), whole.generate(prompts, 16), strict=True)
