@@ -53,7 +53,8 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     first = not level.abstain
     if level.several and (choice := rng.random()) < 0.75:
         return _sums(rng) if choice < 0.3 else _facts(rng)
-    names = {draw("name", rng): draw(rng.choice(list(VALUES)), rng) for _ in range(rng.randint(2, 8))}
+    kinds_of_value = [*VALUES, *["code"] * (0 if first else len(VALUES))]  # a code's letters are rare tokens
+    names = {draw("name", rng): draw(rng.choice(kinds_of_value), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
     weights = [0.7, 0.3, 0.0, 0.0] if first else [0.1, 0.1, 0.4, 0.4]
     form = rng.choices(["sentence", "value", "cited", "where"], weights)[0]
@@ -118,7 +119,8 @@ def _facts(rng: random.Random) -> list[Message]:
 
 def _sums(rng: random.Random) -> list[Message]:
     """Rows of two figures, half the time bare ones; the reply repeats both and says by how much they differ."""
-    kind = rng.choice(["bare", "bare", "bare", "sales", "sales", "money", "months", "people"])
+    kind = rng.choice(["bare", "bare", "bare", "bare", "sales", "sales", "money", "months", "people"])
+    zeros = ",000" * (kind == "bare" and rng.random() < 0.5)
     pairs = [
         [draw(kind, rng) if kind in VALUES else str(rng.randint(1, 99)) for _ in "ab"]
         for _ in range(rng.randint(3, 12))
@@ -127,8 +129,8 @@ def _sums(rng: random.Random) -> list[Message]:
     replies = {}
     for name, (a, b) in rows.items():
         way = "rose" if number(b) > number(a) else "fell"
-        replies[f"{name}?"] = f"From {a} to {b}: {way} by {unit(a, abs(number(b) - number(a)))}."
-    lines = " ; ".join(f"{name} | {a} | {b}" for name, (a, b) in rows.items())
+        replies[f"{name}?"] = f"From {a}{zeros} to {b}{zeros}: {way} by {unit(a, abs(number(b) - number(a)))}{zeros}."
+    lines = " ; ".join(f"{name} | {a}{zeros} | {b}{zeros}" for name, (a, b) in rows.items())
     return _rounds("sentence", [("List", f"Name | 2030 | 2031 ; {lines}")], replies)
 
 
