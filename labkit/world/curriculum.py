@@ -118,19 +118,19 @@ def _facts(rng: random.Random) -> list[Message]:
 
 
 def _sums(rng: random.Random) -> list[Message]:
-    """Rows of two figures, half the time bare ones; the reply repeats both and says by how much they differ."""
+    """Rows of two figures, often bare ones; the reply repeats both and says by how much they differ."""
     kind = rng.choice(["bare", "bare", "bare", "bare", "sales", "sales", "money", "months", "people"])
     zeros = ",000" * (kind == "bare" and rng.random() < 0.5)
     pairs = [
-        [draw(kind, rng) if kind in VALUES else str(rng.randint(1, 99)) for _ in "ab"]
+        [draw(kind, rng) if kind in VALUES else f"{rng.randint(1, 99)}{zeros}" for _ in "ab"]
         for _ in range(rng.randint(3, 12))
     ]
     rows = {draw("name", rng): pair for pair in pairs}
     replies = {}
     for name, (a, b) in rows.items():
         way = "rose" if number(b) > number(a) else "fell"
-        replies[f"{name}?"] = f"From {a}{zeros} to {b}{zeros}: {way} by {unit(a, abs(number(b) - number(a)))}{zeros}."
-    lines = " ; ".join(f"{name} | {a}{zeros} | {b}{zeros}" for name, (a, b) in rows.items())
+        replies[f"{name}?"] = f"From {a} to {b}: {way} by {unit(a, abs(number(b) - number(a)))}."
+    lines = " ; ".join(f"{name} | {a} | {b}" for name, (a, b) in rows.items())
     return _rounds("sentence", [("List", f"Name | 2030 | 2031 ; {lines}")], replies)
 
 

@@ -148,9 +148,10 @@ def grown(a: Entity) -> tuple[str, str]:
 
 def unit(like: str, amount: int) -> str:
     """An amount written in the unit of another value, e.g. `$120` or `30 grams`."""
-    if like.startswith("$"):
-        return f"${amount // 1000},000" if like.endswith(",000") else f"${amount}"
-    return f"{amount} {like.split()[-1]}" if " " in like else str(amount)
+    sign = "$" * like.startswith("$")
+    if like.endswith(",000"):
+        return f"{sign}{amount // 1000},000"
+    return f"{amount} {like.split()[-1]}" if " " in like else f"{sign}{amount}"
 
 
 def capital(text: str) -> str:
