@@ -52,7 +52,7 @@ def drill(rng: random.Random, level: Level) -> list[Message]:
     """
     first = not level.abstain
     if level.several and (choice := rng.random()) < 0.75:
-        return _sums(rng) if choice < 0.3 else _facts(rng)
+        return _sums(rng) if choice < 0.45 else _facts(rng)
     kinds_of_value = [*VALUES, *["code"] * (0 if first else len(VALUES))]  # a code's letters are rare tokens
     names = {draw("name", rng): draw(rng.choice(kinds_of_value), rng) for _ in range(rng.randint(2, 8))}
     gap = rng.choice([":", " |", " is", ","])
@@ -118,11 +118,12 @@ def _facts(rng: random.Random) -> list[Message]:
 
 
 def _sums(rng: random.Random) -> list[Message]:
-    """Rows of two figures, often bare ones; the reply repeats both and says by how much they differ."""
-    kind = rng.choice(["bare", "bare", "bare", "bare", "sales", "sales", "money", "months", "people"])
-    zeros = ",000" * (kind == "bare" and rng.random() < 0.5)
+    """Rows of two figures, mostly bare ones, every one to 99; the reply repeats both and says by how much they differ."""
+    kind = rng.choice([*["bare"] * 8, "sales", "money", "months", "people"])
+    zeros = ",000" * (kind == "bare" and rng.random() < 0.8)
+    pound = "£" * (zeros != "" and rng.random() < 0.6)
     pairs = [
-        [draw(kind, rng) if kind in VALUES else f"{rng.randint(1, 99)}{zeros}" for _ in "ab"]
+        [draw(kind, rng) if kind in VALUES else f"{pound}{rng.randint(1, 99)}{zeros}" for _ in "ab"]
         for _ in range(rng.randint(3, 12))
     ]
     rows = {draw("name", rng): pair for pair in pairs}

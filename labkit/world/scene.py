@@ -110,7 +110,7 @@ class Scene:
 
     def _missing(self) -> Turn:
         rng = self.rng
-        if rng.random() < 0.3 and (question := self._half()):
+        if rng.random() < 0.35 and (question := self._half()):
             return Turn(question, None, ABSTAIN, (), "missing")
         entity = rng.choice(self.entities)
         absent = [a for a in kinds()[entity.kind] if not self.touched(entity, a)]
