@@ -118,10 +118,10 @@ def _facts(rng: random.Random) -> list[Message]:
 
 
 def _sums(rng: random.Random) -> list[Message]:
-    """Rows of two figures, mostly bare ones, every one to 99; the reply repeats both and says by how much they differ."""
+    """Rows of two figures, mostly bare ones of any two up to 99; the reply repeats both and says by how much they differ."""
     kind = rng.choice([*["bare"] * 8, "sales", "money", "months", "people"])
     zeros = ",000" * (kind == "bare" and rng.random() < 0.8)
-    pound = "£" * (zeros != "" and rng.random() < 0.6)
+    pound = "£" if zeros and rng.random() < 0.6 else ""
     pairs = [
         [draw(kind, rng) if kind in VALUES else f"{pound}{rng.randint(1, 99)}{zeros}" for _ in "ab"]
         for _ in range(rng.randint(3, 12))

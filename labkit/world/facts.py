@@ -147,7 +147,7 @@ def grown(a: Entity) -> tuple[str, str]:
 
 
 def unit(like: str, amount: int) -> str:
-    """An amount written in the unit of another value, e.g. `$120` or `30 grams`."""
+    """An amount written in the unit of another value, e.g. `$120`, `£3,000` or `30 grams`."""
     sign = like[0] if like[0] in "$£" else ""
     if like.endswith(",000"):
         return f"{sign}{amount // 1000},000"
