@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from labkit.lab import Lab
 
-BUDGETS = (5, 20, 80)  # epochs of the tuned arm on the small company
+BUDGETS = (5, 20, small.EPOCHS)  # epochs of the tuned arm on the small company
 TOP = (1, 3, 5, 8)
 
 
