@@ -62,16 +62,18 @@ def split(lab: Lab) -> pd.DataFrame:
     """Where an answer's time goes, one question at a time, each arm over the same spread of questions.
 
     Milliseconds to embed the question, to search, to read the prompt (prefill) and to write (decode); processor seconds
-    of all; tokens read and written.
+    of all; tokens read and written. The arms take turns on each question, so that a machine that slows down slows all.
     """
 
     def make() -> list[Row]:
-        rows = []
-        for name in ARMS:
-            arm = lab.arm(name)
+        arms = {name: lab.arm(name) for name in ARMS}
+        for arm in arms.values():
             arm.answer([lab.questions[0].question])
-            for item in _some(lab):
-                rows.append({"arm": name, "id": item.id, **_timed(lab, arm, item.question)})
+        rows = []
+        for number, item in enumerate(_some(lab)):
+            turn = number % len(ARMS)
+            for name in [*ARMS[turn:], *ARMS[:turn]]:
+                rows.append({"arm": name, "id": item.id, **_timed(lab, arms[name], item.question)})
         return rows
 
     adapters = [lab.adapter(name).name for name in ("tuned", "hybrid")]
