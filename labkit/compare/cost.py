@@ -12,7 +12,7 @@ from labkit.compare import small
 from labkit.compare.arms import ARMS, passages
 from labkit.compare.cost_growth import growth_figures
 from labkit.compare.cost_setup import BUDGETS, by_budget, setting_up
-from labkit.compare.experiment import ask_arms
+from labkit.compare.experiment import ask_arms, in_turn
 from labkit.compare.update import by_question
 from labkit.generate import greedy
 from labkit.rag.augment import build_messages
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from labkit.compare.arms import Arm
     from labkit.lab import Lab
-    from labkit.world.data import Item
 
 Row = small.Row
 
@@ -62,26 +61,17 @@ def split(lab: Lab) -> pd.DataFrame:
     """Where an answer's time goes, one question at a time, each arm over the same spread of questions.
 
     Milliseconds to embed the question, to search, to read the prompt (prefill) and to write (decode); processor seconds
-    of all; tokens read and written. The arms take turns on each question, so that a machine that slows down slows all.
+    of all; tokens read and written. The arms take turns.
     """
 
     def make() -> list[Row]:
         arms = {name: lab.arm(name) for name in ARMS}
-        for arm in arms.values():
-            arm.answer([lab.questions[0].question])
-        rows = []
-        for number, item in enumerate(_some(lab)):
-            turn = number % len(ARMS)
-            for name in [*ARMS[turn:], *ARMS[:turn]]:
-                rows.append({"arm": name, "id": item.id, **_timed(lab, arms[name], item.question)})
-        return rows
+        return [
+            {"arm": name, "id": item.id, **_timed(lab, arm, item.question)} for name, arm, item in in_turn(lab, arms)
+        ]
 
     adapters = [lab.adapter(name).name for name in ("tuned", "hybrid")]
     return small.kept(lab, "cost split", make, adapters=adapters)
-
-
-def _some(lab: Lab) -> list[Item]:
-    return lab.questions[:: max(1, len(lab.questions) // lab.profile.latency_questions)]
 
 
 def merging(lab: Lab) -> pd.DataFrame:
@@ -94,12 +84,11 @@ def merging(lab: Lab) -> pd.DataFrame:
     def make() -> list[Row]:
         p, arm = lab.profile, lab.arm("tuned")
         beside = load_model(p.model_path, dtype=p.dtype, adapter=lab.adapter("tuned"), merge=False)
-        ways, rows = {"merged": arm, "beside": replace(arm, model=beside)}, []
-        for item in [lab.questions[0], *_some(lab)]:
-            for way, it in ways.items():
-                answer = it.answer([item.question])[0]
-                rows.append({"way": way, "id": item.id, "ms": 1000 * answer.generation_seconds, "text": answer.text})
-        return rows[2:]  # the first warmed both up
+        rows = []
+        for way, it, item in in_turn(lab, {"merged": arm, "beside": replace(arm, model=beside)}):
+            answer = it.answer([item.question])[0]
+            rows.append({"way": way, "id": item.id, "ms": 1000 * answer.generation_seconds, "text": answer.text})
+        return rows
 
     return small.kept(lab, "cost of merging", make, adapter=lab.adapter("tuned").name)
 

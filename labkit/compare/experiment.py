@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from labkit.store import peak_rss_mb, provenance
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.compare.arms import Arm
     from labkit.rag.ingest import Rejected
+    from labkit.world.data import Item
 
 Row = dict[str, Any]
 
@@ -70,18 +72,33 @@ def depends(lab: Lab, name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def latencies(lab: Lab, name: str) -> list[float]:
-    """Milliseconds from question to answer, one question at a time after one warm-up, over a spread of questions."""
+def in_turn(lab: Lab, arms: Mapping[str, Arm]) -> Iterator[tuple[str, Arm, Item]]:
+    """Each of some arms with each of a spread of questions, for timing: a name, its arm, warmed up, and an item.
+
+    The arms take turns, and another is first every time: a machine that slows down slows all of them.
+    """
     from tqdm import tqdm
 
-    def make() -> list[float]:
-        arm, step = lab.arm(name), max(1, len(lab.questions) // lab.profile.latency_questions)
-        texts = [item.question for item in lab.questions[::step]]
-        arm.answer(texts[:1])
-        bar = tqdm(texts, desc=f"{name}, one by one", unit="answer", disable=not lab.progress, leave=False)
-        return [_milliseconds(lambda text=text: arm.answer([text])) for text in bar]
+    names, step = list(arms), max(1, len(lab.questions) // lab.profile.latency_questions)
+    for arm in arms.values():
+        arm.answer([lab.questions[0].question])
+    bar = tqdm(lab.questions[::step], desc="one by one", unit="question", disable=not lab.progress, leave=False)
+    for number, item in enumerate(bar):
+        turn = number % len(names)
+        for name in [*names[turn:], *names[:turn]]:
+            yield name, arms[name], item
 
-    return lab.artifacts.value(make, what="latency", **depends(lab, name, 0))
+
+def latencies(lab: Lab, arms: Sequence[str] = ARMS) -> dict[str, list[float]]:
+    """Milliseconds from question to answer for each arm, one question at a time."""
+
+    def make() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {name: [] for name in arms}
+        for name, arm, item in in_turn(lab, {name: lab.arm(name) for name in arms}):
+            found[name].append(_milliseconds(lambda arm=arm, text=item.question: arm.answer([text])))
+        return found
+
+    return lab.artifacts.value(make, what="latency", of=[depends(lab, name, 0) for name in arms])
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
@@ -95,7 +112,7 @@ def run_compare(lab: Lab) -> Comparison:
     began = time.perf_counter()
     answers = ask_arms(lab)
     asked = time.perf_counter() - began
-    times = {name: latencies(lab, name) for name in ARMS}
+    times = latencies(lab)
     timed = time.perf_counter() - began - asked
     arms, paired = summarise(answers, times), pair_up(answers)
     result = {

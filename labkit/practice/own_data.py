@@ -117,7 +117,7 @@ def compare_own(lab: OwnLab) -> Comparison:
     made = run_compare(lab)
     answers = judged(made.answers, lab)
     dropped = {*(() if lab.asked.style else ("style", "joint")), *(() if _unknown(answers) else ("abstention",))}
-    arms = summarise(answers, {name: latencies(lab, name) for name in made.result["arms"]})
+    arms = summarise(answers, latencies(lab))
     needs = Needs(changed=0, unknown=_unknown(answers), right=1, style=float(lab.asked.style is not None))
     result: dict[str, Any] = {
         **made.result,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from labkit.artifacts import Artifacts
-from labkit.compare.experiment import ask_arms, run_compare
+from labkit.compare.experiment import ask_arms, in_turn, latencies, run_compare
 from labkit.compare.training import closed_book, supporting, with_context
 from labkit.lab import Lab
 from labkit.profile import POCKET
@@ -40,6 +40,17 @@ def test_shipped_artifacts_give_the_table_that_fresh_ones_give(fresh, tmp_path):
             if name not in TIMED:
                 assert again.result["arms"][arm][name] == value
     assert made.answers.text.tolist() == again.answers.text.tolist()
+
+
+def test_every_arm_is_timed_on_every_question_and_none_is_always_first(tmp_path):
+    lab, arms = lab_in(tmp_path), ["base", "rag"]
+    asked = [(name, item.id) for name, _, item in in_turn(lab, {name: lab.arm(name) for name in arms})]
+    assert [name for name, _ in asked][:4] == ["base", "rag", "rag", "base"]
+    assert len(set(asked)) == len(asked) >= 2 * lab.profile.latency_questions
+    times = latencies(lab, arms)
+    assert {name: len(found) for name, found in times.items()} == dict.fromkeys(arms, len(asked) // 2)
+    assert min(min(found) for found in times.values()) > 0
+    assert latencies(lab, arms) == times
 
 
 @pytest.mark.slow
