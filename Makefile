@@ -19,8 +19,8 @@ claims: $(READY)  ## measure what is missing for the article's claims and write 
 	@$(BIN)/python -m labkit.compare.ledger
 	@$(BIN)/labkit claims
 
-test: $(READY)  ## run every test
-	@$(BIN)/pytest
+test: $(READY)  ## run every test, in two processes
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 cluster: $(READY)  ## run the tests on a Ray cluster of two local nodes; wants a quiet machine
 	@$(BIN)/pytest -m cluster

@@ -1,4 +1,4 @@
-"""What every test runs under: no network but loopback, two threads, no window.
+"""What every test runs under: no network but loopback, two threads or one beside another worker, no window.
 
 pytest-socket guards this process (addopts in pyproject.toml); tests/offline every process that a test starts.
 """
@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"  # threads of two workers would wait for each other
 OFFLINE = str(Path(__file__).parent / "offline")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
 os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
-    OMP_NUM_THREADS="2",  # read by torch and faiss when they are first imported, here and in child processes
-    MKL_NUM_THREADS="2",
+    OMP_NUM_THREADS=THREADS,  # read by torch and faiss when they are first imported, here and in child processes
+    MKL_NUM_THREADS=THREADS,
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
 )
