@@ -96,7 +96,7 @@ def learn(
 
     Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is. `full`
     trains all weights instead of an adapter, at half the tuned arm's rate. Long rows, those with passages, go in the
-    small batches of the profile's hybrid, which halves the memory.
+    small batches of the profile's hybrid, which takes less memory.
     """
     from labkit.model import Model
     from labkit.tune.adapters import LoraSettings, add_lora
