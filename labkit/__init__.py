@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["LabError", "__version__", "open"]
 __version__ = "0.1.0"
 
+if os.name == "nt":
+    raise ImportError("labkit runs on Linux and macOS: on Windows, install and run it in WSL (`wsl --install`)")
+
 # oneDNN keeps what it made for each shape of a batch: 1,024 of them fill a gigabyte.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
 

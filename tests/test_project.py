@@ -149,6 +149,13 @@ def test_import_is_light():
     assert done.stdout.split() == []
 
 
+def test_windows_is_told_where_to_run_it():
+    asked = [sys.executable, "-c", "import os; os.name = 'nt'; import labkit"]
+    refused = subprocess.run(asked, capture_output=True, text=True)
+    assert refused.stderr.splitlines()[-1].startswith("ImportError: ") and "WSL" in refused.stderr
+    assert "WSL" in (ROOT / "README.md").read_text()
+
+
 def test_modules_stay_short_and_finished():
     sources = [(name, text) for name, text in texts() if name.startswith("labkit/") and name.endswith(".py")]
     assert not [name for name, text in sources if len(text.splitlines()) > 200]
