@@ -27,7 +27,7 @@ def chunking(lab: Lab) -> dict[str, Interval]:
     """What an overlap brings over none, over all sizes of lesson 02's sweep."""
     from labkit.rag.chunk_sweep import sweep
 
-    swept = sweep(lab)
+    swept = sweep(lab, overlaps=(0.0, OVERLAP))
 
     def gained(metric: str) -> Interval:
         wide = swept.dropna(subset=[metric]).pivot_table(metric, "id", "overlap", aggfunc="mean")

@@ -68,8 +68,8 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     import pandas as pd
 
     kind = path.suffix.casefold()
-    if kind not in FORMATS:
-        raise LabError(f"{path.name} is no file of questions: give one that ends in {', '.join(FORMATS)}")
+    if kind not in FORMATS or not path.is_file():
+        raise LabError(f"no file of questions at {path}: name one that is there and ends in {', '.join(FORMATS)}")
     try:
         if kind == ".jsonl":
             lines = path.read_text("utf-8-sig").splitlines()

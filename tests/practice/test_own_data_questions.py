@@ -53,7 +53,7 @@ def test_columns_may_be_capitalised_and_numbers_in_json_are_text(tmp_path):
         ("q.csv", "question,answer\nWhy?,so\n,then\n", "row 3 has no question"),
         ("q.jsonl", '{"question": "Why?", "answer": "so"}\nnot json\n', "cannot read q.jsonl"),
         ("q.xlsx", "no spreadsheet", "cannot read q.xlsx"),
-        ("q.pdf", "", "no file of questions: give one that ends in .csv, .jsonl, .xlsx"),
+        ("q.pdf", "", "q.pdf: name one that is there and ends in .csv, .jsonl, .xlsx"),
     ],
 )
 def test_a_file_that_will_not_do_is_told_in_one_line(tmp_path, name, text, said):
@@ -64,7 +64,7 @@ def test_a_file_that_will_not_do_is_told_in_one_line(tmp_path, name, text, said)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(LabError, match="cannot read none.csv"):
+    with pytest.raises(LabError, match="no file of questions at .*none.csv: name one that is there"):
         read_rows(tmp_path / "none.csv")
 
 
