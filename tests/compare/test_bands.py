@@ -11,9 +11,11 @@ def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_
     assert published["size"] == "full" and outside(published, published) == []
     worse = deepcopy(published)
     worse["arms"]["rag"]["accuracy"]["mean"] -= 0.3
+    worse["arms"]["rag"]["recall_at_k"]["mean"] -= 0.3
     del worse["arms"]["hybrid"]
     told = outside(worse, published)
     assert any(line.startswith("rag, accuracy") for line in told)
+    assert any(line.startswith("rag, recall_at_k") for line in told)
     assert any(line.startswith("hybrid, joint: None") for line in told)
     path = tmp_path / "result.json"
     path.write_text(json.dumps(worse))
