@@ -2,6 +2,7 @@
 
 import json
 
+import nbformat
 import pandas as pd
 import pytest
 
@@ -110,3 +111,10 @@ def test_every_kept_notebook_has_outputs_and_a_source():
         cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
         assert any(c["outputs"] for c in cells)
         assert not any(o["output_type"] == "error" for c in cells for o in c["outputs"])
+
+
+def test_every_kept_notebook_is_its_source_executed():
+    for source in LESSONS.values():
+        kept = nbformat.read(notebooks.target(source), as_version=4)
+        cells = [[(c.cell_type, c.id, c.source) for c in notebook.cells] for notebook in (execute.build(source), kept)]
+        assert cells[0] == cells[1], f"{source.stem} changed: make notebooks"

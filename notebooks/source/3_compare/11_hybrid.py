@@ -186,3 +186,6 @@ say("Right and in style at once, the hybrid beats asking", "hybrid", "prompted",
 # 3. Set `top_k` to 1 for the arm `hybrid-0` (`dataclasses.replace(lab.arm("hybrid-0"), top_k=1)`). Does it read better
 #    when it sees as few passages as in its training?
 # 4. Which questions does `prompted` get in style, and which not? Look at the kinds.
+# 5. The hybrid hardly declines: few of its rows had to. Take the proof out of a third of them, by a retriever of your own
+#    that drops the hits that `labkit.compare.training.holds` an item's evidence, and train again. What does declining
+#    gain, and what does accuracy pay?
