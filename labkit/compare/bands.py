@@ -1,6 +1,6 @@
 """Does a comparison run elsewhere land where the published one did? Introduced in 12_compare.
 
-python -m labkit.compare.bands runs/compare/latest/result.json
+`python -m labkit.compare.bands` takes the newest result; another file may be named.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ def outside(result: Mapping[str, Any], published: Mapping[str, Any]) -> list[str
     return lines
 
 
-def main(path: str) -> int:
-    """Print what is outside its band; 1 if anything is."""
+def main(path: str = "runs/compare/latest/result.json") -> int:
+    """Print what is outside its band; 1 if anything is, 2 without a result."""
+    if not Path(path).is_file():
+        print(f"error: no result at {path}: run make compare", file=sys.stderr)
+        return 2
     result, published = (json.loads(Path(p).read_text("utf-8")) for p in (path, PUBLISHED))
     lines = outside(result, published)
     print("\n".join(lines) or f"every mean of {len(published['arms'])} arms is within its band")

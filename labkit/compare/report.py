@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.tables import METRICS, SMOKE, about, cell, rows, verdict
+from labkit.compare.tables import METRICS, SMOKE, about, cell, difference, rows, verdict
 from labkit.profile import ROOT
 from labkit.stats import holm
 from labkit.store import write_bytes, write_json
@@ -98,7 +98,7 @@ def _paired(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "label": METRICS[metric].label,
             "a": row["a"],
             "b": row["b"],
-            "cell": cell(metric, {"mean": row["diff"], "low": row["low"], "high": row["high"]}),
+            "cell": difference(row["diff"], row["low"], row["high"]),
             "apart": row["low"] > 0 or row["high"] < 0,
             "p": _p(row["p"]),
             "holm": _p(adjusted),

@@ -53,7 +53,7 @@ def number(metric: str, value: float) -> str:
 
 
 def cell(metric: str, value: Mapping[str, float] | None) -> str:
-    """Mean and interval, or a dash where the arm has none. Introduced in 12_compare.
+    """Mean and interval, or a dash where the arm has none.
 
     >>> cell("style", {"mean": 0.5, "low": 0.4, "high": 0.6})
     '0.50 [0.40, 0.60]'
@@ -111,10 +111,7 @@ def terminal(result: Result) -> Table:
 
 
 def markdown(result: Result) -> str:
-    """The main table for README, with what made it. Introduced in 12_compare.
-
-    >>> print(markdown(result))
-    """
+    """The main table for README, with what made it. Introduced in 12_compare."""
     arms = list(result["arms"])
     lines = [f"**{SMOKE}**\n"] if result["size"] != "full" else []
     lines += [f"| | {' | '.join(arms)} |", f"|---|{'---:|' * len(arms)}"]
@@ -142,32 +139,35 @@ def paired(result: Result) -> pd.DataFrame:
 
 def takeaways(result: Result) -> list[str]:
     """What the comparison was made to show, each sentence ending in whether it did: every interval above zero."""
-    claims = [
-        ("Reading beats not reading: RAG is right more often than base", "rag", "accuracy", ["base"]),
-        (
-            "Tuning teaches form: the fine-tuned arm keeps the house style more often than RAG",
-            "tuned",
-            "style",
-            ["rag"],
-        ),
-        ("Tuning does not replace reading: RAG is right more often than the tuned arm", "rag", "accuracy", ["tuned"]),
-        ("Both together: the hybrid is right and in style most often", "hybrid", "joint", ["base", "rag", "tuned"]),
-    ]
-    told = [
-        (text, [gaps(result, metric, arm)[other][1] > 0 for other in others]) for text, arm, metric, others in claims
-    ]
-    return [f"{text}: {'shown' if all(clear) else 'not shown here'}." for text, clear in told]
+    claims = {
+        "Reading beats not reading: RAG is right more often than base": "accuracy rag base",
+        "Tuning teaches form: the fine-tuned arm keeps the house style more often than RAG": "style tuned rag",
+        "Tuning does not replace reading: RAG is right more often than the tuned arm": "accuracy rag tuned",
+        "Both together: the hybrid is right and in style most often": "joint hybrid base rag tuned",
+    }
+
+    def shown(metric: str, arm: str, *others: str) -> str:
+        above = gaps(result, metric, arm)
+        return "shown" if all(above[other][1] > 0 for other in others) else "not shown here"
+
+    return [f"{text}: {shown(*what.split())}." for text, what in claims.items()]
 
 
 def gaps(result: Result, metric: str, arm: str) -> dict[str, tuple[float, float, float]]:
     """How far `arm` is above each other arm, with the interval. Introduced in 12_compare."""
-    found = {}
-    for row in result["paired"]:
-        if row["metric"] == metric and arm == row["a"]:
-            found[row["b"]] = (row["diff"], row["low"], row["high"])
-        elif row["metric"] == metric and arm == row["b"]:
-            found[row["a"]] = (-row["diff"], -row["high"], -row["low"])
-    return found
+    tests = [row for row in result["paired"] if row["metric"] == metric]
+    below = {row["a"]: (-row["diff"], -row["high"], -row["low"]) for row in tests if row["b"] == arm}
+    return below | {row["b"]: (row["diff"], row["low"], row["high"]) for row in tests if row["a"] == arm}
+
+
+def difference(mean: float, low: float, high: float) -> str:
+    """A difference of shares with its interval, in three decimals where two would print an end beside zero as zero.
+
+    >>> difference(0.8, 0.7, 0.9), difference(0.03, 0.003, 0.06)
+    ('0.80 [0.70, 0.90]', '0.030 [0.003, 0.060]')
+    """
+    places = 3 if any(0 < abs(end) < 0.005 for end in (low, high)) else 2
+    return f"{mean:.{places}f} [{low:.{places}f}, {high:.{places}f}]"
 
 
 def leader(result: Result, metric: str) -> str:
@@ -182,7 +182,7 @@ def leader(result: Result, metric: str) -> str:
     if not means[best]:
         return f"{label}: no arm scores above zero."
     told = gaps(result, metric, best)
-    clear = [f"{arm} by {d:.2f} [{low:.2f}, {high:.2f}]" for arm, (d, low, high) in told.items() if low > 0]
+    clear = [f"{arm} by {difference(*gap)}" for arm, gap in told.items() if gap[1] > 0]
     unclear = [arm for arm, (_, low, _) in told.items() if low <= 0]
     parts = [f"above {', '.join(clear)}"] if clear else []
     parts += [f"not told apart from {', '.join(unclear)}"] if unclear else []

@@ -19,7 +19,7 @@ def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_
     assert any(line.startswith("hybrid, joint: None") for line in told)
     path = tmp_path / "result.json"
     path.write_text(json.dumps(worse))
-    assert (main(str(PUBLISHED)), main(str(path))) == (0, 1)
+    assert (main(str(PUBLISHED)), main(str(path)), main(str(tmp_path / "none.json"))) == (0, 1, 2)
 
 
 def test_readme_shows_the_published_result():

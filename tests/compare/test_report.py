@@ -196,6 +196,8 @@ def test_the_verdict_turns_with_the_sign_of_a_difference():
     ]
     said = leader({"arms": arms, "paired": paired}, "style")
     assert said == "style: a is highest at 0.90, above b by 0.80 [0.70, 0.90], not told apart from c."
+    paired[0] |= {"high": -0.003}
+    assert "above b by 0.800 [0.003, 0.900]" in leader({"arms": arms, "paired": paired}, "style")
 
 
 def test_nobody_leads_at_zero():
