@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labkit.profile import ROOT
+from labkit.profile import ROOT, runs_folder
 
 PUBLISHED = ROOT / "docs" / "result.json"
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation")
@@ -35,12 +35,13 @@ def outside(result: Mapping[str, Any], published: Mapping[str, Any]) -> list[str
     return lines
 
 
-def main(path: str = "runs/compare/latest/result.json") -> int:
+def main(path: str | None = None) -> int:
     """Print what is outside its band; 1 if anything is, 2 without a result."""
-    if not Path(path).is_file():
-        print(f"error: no result at {path}: run make compare", file=sys.stderr)
+    file = Path(path) if path else runs_folder() / "compare" / "latest" / "result.json"
+    if not file.is_file():
+        print(f"error: no result at {file}: run make compare", file=sys.stderr)
         return 2
-    result, published = (json.loads(Path(p).read_text("utf-8")) for p in (path, PUBLISHED))
+    result, published = (json.loads(p.read_text("utf-8")) for p in (file, PUBLISHED))
     lines = outside(result, published)
     print("\n".join(lines) or f"every mean of {len(published['arms'])} arms is within its band")
     return min(len(lines), 1)

@@ -93,9 +93,8 @@ def _embedded(figure: Figure) -> str:
 def _paired(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     tests = result["paired"]
     for row, adjusted in zip(tests, holm([row["p"] for row in tests]), strict=True):
-        metric = row["metric"]
         yield {
-            "label": METRICS[metric].label,
+            "label": METRICS[row["metric"]].label,
             "a": row["a"],
             "b": row["b"],
             "cell": difference(row["diff"], row["low"], row["high"]),

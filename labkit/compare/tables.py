@@ -53,7 +53,7 @@ def number(metric: str, value: float) -> str:
 
 
 def cell(metric: str, value: Mapping[str, float] | None) -> str:
-    """Mean and interval, or a dash where the arm has none.
+    """Mean and interval, or a dash where the arm has none. Introduced in 12_compare.
 
     >>> cell("style", {"mean": 0.5, "low": 0.4, "high": 0.6})
     '0.50 [0.40, 0.60]'
@@ -140,17 +140,17 @@ def paired(result: Result) -> pd.DataFrame:
 def takeaways(result: Result) -> list[str]:
     """What the comparison was made to show, each sentence ending in whether it did: every interval above zero."""
     claims = {
-        "Reading beats not reading: RAG is right more often than base": "accuracy rag base",
-        "Tuning teaches form: the fine-tuned arm keeps the house style more often than RAG": "style tuned rag",
-        "Tuning does not replace reading: RAG is right more often than the tuned arm": "accuracy rag tuned",
-        "Both together: the hybrid is right and in style most often": "joint hybrid base rag tuned",
+        "Reading beats not reading: RAG is right more often than base": ("accuracy", "rag", "base"),
+        "Tuning teaches form: the fine-tuned arm keeps the house style more often than RAG": ("style", "tuned", "rag"),
+        "Tuning does not replace reading: RAG is right more often than the tuned arm": ("accuracy", "rag", "tuned"),
+        "Both together: the hybrid is right and in style most often": ("joint", "hybrid", "base", "rag", "tuned"),
     }
 
     def shown(metric: str, arm: str, *others: str) -> str:
         above = gaps(result, metric, arm)
         return "shown" if all(above[other][1] > 0 for other in others) else "not shown here"
 
-    return [f"{text}: {shown(*what.split())}." for text, what in claims.items()]
+    return [f"{text}: {shown(*what)}." for text, what in claims.items()]
 
 
 def gaps(result: Result, metric: str, arm: str) -> dict[str, tuple[float, float, float]]:

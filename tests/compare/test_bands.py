@@ -6,7 +6,7 @@ from copy import deepcopy
 from labkit.compare.bands import PUBLISHED, main, outside
 
 
-def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_path):
+def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_path, monkeypatch):
     published = json.loads(PUBLISHED.read_text("utf-8"))
     assert published["size"] == "full" and outside(published, published) == []
     worse = deepcopy(published)
@@ -20,6 +20,11 @@ def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_
     path = tmp_path / "result.json"
     path.write_text(json.dumps(worse))
     assert (main(str(PUBLISHED)), main(str(path)), main(str(tmp_path / "none.json"))) == (0, 1, 2)
+    newest = tmp_path / "compare" / "latest" / "result.json"
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    newest.parent.mkdir(parents=True)
+    path.rename(newest)
+    assert main() == 1
 
 
 def test_readme_shows_the_published_result():
