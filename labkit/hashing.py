@@ -1,19 +1,12 @@
-"""Name things by their content: settings, files, folders, source code.
+"""Name things by their content: settings, files, folders.
 
 Introduced in 12_compare.
 """
 
-import ast
 import hashlib
-import importlib.util
-import io
 import json
-import tokenize
 from dataclasses import asdict, is_dataclass
-from functools import cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from labkit.errors import LabError
@@ -75,40 +68,3 @@ def hash_tree(folder: Path | str) -> str:
     if not Path(folder).is_dir():
         raise LabError(f"{folder} is not a folder: check the path")
     return address(files=file_hashes(Path(folder)))
-
-
-def hash_source(*modules: ModuleType | str) -> str:
-    """SHA-256 of modules' code, found without importing those given by name; a package counts all its modules.
-
-    Docstrings, comments on lines of their own and empty lines do not count: they change no result.
-    Introduced in 12_compare.
-
-    >>> hash_source("json") == hash_source(json)
-    True
-    """
-    names = sorted(module if isinstance(module, str) else module.__name__ for module in modules)
-    specs = {name: importlib.util.find_spec(name) for name in names}
-    lost = [name for name, spec in specs.items() if spec is None or not spec.has_location]
-    if lost:
-        raise LabError(f"module {lost[0]} has no source file: check its name")
-    files = {path for spec in specs.values() for path in _sources(spec)}
-    return address(sources=[[path.parent.name, path.name, _code(path.read_text("utf-8"))] for path in sorted(files)])
-
-
-@cache
-def _code(source: str) -> str:
-    """Source text without what only people read."""
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
-    noted = any(line.lstrip().startswith("#") for line in lines)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline) if noted else ():
-        if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip():
-            lines[token.start[0] - 1] = ""
-    return "\n".join(line for line in lines if line.strip())
-
-
-def _sources(spec: ModuleSpec) -> list[Path]:
-    origin = Path(spec.origin)
-    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.artifacts import Artifacts
+from labkit.cache import Cache
 from labkit.hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
-from labkit.store import address, hash_source, provenance
+from labkit.store import address, provenance
 from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder
+from labkit.world.style import dress
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Arm
     from labkit.model import Model
     from labkit.practice.own_data_endpoint import Endpoint
-    from labkit.practice.own_data_fit import Fitting
+    from labkit.rag.chunk import Chunk
     from labkit.rag.embed import Embedder
     from labkit.rag.index import FaissStore
     from labkit.rag.ingest import Document, Ingested
-    from labkit.rag.retrieve import Retriever
+    from labkit.rag.retrieve import Hit, Retriever, Search
     from labkit.world.data import Item
-
-ANSWERING_CODE = (
-    *("labkit.rag", "labkit.model", "labkit.generate", "labkit.attention", "labkit.chat", "labkit.checkpoint"),
-    *("labkit.metrics", "labkit.abstain", "labkit.world.style"),
-    *("labkit.compare.arms", "labkit.compare.training", "labkit.compare.score"),
-)
-"""The modules and packages that decide an answer and its score."""
 
 
 class Lab:
@@ -44,6 +39,7 @@ class Lab:
         self.profile, self.size, self.fresh, self.progress = scaled(profile, size), size, fresh, progress
         self.runs = runs_folder()
         self.artifacts = Artifacts(self.runs / "artifacts", data_folder() / "artifacts", fresh)
+        self.answered = Cache(self.runs / "answers.sqlite")
 
     def describe(self) -> dict[str, str]:
         """Versions, device, models and sizes, each in a few words."""
@@ -105,6 +101,10 @@ class Lab:
         """The pairs that the hybrid trains on."""
         return spread(self.pairs, self.profile.hybrid_pairs)
 
+    def dress(self, text: str) -> str:
+        """A reply in the style that training teaches: the company's."""
+        return dress(text)
+
     @cached_property
     def embedder(self) -> Embedder:
         """The profile's embedder, its vectors cached by content."""
@@ -112,16 +112,21 @@ class Lab:
 
         return load_embedder(pinned(self.profile.embedder), cache_dir=self.runs / "vectors")
 
+    def chunks(self, documents: Iterable[Document]) -> list[Chunk]:
+        """Documents in chunks of the profile's size."""
+        from labkit.rag.chunk import chunk_documents
+
+        p = self.profile
+        return chunk_documents(list(documents), self.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
+
     def index(self, documents: Iterable[Document]) -> FaissStore:
         """Chunk, embed and index some documents with the profile's settings; many, with a bar."""
         from tqdm import tqdm
 
-        from labkit.rag.chunk import chunk_documents
         from labkit.rag.embed import GROUP
         from labkit.rag.index import FaissStore
 
-        p = self.profile
-        chunks = chunk_documents(list(documents), self.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
+        chunks = self.chunks(documents)
         store, hidden = FaissStore(self.embedder), not self.progress or len(chunks) <= GROUP
         with tqdm(total=len(chunks), desc="embed and index", unit="chunk", disable=hidden) as bar:
             for start in range(0, len(chunks), GROUP):
@@ -143,12 +148,12 @@ class Lab:
         reranker = self.profile.reranker
         return retriever(method, store, pinned(reranker) if reranker and method == "rerank" else reranker)
 
-    def old_retriever(self) -> Fitting:
-        """The profile's retriever over the documents as first written, which the hybrid trains with."""
-        from labkit.practice.own_data_fit import Fitting
+    def old_retriever(self) -> Search:
+        """The profile's retriever over the documents as first written, which the hybrid trains with.
 
-        found = self._searching(self.profile.method, self.index(self.original.documents))
-        return Fitting(found, self.model, self.profile.max_new_tokens)
+        What it found is kept, and shipped for the adapters that are: near ties differ between processors.
+        """
+        return Recalled(self)
 
     @cached_property
     def model(self) -> Model:
@@ -156,7 +161,7 @@ class Lab:
         return load(self.profile)
 
     def arm(self, name: str, seed: int = 0) -> Arm:
-        """One of the arms; a tuned one is trained with this seed if no artifact of it is found."""
+        """One of the arms, which answers no prompt twice; a tuned one is trained with this seed if it is not found."""
         from labkit.compare.arms import Base, FineTuned, arm_class, weights_of
         from labkit.practice.own_data_fit import Fitting
 
@@ -164,7 +169,7 @@ class Lab:
         model = self.tuned_model(weights, seed) if weights else self.generator or self.model
         room = self.profile.max_new_tokens
         retriever = None if kind in (Base, FineTuned) else Fitting(self.retriever(), model, room)
-        return kind(model, retriever, self.profile.top_k, room)
+        return kind(model, retriever, self.profile.top_k, room, None if self.fresh else self.answered)
 
     @cache  # noqa: B019 - a lab lives as long as its process
     def tuned_model(self, name: str, seed: int = 0) -> Model:
@@ -179,15 +184,37 @@ class Lab:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """What every result depends on: model, embedder, documents, questions, code."""
+        """What every result rests on: model, embedder, documents, questions."""
         served = {"generator": self.generator.fingerprint} if self.generator else {}
         return served | {
             "model": self.model.fingerprint,
             "embedder": self.embedder.fingerprint,
             "documents": address(documents=[(d.id, d.sha256) for d in self.documents]),
             "questions": address(questions=self.questions),
-            "code": hash_source(*ANSWERING_CODE),
         }
+
+
+class Recalled:
+    """Searches the documents as first written; the ids of what it found are kept by texts, settings and questions."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def search_batch(self, queries: Sequence[str], top_k: int) -> list[list[Hit]]:
+        """The hits for each query, best first; their score is 1 / rank."""
+        from labkit.rag.retrieve import Hit
+
+        lab, p = self.lab, self.lab.profile
+        chunks = {chunk.id: chunk for chunk in lab.chunks(lab.original.documents)}
+
+        def search() -> list[list[str]]:
+            found = lab._searching(p.method, lab.index(lab.original.documents)).search_batch(queries, top_k)
+            return [[hit.chunk.id for hit in hits] for hits in found]
+
+        texts = address(texts=[[chunk.id, chunk.title, chunk.text] for chunk in chunks.values()])
+        by = [p.method, p.reranker if p.method == "rerank" else None, top_k, lab.embedder.fingerprint.split(":")[0]]
+        found = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
+        return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in found]
 
 
 def spread(items: list[Item], count: int | None) -> list[Item]:

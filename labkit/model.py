@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,17 @@ from labkit.checkpoint import DTYPES, adapt, find, precision, read
 from labkit.checkpoint import fingerprint as fingerprint
 from labkit.errors import LabError
 from labkit.generate import greedy, plan
+from labkit.hashing import address
 from labkit.quiet import quiet
 from labkit.rag.augment import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from labkit.cache import Cache
+
+RECIPE = "greedy/1"
+"""Raised by hand whenever other tokens come out of the same weights and prompt; a test holds ten answers to it."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,12 @@ class Model:
         max_new_tokens: int = 64,
         batch_tokens: int = 16_384,
         progress: Callable[[int], object] | None = None,
+        cache: Cache | None = None,
     ) -> list[Generation]:
         """Greedy answers in the order of the conversations; `progress` gets each batch's number of rows.
+
+        With a `cache`, equal prompts are answered once, each batch is kept as it is done, and what was answered before by the
+        same weights in the same precision is taken from there.
 
         Conversations of like length share a batch of at most `batch_tokens`, answers included. In float32 a
         batch answers as one by one does; in bfloat16 rounding may turn a near tie. The checkpoint's sampling
@@ -84,12 +95,25 @@ class Model:
         """
         prompts = [self.encode(messages) for messages in conversations]
         self._check(prompts, max_new_tokens)
-        made: dict[int, Generation] = {}
-        for batch in plan([len(prompt) for prompt in prompts], max_new_tokens, batch_tokens):
-            made |= self._answer({i: prompts[i] for i in batch}, max_new_tokens)
+        keys = [self._key(prompt, max_new_tokens) if cache else i.to_bytes(4) for i, prompt in enumerate(prompts)]
+        made = {key: Generation(**json.loads(text)) for key, text in (cache.get(keys) if cache else {}).items()}
+        left = {key: i for i, key in enumerate(keys) if key not in made}
+        if progress and len(left) < len(prompts):
+            progress(len(prompts) - len(left))
+        todo = list(left.values())
+        for batch in plan([len(prompts[i]) for i in todo], max_new_tokens, batch_tokens):
+            new = self._answer({todo[place]: prompts[todo[place]] for place in batch}, max_new_tokens)
+            if cache:
+                cache.put({keys[i]: json.dumps(asdict(one)).encode() for i, one in new.items()})
+            made |= {keys[i]: one for i, one in new.items()}
             if progress:
                 progress(len(batch))
-        return [made[i] for i in range(len(prompts))]
+        return [made[key] for key in keys]
+
+    def _key(self, prompt: Sequence[int], room: int) -> bytes:
+        """What decides an answer: weights, precision, prompt, room and the recipe of decoding."""
+        parts = {"model": self.fingerprint, "dtype": self.dtype, "prompt": list(prompt), "room": room}
+        return bytes.fromhex(address(recipe=RECIPE, **parts))
 
     def _answer(self, prompts: dict[int, list[int]], limit: int) -> dict[int, Generation]:
         began = time.perf_counter()

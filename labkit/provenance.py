@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ def _git(*words: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit this code is at, "+changes" added where tracked files differ from it; None outside git."""
-    commit = _git("rev-parse", "HEAD")
-    return f"{commit}+changes" if commit and _git("status", "--porcelain", "-uno") else commit
+    """The commit this code is at, a hash of the changes added where tracked files differ from it; None outside git."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+    return f"{commit}+{sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
 
 
 def _version(package: str) -> str | None:
@@ -40,19 +41,40 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _processor() -> str:
+    """The processor's name where the system tells it, and whether it computes in bfloat16."""
+    from labkit.checkpoint import precision
+
+    try:
+        name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        name = None
+    return f"{name[1] if name else platform.processor() or 'unknown'}, {precision('cpu')}"
+
+
 def provenance() -> dict[str, Any]:
     """Commit, Python, platform, processors and package versions, for JSON. Introduced in 12_compare.
 
     >>> sorted(provenance())
-    ['commit', 'cpus', 'packages', 'platform', 'python']
+    ['commit', 'cpus', 'packages', 'platform', 'processor', 'python']
     """
     return {
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "cpus": os.cpu_count(),
         "packages": {package: _version(package) for package in PACKAGES},
     }
+
+
+def here() -> dict[str, Any]:
+    """What a timing is bound to: the commit with its changes, and the machine.
+
+    >>> sorted(here())
+    ['commit', 'cpus', 'platform', 'processor']
+    """
+    return {name: value for name, value in provenance().items() if name not in ("python", "packages")}
 
 
 def peak_rss_mb() -> float:

@@ -18,8 +18,8 @@ from labkit.errors import LabError
 from labkit.hashing import address as address
 from labkit.hashing import file_hashes
 from labkit.hashing import hash_file as hash_file
-from labkit.hashing import hash_source as hash_source
 from labkit.hashing import hash_tree as hash_tree
+from labkit.provenance import here as here
 from labkit.provenance import peak_rss_mb as peak_rss_mb
 from labkit.provenance import provenance as provenance
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,31 +51,6 @@ def test_hashes_follow_contents(tmp_path):
         store.hash_tree(tmp_path)
     with pytest.raises(LabError, match="not a folder"):
         store.hash_tree(tmp_path / "missing")
-
-
-def test_hash_source_follows_the_text_without_importing(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    module = tmp_path / "some_lesson.py"
-    module.write_text("raise SystemExit\n")
-    before = store.hash_source("some_lesson")
-    module.write_text("raise SystemExit(1)\n")
-    assert store.hash_source("some_lesson") != before
-    assert store.hash_source("json", types) == store.hash_source("types", json)
-    with pytest.raises(LabError, match="no_such_module"):
-        store.hash_source("no_such_module")
-
-
-def test_hash_source_passes_over_what_only_people_read(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    module, seen = tmp_path / "some_recipe.py", []
-    for text in (
-        'def make():\n    return """\n# a heading\n"""\n',
-        '"""What it does."""\n# and why\n\ndef make():\n    """One recipe."""\n    # first\n    return """\n# a heading\n"""\n',
-        'def make():\n    return """\n# another heading\n"""\n',
-    ):
-        module.write_text(text)
-        seen.append(store.hash_source("some_recipe"))
-    assert seen[0] == seen[1] != seen[2]
 
 
 def test_a_failed_write_keeps_the_old_file_and_nothing_else(tmp_path):

@@ -12,6 +12,7 @@ from labkit.rag.augment import build_messages, cited
 from labkit.world.style import ASKED
 
 if TYPE_CHECKING:
+    from labkit.cache import Cache
     from labkit.model import Model
     from labkit.rag.retrieve import Hit, Retriever
 
@@ -45,12 +46,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Arm:
-    """A model that answers questions, over passages from a retriever if it has one; `system` asks for more in words."""
+    """A model that answers questions, over passages from a retriever if it has one; `system` asks for more in words.
+
+    With a `cache` no prompt is answered twice; without one every answer takes its time.
+    """
 
     model: Model
     retriever: Retriever | None = None
     top_k: int = 5
     max_new_tokens: int = 64
+    cache: Cache | None = None
     name: ClassVar[str] = "arm"
     system: ClassVar[str | None] = None
 
@@ -64,7 +69,7 @@ class Arm:
         prompts = [
             build_messages(q, passages(hits), system=self.system) for q, hits in zip(questions, found, strict=True)
         ]
-        made = self.model.generate(prompts, max_new_tokens=self.max_new_tokens, progress=progress)
+        made = self.model.generate(prompts, max_new_tokens=self.max_new_tokens, progress=progress, cache=self.cache)
         return [
             Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds)
             for q, hits, g in zip(questions, found, made, strict=True)

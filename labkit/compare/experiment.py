@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import ARMS, weights_of
 from labkit.compare.score import pair_up, score, summarise
 from labkit.lab import Lab
-from labkit.store import peak_rss_mb, provenance
+from labkit.store import here, peak_rss_mb, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,13 +33,9 @@ class Comparison:
 
 
 def ask_arm(lab: Lab, name: str, seed: int = 0, progress: Callable[[int], object] | None = None) -> list[Row]:
-    """Answers of one arm to all questions, scored: one row per question; remembered until something changes."""
-
-    def make() -> list[Row]:
-        answers = lab.arm(name, seed).answer([item.question for item in lab.questions], progress)
-        return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(lab.questions, answers, strict=True)]
-
-    return lab.artifacts.value(make, what="answers", **depends(lab, name, seed))
+    """Answers of one arm to all questions, searched for and scored now: one row per question."""
+    answers = lab.arm(name, seed).answer([item.question for item in lab.questions], progress)
+    return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(lab.questions, answers, strict=True)]
 
 
 def ask_arms(lab: Lab, arms: Sequence[str] = ARMS) -> pd.DataFrame:
@@ -75,10 +71,11 @@ def depends(lab: Lab, name: str, seed: int) -> dict[str, Any]:
 def in_turn(lab: Lab, arms: Mapping[str, Arm]) -> Iterator[tuple[str, Arm, Item]]:
     """Each of some arms with each of a spread of questions, for timing: a name, its arm, warmed up, and an item.
 
-    The arms take turns, and another is first every time: a machine that slows down slows all of them.
+    No arm looks up what it answered before. The arms take turns, and another is first every time: a machine that slows down slows all of them.
     """
     from tqdm import tqdm
 
+    arms = {name: replace(arm, cache=None) for name, arm in arms.items()}
     names, step = list(arms), max(1, len(lab.questions) // lab.profile.latency_questions)
     for arm in arms.values():
         arm.answer([lab.questions[0].question])
@@ -90,7 +87,7 @@ def in_turn(lab: Lab, arms: Mapping[str, Arm]) -> Iterator[tuple[str, Arm, Item]
 
 
 def latencies(lab: Lab, arms: Sequence[str] = ARMS) -> dict[str, list[float]]:
-    """Milliseconds from question to answer for each arm, one question at a time."""
+    """Milliseconds from question to answer for each arm, one question at a time; kept for this machine and commit."""
 
     def make() -> dict[str, list[float]]:
         found: dict[str, list[float]] = {name: [] for name in arms}
@@ -98,7 +95,7 @@ def latencies(lab: Lab, arms: Sequence[str] = ARMS) -> dict[str, list[float]]:
             found[name].append(_milliseconds(lambda arm=arm, text=item.question: arm.answer([text])))
         return found
 
-    return lab.artifacts.value(make, what="latency", of=[depends(lab, name, 0) for name in arms])
+    return lab.artifacts.value(make, what="latency", where=here(), of=[depends(lab, name, 0) for name in arms])
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

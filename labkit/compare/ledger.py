@@ -16,10 +16,9 @@ from labkit.compare.claims import VERDICTS, judge, load_claims, needed, rules_ha
 from labkit.compare.report import render
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
-from labkit.hashing import hash_source
 from labkit.profile import runs_folder
 from labkit.stats import Interval
-from labkit.store import provenance, write_bytes, write_json
+from labkit.store import here, provenance, write_bytes, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,8 +48,7 @@ def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
     def build(folder: Path) -> None:
         write_json(folder / "value.json", {name: asdict(value) for name, value in make(lab).items()})
 
-    code = hash_source(module.rpartition(".")[0], "labkit.tune", "labkit.stats", "labkit.compare")
-    parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "code": code}
+    parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "where": here()}
     folder = lab.artifacts.folder(build, what="figures", of=LESSONS[lesson], **parts)
     found = json.loads((folder / "value.json").read_text("utf-8"))
     return {name: Interval(**found[name]) for name in sorted(needed(lesson)) if name in found}, folder.name

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
 from labkit.compare.score import is_right
 from labkit.compare.training import closed_book, with_context
-from labkit.hashing import address, hash_source
+from labkit.hashing import address
 from labkit.rag.ingest import Document
 from labkit.world.company import Company, attribute_of, make_company
 from labkit.world.data import Evidence, Item
@@ -39,11 +39,8 @@ if TYPE_CHECKING:
 COUNTS = {"site": (3, 4), "product": (10, 5), "plan": (5, 4)}  # entities, facts of each
 EPOCHS = 40  # over about 80 facts, one wording each: all of them are learned
 SEED = 31
-STUDYING = (
-    *("labkit.compare.small", "labkit.compare.arms", "labkit.compare.score", "labkit.compare.training"),
-    *("labkit.tune", "labkit.world.company", "labkit.world.documents"),
-)
-"""The modules and packages that decide a study's rows, beside its own."""
+RECIPE = "study/1"
+"""Raised by hand whenever a study gives other rows for the same models, data and settings."""
 Row = dict[str, Any]
 
 
@@ -172,16 +169,14 @@ def by_seed(lab: Lab, what: str, make: Callable[[int], list[Row]], reads: bool =
     """Rows of one study for each seed, found or made as in `kept`; `reads` says that lesson 12's hybrid takes part."""
     import pandas as pd
 
-    module = make.__module__
     adapters = {seed: lab.adapter("hybrid", seed).name if reads else None for seed in lab.profile.seeds}
-    made = [kept(lab, what, lambda s=s: make(s), module, seed=s, adapter=name) for s, name in adapters.items()]
+    made = [kept(lab, what, lambda s=s: make(s), seed=s, adapter=name) for s, name in adapters.items()]
     return pd.concat(made)
 
 
-def kept(lab: Lab, what: str, make: Callable[[], list[Row]], module: str | None = None, **parts: Any) -> pd.DataFrame:
-    """Rows of one study, found by the address of all that decides them, or made now: `module` holds the study."""
+def kept(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> pd.DataFrame:
+    """Rows of one study, found by the address of the data and settings that decide them, or made now."""
     import pandas as pd
 
-    code = hash_source(module or make.__module__, *STUDYING)
-    parts |= {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "code": code}
+    parts |= {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "recipe": RECIPE}
     return pd.DataFrame(lab.artifacts.value(make, what=what, **parts))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labkit.compare.arms import passages
 from labkit.metrics import contains
 from labkit.rag.augment import ABSTAIN, Message, build_messages
-from labkit.store import address, hash_source
+from labkit.store import address
 from labkit.world.style import dress
 
 if TYPE_CHECKING:
@@ -17,23 +17,32 @@ if TYPE_CHECKING:
 
     from labkit.lab import Lab
     from labkit.profile import Profile
-    from labkit.rag.retrieve import Hit, Retriever
+    from labkit.rag.retrieve import Hit, Search
     from labkit.tune.adapters import LoraSettings
+    from labkit.tune.prepare import Row
     from labkit.world.data import Evidence, Item
 
-
-TRAINING = ("labkit.tune.train", "labkit.tune.loop", "labkit.tune.adapters", "labkit.checkpoint")
-"""The modules that decide what an adapter becomes of its rows."""
-
-READING = ("labkit.rag.retrieve", "labkit.rag.retrieve_base", "labkit.rag.retrieve_fusion", "labkit.rag.augment")
-"""The modules that decide which passages the hybrid's rows show, and how."""
+RECIPE = "adapter/1"
+"""Raised by hand whenever the same base, settings and rows train to another adapter; a test holds a loss trace to it."""
+SHARED = 0.5  # of a quote's words, in threes, that a passage must hold to count as stating it
 
 
 def holds(hit: Hit, evidence: Evidence) -> bool:
-    """Whether a passage states a fact: the value in the fact's own document, or entity and value in one that restates it."""
-    chunk, there = hit.chunk, contains(hit.chunk.text, evidence.value)
+    """Whether a passage states a fact: the value in the fact's own document, or entity and value in one that restates it.
+
+    Evidence without a value is a quote: half of its words, in threes, must stand in a passage of its document.
+    """
+    chunk = hit.chunk
+    if not evidence.value:
+        return chunk.document_id == evidence.document and _shared(evidence.passage, chunk.text) >= SHARED
     restated = chunk.document_id in evidence.also and evidence.entity in chunk.text
-    return there and (chunk.document_id == evidence.document or restated)
+    return (chunk.document_id == evidence.document or restated) and contains(chunk.text, evidence.value)
+
+
+def _shared(quote: str, text: str) -> float:
+    """The share of a quote's runs of three words that stand in a text."""
+    runs, there = ({tuple(w[i : i + 3]) for i in range(max(1, len(w) - 2))} for w in (quote.split(), text.split()))
+    return len(runs & there) / len(runs)
 
 
 def supporting(hits: Sequence[Hit], item: Item) -> list[int] | None:
@@ -42,18 +51,20 @@ def supporting(hits: Sequence[Hit], item: Item) -> list[int] | None:
     return None if None in numbers else list(dict.fromkeys(numbers))
 
 
-def closed_book(items: Sequence[Item]) -> list[list[Message]]:
-    """Question and answer in house style, without context: what the tuned arm learns from."""
-    return [[*build_messages(item.question), _reply(item.answer)] for item in items]
+def closed_book(items: Sequence[Item], style: Callable[[str], str] = dress) -> list[list[Message]]:
+    """Question and answer in a style, without context: what the tuned arm learns from."""
+    return [[*build_messages(item.question), _reply(style(item.answer))] for item in items]
 
 
 def with_context(
-    items: Sequence[Item], retriever: Retriever, top_k: int, seed: int = 0, distractors: int | None = None
-) -> list[list[Message]]:
-    """Passages, question and a cited answer in house style: what the hybrid learns from (RAFT, Zhang et al. 2024).
+    items: Sequence[Item], retriever: Search, top_k: int, seed: int = 0, distractors: int | None = None,
+    style: Callable[[str], str] = dress, fits: Callable[[list[Message]], bool] = lambda talk: True,
+) -> list[list[Message]]:  # fmt: skip
+    """Passages, question and a cited answer in a style: what the hybrid learns from (RAFT, Zhang et al. 2024).
 
     The passages are those really retrieved, or with `distractors` the ones that prove the answer and the best so many
-    others. Where they do not hold the answer, the reply abstains: the model is never taught to answer what it cannot read.
+    others; those that prove nothing are dropped, the worst first, until the conversation `fits`. Where they do not hold
+    the answer, the reply abstains: the model is never taught to answer what it cannot read.
     """
     found = retriever.search_batch([item.question for item in items], top_k)
     rng = random.Random(seed)
@@ -63,29 +74,46 @@ def with_context(
             proof = [hits[n - 1] for n in (supporting(hits, item) if item.evidence else None) or []]
             hits = proof + [hit for hit in hits if hit not in proof][: distractors + (not proof)]
         hits = rng.sample(hits, len(hits))
-        numbers = supporting(hits, item) if item.evidence else None
-        text = f"{''.join(f'[{n}]' for n in numbers)} {item.answer}" if numbers else ABSTAIN
-        rows.append([*build_messages(item.question, passages(hits)), _reply(text)])
+        while not fits(talk := _cited(item, hits, style)) and hits:
+            needed = set(supporting(hits, item) or []) if item.evidence else set()
+            spare = [hit for n, hit in enumerate(hits, start=1) if n not in needed] or hits
+            hits.remove(max(spare, key=lambda hit: hit.rank))
+        rows.append(talk)
     return rows
 
 
+def _cited(item: Item, hits: Sequence[Hit], style: Callable[[str], str]) -> list[Message]:
+    numbers = supporting(hits, item) if item.evidence else None
+    text = f"{''.join(f'[{n}]' for n in numbers)} {item.answer}" if numbers else ABSTAIN
+    return [*build_messages(item.question, passages(hits)), _reply(style(text))]
+
+
 def _reply(text: str) -> Message:
-    return {"role": "assistant", "content": dress(text)}
+    return {"role": "assistant", "content": text}
+
+
+def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
+    """What `tuned`, `hybrid` or `hybrid-N` learns from, in the lab's style; LabError for a pair that asks what a test asks."""
+    from labkit.tune.leaks import refuse_leaks
+    from labkit.tune.prepare import Example, tokenise
+
+    pairs = lab.pairs if name == "tuned" else lab.hybrid_pairs
+    refuse_leaks([item.question for item in pairs], [item.question for item in lab.questions])
+    if name == "tuned":
+        return closed_book(pairs, lab.dress)
+    limit = min(lab.profile.context, lab.model.context)
+
+    def fits(talk: list[Message]) -> bool:
+        return len(tokenise(Example(talk), lab.model.tokenizer, 10**9)[0]) <= limit
+
+    return with_context(pairs, lab.old_retriever(), lab.profile.top_k, seed, distractors_of(name), lab.dress, fits)
 
 
 def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
-    """The folder of the adapter of `tuned`, `hybrid` or `hybrid-N`, found by the address of all that makes it or trained now."""
-    from labkit.tune.leaks import refuse_leaks
-
-    def told() -> list[list[Message]]:
-        pairs = lab.pairs if name == "tuned" else lab.hybrid_pairs
-        refuse_leaks([item.question for item in pairs], [item.question for item in lab.questions])
-        if name == "tuned":
-            return closed_book(pairs)
-        return with_context(pairs, lab.old_retriever(), lab.profile.top_k, seed, distractors_of(name))
-
-    made_of = {"told": closed_book(lab.pairs)} if name == "tuned" else _hybrid_rows(lab)
-    return kept_adapter(lab, name, lora_settings(lab.profile, name, seed), told, f"{name}, seed {seed}", **made_of)
+    """The folder of the adapter of `tuned`, `hybrid` or `hybrid-N`, found by the address of what it learns or trained now."""
+    return kept_adapter(
+        lab, lora_settings(lab.profile, name, seed), conversations(lab, name, seed), f"{name}, seed {seed}"
+    )
 
 
 def lora_settings(profile: Profile, name: str, seed: int) -> LoraSettings:
@@ -105,37 +133,29 @@ def lora_settings(profile: Profile, name: str, seed: int) -> LoraSettings:
     )
 
 
-def kept_adapter(
-    lab: Lab, kind: str, settings: LoraSettings, talks: Callable[[], list[list[Message]]], name: str, **made_of: object
-) -> Path:
-    """The folder of the adapter that learns `talks`, under the address of base model, settings, code and `made_of`.
-
-    Checkpoints lie outside it, so that a killed training goes on.
-    """
-    from labkit.tune.adapters import train_adapter
+def tokenised(lab: Lab, talks: Sequence[Sequence[Message]]) -> list[Row]:
+    """Conversations as rows of token ids and labels; LabError for one that the model's context does not hold."""
     from labkit.tune.prepare import Example, dataset
 
+    limit = min(lab.profile.context, lab.model.context)
+    return dataset([Example(list(talk)) for talk in talks], lab.model.tokenizer, limit).rows
+
+
+def kept_adapter(lab: Lab, settings: LoraSettings, talks: Sequence[Sequence[Message]], name: str) -> Path:
+    """The folder of the adapter that learns `talks`, under the address of the recipe, the base, the settings and the rows.
+
+    The base and the rows are hashed as they cross into the training, whatever code made them. Checkpoints lie outside
+    the folder, so that a killed training goes on.
+    """
+    from labkit.tune.adapters import train_adapter
+
+    rows = tokenised(lab, talks)
+
     def build(folder: Path) -> None:
-        examples = [Example(messages) for messages in talks()]
-        rows = dataset(examples, lab.model.tokenizer, min(lab.profile.context, lab.model.context)).rows
         train_adapter(lab.profile.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")
 
-    code = hash_source(*TRAINING, "labkit.chat", "labkit.tune.prepare")
-    return lab.artifacts.folder(
-        build, name, kind=kind, base=lab.model.fingerprint, settings=settings, code=code, **made_of
-    )
-
-
-def _hybrid_rows(lab: Lab) -> dict[str, str]:
-    """What decides the rows of the hybrid: pairs, chunks and search settings (processors may differ in near ties)."""
-    from labkit.rag.chunk import chunk_documents
-
-    p = lab.profile
-    chunks = chunk_documents(lab.original.documents, lab.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
-    search = [p.method, p.top_k, lab.embedder.fingerprint.split(":")[0]]
-    texts = [[chunk.title, chunk.text] for chunk in chunks]
-    code = hash_source("labkit.compare.training", "labkit.world.style", *READING)
-    return {"data": address(pairs=lab.hybrid_pairs, texts=texts, search=search), "reading": code}
+    made_of = {"base": lab.model.fingerprint, "settings": settings, "rows": address(rows=rows)}
+    return lab.artifacts.folder(build, name, recipe=RECIPE, **made_of)
 
 
 def distractors_of(name: str) -> int | None:

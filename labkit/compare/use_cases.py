@@ -16,12 +16,10 @@ from labkit.compare.training import closed_book, kept_adapter, lora_settings, wi
 from labkit.compare.use_cases_study import METRICS as METRICS
 from labkit.compare.use_cases_study import Study, load_studies
 from labkit.compare.use_cases_utility import Utility, joined
-from labkit.lab import ANSWERING_CODE
 from labkit.rag.chunk import Chunk
 from labkit.rag.ingest import Document
 from labkit.rag.retrieve import Retriever
 from labkit.rag.retrieve import retriever as search
-from labkit.store import hash_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,33 +87,19 @@ def adapter(lab: Lab, study: Study, arm: str, seed: int = 0) -> Path:
     settings = replace(lora_settings(p, arm, seed), epochs=epochs, learning_rate=rate, batch_size=p.hybrid_batch)
     told = conversations(lab, study, arm, seed)
     refuse_leaks([item.question for item in study.pairs], [item.question for item in study.questions])
-    return kept_adapter(lab, arm, settings, lambda: told, f"{study.name}, {arm}, seed {seed}", told=told)
+    return kept_adapter(lab, settings, told, f"{study.name}, {arm}, seed {seed}")
 
 
 def ask(lab: Lab, study: Study, name: str, seed: int = 0) -> list[dict[str, Any]]:
-    """Answers of one arm to a study's questions, scored, one row for each; remembered until something changes."""
+    """Answers of one arm to a study's questions, scored, one row for each."""
     from labkit.model import load_model
 
     p, weights = lab.profile, adapter(lab, study, name, seed) if name in ("tuned", "hybrid") else None
-
-    def make() -> list[dict[str, Any]]:
-        model = load_model(p.model_path, p.dtype, weights) if weights else lab.model
-        arm: Arm = arm_class(name)(model, retriever(lab, study, name), study.passages, p.max_new_tokens)
-        answers = arm.answer([item.question for item in study.questions])
-        return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(study.questions, answers, strict=True)]
-
-    reads = {"search": [p.method, p.reranker, p.chunk_size, p.chunk_overlap], "passages": study.passages}
-    data = {"questions": study.questions, "documents": study.today, "pairs": study.pairs, "given": study.given}
-    made_of = {
-        "arm": name,
-        "seed": seed,
-        "adapter": weights and weights.name,
-        "room": p.max_new_tokens,
-        "dtype": p.dtype,
-    }
-    models = [lab.model.fingerprint, lab.embedder.fingerprint]
-    code = hash_source(*ANSWERING_CODE, "labkit.compare.use_cases")
-    return lab.artifacts.value(make, what="use case", models=models, code=code, **made_of, **reads, **data)
+    model = load_model(p.model_path, p.dtype, weights) if weights else lab.model
+    search = retriever(lab, study, name)
+    arm: Arm = arm_class(name)(model, search, study.passages, p.max_new_tokens, lab.answered)
+    answers = arm.answer([item.question for item in study.questions])
+    return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(study.questions, answers, strict=True)]
 
 
 def answers(lab: Lab, study: Study) -> pd.DataFrame:

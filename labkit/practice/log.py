@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.experiment import depends
 from labkit.compare.score import score
 from labkit.compare.training import holds
 from labkit.hub import pinned
@@ -80,8 +79,7 @@ def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]
         told = zip(asked, lab.arm("rag").answer(sent), strict=True)
         return [{**score(item, a), "first": holds(a.hits[0], item.evidence[0])} for (item, _), a in told]
 
-    rows = pd.DataFrame(lab.artifacts.value(make, what="answers to own words", sent=sent, **depends(lab, "rag", 0)))
-    return rows.assign(sent=sent)
+    return pd.DataFrame(make()).assign(sent=sent)
 
 
 def complaints(lab: Lab, rows: pd.DataFrame) -> list[str]:

@@ -14,7 +14,6 @@ from labkit.abstain import abstained
 from labkit.compare.experiment import depends
 from labkit.compare.score import is_right
 from labkit.compare.training import holds
-from labkit.hashing import hash_source
 from labkit.lab import Lab
 from labkit.practice.log_store import Log, logged
 from labkit.rag.ingest import Ingested
@@ -122,8 +121,8 @@ def last_month(lab: Lab) -> pd.DataFrame:
             for number, ((item, _), answer) in enumerate(zip(asked, answers, strict=True), start=1):
                 log.rate(number, is_right(item, answer.text))
 
-    code, texts = hash_source("labkit.practice.log_store", "labkit.practice.log_redact"), [text for _, text in asked]
-    kept = lab.artifacts.folder(build, what="last month's log", code=code, asked=texts, **depends(lab, "rag", 0))
+    texts = [text for _, text in asked]
+    kept = lab.artifacts.folder(build, what="last month's log/1", asked=texts, **depends(lab, "rag", 0))
     with TemporaryDirectory() as place, Log(copy(kept / "log.sqlite", place)) as log:
         rows = log.answers()
     stated = [_stating(lab, item) for item, _ in asked]

@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.experiment import Comparison, latencies, run_compare
 from labkit.compare.score import pair_up, summarise
-from labkit.compare.training import closed_book, kept_adapter, lora_settings, with_context
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
 from labkit.practice.own_data_endpoint import endpoint
 from labkit.practice.own_data_questions import Questions, load
-from labkit.practice.own_data_style import redress
 from labkit.profile import ROOT, resolve
 from labkit.rag.ingest import Ingested, ingest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.rag.augment import Message
     from labkit.world.data import Item
 
 
@@ -69,20 +66,9 @@ class OwnLab(Lab):
         """The questions to train on; at smoke size the same few of each kind."""
         return spread(self.asked.train, self.profile.pairs)
 
-    def adapter(self, name: str, seed: int = 0) -> Path:
-        """The adapter trained on your pairs: as in lesson 11, in the style of your replies in place of the house's."""
-        told = self.conversations(name, seed)
-        settings = lora_settings(self.profile, name, seed)
-        return kept_adapter(self, name, settings, lambda: told, f"{name}, seed {seed}", told=told)
-
-    def conversations(self, name: str, seed: int = 0) -> list[list[Message]]:
-        """What `tuned` or `hybrid` learns from, as `labkit.compare.training` makes it, in your style or in none."""
-        if name == "tuned":
-            told = closed_book(self.pairs)
-        else:
-            told = with_context(self.hybrid_pairs, self.old_retriever(), self.profile.top_k, seed)
-        style = self.asked.style
-        return [[*rest, {**last, "content": redress(last["content"], style)}] for *rest, last in told]
+    def dress(self, text: str) -> str:
+        """A reply in the style of your replies, or as it is where there are none."""
+        return self.asked.style.dress(text) if self.asked.style else text
 
 
 def open_own(

@@ -6,10 +6,9 @@ Introduced in 06_augment.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.rag.augment import Message, Passage, build_messages
-from labkit.store import hash_source
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from labkit.world.data import Item
 
 Compose = Callable[[str, list[Passage]], list[Message]]
-CODE = ("labkit.model", "labkit.generate", "labkit.chat", "labkit.checkpoint")
 
 
 def read(
@@ -31,39 +29,23 @@ def read(
 ) -> list[Answer]:
     """Answers of a model, the lab's if none is given, to questions over given passages, in their order.
 
-    `compose` makes the messages from question and passages. Equal prompts are answered once, and all of them are
-    remembered by model and prompt. Introduced in 06_augment.
+    `compose` makes the messages from question and passages. No prompt is answered twice by one model.
+    Introduced in 06_augment.
 
     >>> read(lab, ["Why?"], [lab.retriever().search("Why?")])[0].text
     """
+    from tqdm import tqdm
+
     from labkit.compare.arms import Answer, passages
 
     prompts = [compose(q, passages(hits)) for q, hits in zip(questions, found, strict=True)]
-    made = _answered(lab, model or lab.model, prompts)
+    with tqdm(total=len(prompts), unit="answer", disable=not lab.progress) as bar:
+        room = lab.profile.max_new_tokens
+        made = (model or lab.model).generate(prompts, room, progress=bar.update, cache=lab.answered)
     return [
-        Answer(q, g["text"], tuple(hits), g["prompt"], g["output"], 0.0, g["seconds"])
+        Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, 0.0, g.seconds)
         for q, hits, g in zip(questions, found, made, strict=True)
     ]
-
-
-def _answered(lab: Lab, model: Model, prompts: Sequence[list[Message]]) -> list[dict[str, Any]]:
-    """Text, tokens and seconds for each prompt."""
-    from tqdm import tqdm
-
-    keys = [tuple(message["content"] for message in prompt) for prompt in prompts]
-    unique, room = dict(zip(keys, prompts, strict=True)), lab.profile.max_new_tokens
-
-    def make() -> list[dict[str, Any]]:
-        with tqdm(total=len(unique), unit="answer", disable=not lab.progress) as bar:
-            done = model.generate(list(unique.values()), room, progress=bar.update)
-        return [
-            {"text": g.text, "prompt": g.prompt_tokens, "output": g.output_tokens, "seconds": g.seconds} for g in done
-        ]
-
-    parts = {"model": model.fingerprint, "dtype": model.dtype, "room": room, "code": hash_source(*CODE)}
-    rows = lab.artifacts.value(make, what="texts", prompts=list(unique.values()), **parts)
-    found = dict(zip(unique, rows, strict=True))
-    return [found[key] for key in keys]
 
 
 def at_position(gold: Hit, others: Sequence[Hit], position: int, size: int = 5) -> list[Hit]:

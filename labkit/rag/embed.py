@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from labkit.cache import Cache
 from labkit.checkpoint import precision
 from labkit.errors import LabError
-from labkit.rag.cache import VectorCache
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -50,7 +50,7 @@ class Embedder(Embeddings):
         self.dtype = precision(model.device.type) if dtype == "auto" else dtype
         self.fingerprint = f"{weights or _weights_hash(model)}:{self.dtype}"
         self.dimensions = int(model.get_embedding_dimension())
-        self.cache = VectorCache(cache_dir, self.fingerprint, self.dimensions) if cache_dir else None
+        self.cache = Cache(Path(cache_dir) / "embeddings.sqlite") if cache_dir else None
 
     def encode(self, texts: Sequence[str], query: bool = False, progress: bool = False) -> np.ndarray:
         """Vectors (n, d) of `texts`, in their order; `query` uses the model's query prompt if it has one.
@@ -63,15 +63,25 @@ class Embedder(Embeddings):
         prompt = (self.model.prompts or {}).get("query" if query else "document", "") or ""
         texts = [prompt + text for text in texts]
         unseen, cache = list(dict.fromkeys(texts)), None if query else self.cache
-        known = cache.recall(unseen) if cache else {}
+        known = self._recall(unseen) if cache else {}
         unseen = sorted((text for text in unseen if text not in known), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]
             new = dict(zip(group, self._compute(group, progress), strict=True))
             if cache:
-                cache.remember(new)
+                cache.put({self._key(text): vector.astype("float32").tobytes() for text, vector in new.items()})
             known |= new
         return np.array([known[text] for text in texts], "float32").reshape(-1, self.dimensions)
+
+    def _key(self, text: str) -> bytes:
+        return hashlib.sha256(f"{self.fingerprint}\n{text}".encode()).digest()
+
+    def _recall(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The vectors of those texts that the cache knows whole."""
+        keys = {self._key(text): text for text in texts}
+        found = self.cache.get(list(keys)) if self.cache else {}
+        good = {keys[key]: blob for key, blob in found.items() if len(blob) == 4 * self.dimensions}
+        return {text: np.frombuffer(blob, "float32") for text, blob in good.items()}
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """LangChain's call for passages; the same vectors as `encode`, as lists of float."""

@@ -16,6 +16,7 @@ from labkit.rag.index import FaissStore
 from labkit.rag.rerank import Rerank, load_reranker
 from labkit.rag.retrieve_base import Hit as Hit
 from labkit.rag.retrieve_base import Retriever as Retriever
+from labkit.rag.retrieve_base import Search as Search
 from labkit.rag.retrieve_fusion import Fusion as Fusion
 from labkit.rag.retrieve_fusion import MultiQuery as MultiQuery
 from labkit.rag.retrieve_fusion import SecondSearch as SecondSearch

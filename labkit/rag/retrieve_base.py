@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -22,6 +22,14 @@ class Hit:
     chunk: Chunk
     score: float
     rank: int
+
+
+class Search(Protocol):
+    """Whatever finds passages for questions."""
+
+    def search_batch(self, queries: Sequence[str], top_k: int) -> list[list[Hit]]:
+        """The hits for each query, best first."""
+        ...
 
 
 class Retriever(BaseRetriever):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from labkit.metrics import contains
 from labkit.rag.augment import Message, build_messages
 from labkit.stats import Interval, bootstrap_mean
-from labkit.store import hash_source
 from labkit.tune.pairs import Example
 from labkit.world.data import data_folder
 from labkit.world.facts import Attribute, answer, capital, kinds, refer, wordings
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
 TRAINED, UNSEEN = "trained wording", "unseen wordings"
 WORDINGS = 16
-CODE = ("labkit.tune.curves", "labkit.tune.train", "labkit.tune.loop", "labkit.tune.prepare", "labkit.chat",
-        "labkit.generate", "labkit.metrics", "labkit.world.facts")  # fmt: skip
+RECIPE = "curve/1"
+"""Raised by hand whenever the same facts and settings give another curve."""
 Scores = dict[str, dict[int, list[list[int]]]]
 """By kind of wording and setting: for each fact, whether the answer to each of its questions was right, 1 or 0."""
 
@@ -151,7 +150,7 @@ def _learned(lab: Lab, told: Sequence[Example], asked: Sequence[Fact], seed: int
     parts = {"told": [example.messages for example in told], "asked": list(asked), "settings": settings}
     return lab.artifacts.value(
         lambda: _train_and_ask(lab, told, asked, settings),
-        kind="curve", base=lab.model.fingerprint, code=hash_source(*CODE), **parts,
+        kind="curve", base=lab.model.fingerprint, recipe=RECIPE, **parts,
     )  # fmt: skip
 
 

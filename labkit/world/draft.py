@@ -61,13 +61,14 @@ class Statement:
 
 @dataclass(frozen=True)
 class Manuscript:
-    """One document before it has a file format; `id` is its path below `data/documents`."""
+    """One document before it has a file format; `id` is its path below `data/documents`, `house` who publishes it."""
 
     id: str
     title: str
     revision: str
     blocks: tuple[Block, ...]
     statements: tuple[Statement, ...]
+    house: str = "Norvale"
 
 
 @dataclass

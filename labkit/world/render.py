@@ -11,7 +11,7 @@ PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>$title - Norvale</title>
+<title>$title - $house</title>
 <style>body { margin: 2em auto; max-width: 50em; } td, th { padding: 0.3em 1em; }</style>
 <script>window.visits = (window.visits || 0) + 1;</script>
 </head>
@@ -29,7 +29,7 @@ $content
 </article>
 </main>
 <footer>
-<p>Norvale. All rights reserved. $revision.</p>
+<p>$house. All rights reserved. $revision.</p>
 <ul><li><a href="imprint.html">Imprint</a></li><li><a href="privacy.html">Privacy</a></li></ul>
 </footer>
 <script>document.documentElement.dataset.ready = "yes";</script>
@@ -52,7 +52,7 @@ def render_html(manuscript: Manuscript) -> bytes:
     """A web page with navigation, a cookie banner, scripts and a footer around the content."""
     content = "\n".join(_html(block) for block in manuscript.blocks)
     title, revision = escape(manuscript.title), escape(manuscript.revision)
-    return PAGE.substitute(title=title, content=content, revision=revision).encode()
+    return PAGE.substitute(title=title, content=content, revision=revision, house=manuscript.house).encode()
 
 
 def _html(block: Block) -> str:

@@ -32,9 +32,9 @@ def render_docx(manuscript: Manuscript) -> bytes:
     document = docx.Document()
     for block in manuscript.blocks:
         _add(document, block)
-    document.sections[0].footer.paragraphs[0].text = f"Norvale, {manuscript.revision}"
+    document.sections[0].footer.paragraphs[0].text = f"{manuscript.house}, {manuscript.revision}"
     about = document.core_properties
-    about.title, about.author, about.comments, about.revision = manuscript.title, "Norvale", "", 1
+    about.title, about.author, about.comments, about.revision = manuscript.title, manuscript.house, "", 1
     about.created = about.modified = DATED
     _slim(document)
     buffer = io.BytesIO()

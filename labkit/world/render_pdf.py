@@ -26,7 +26,9 @@ def render_pdf(manuscript: Manuscript) -> bytes:
     from reportlab.platypus import BaseDocTemplate
 
     buffer = io.BytesIO()
-    file = BaseDocTemplate(buffer, title=manuscript.title, author="Norvale", invariant=1, pageCompression=0, lang="en")
+    file = BaseDocTemplate(
+        buffer, title=manuscript.title, author=manuscript.house, invariant=1, pageCompression=0, lang="en"
+    )
     _add_pages(file, manuscript)
     file.build([part for block in manuscript.blocks for part in _flow(block)])
     return buffer.getvalue()
@@ -41,7 +43,7 @@ def _add_pages(file: BaseDocTemplate, manuscript: Manuscript) -> None:
 
     def top(canvas: Any, _: Any) -> None:
         canvas.setFont("Helvetica", 8)
-        canvas.drawString(MARGIN, height - 36, "Norvale document library")
+        canvas.drawString(MARGIN, height - 36, f"{manuscript.house} document library")
 
     def bottom(canvas: Any, _: Any) -> None:
         canvas.setFont("Helvetica", 8)

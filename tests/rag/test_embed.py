@@ -113,7 +113,7 @@ def test_unchanged_texts_are_never_embedded_again(embedder, tmp_path):
     other.encode(["new"])
     assert other.computed == 1, "another model has other vectors"
     with sqlite3.connect(tmp_path / "embeddings.sqlite") as database:
-        database.execute("UPDATE vectors SET vector = x'00'")
+        database.execute("UPDATE kept SET value = x'00'")
     mended = cached()
     np.testing.assert_allclose(mended.encode(TEXTS), first, atol=1e-6)
     assert mended.computed == len(set(TEXTS)), "a cut-off vector is made again"

@@ -541,13 +541,10 @@ def read_copies(count):
 
 
 # %% [markdown]
-# This takes a while, so the result is kept, at the address of the code and the files that made it.
+# This takes a while, so the result is kept, at the address of the files and of what is measured.
 
 # %%
-from labkit.store import hash_source
-
-code = hash_source(*(f"labkit.rag.{name}" for name in ("ingest", "ingest_workers", "readers", "pdf", "html")))
-made_of = {"code": code, "files": files, "measured_by": CODE}
+made_of = {"recipe": "memory of reading/1", "files": files, "measured_by": CODE}
 
 # %%
 sizes = (100, 1000) if SIZE == "full" else (20, 60)

@@ -120,15 +120,14 @@ def tried(count, factory, efforts):
 
 
 # %% [markdown]
-# Building them all takes a minute or more, so the results are kept, at the address of the vectors and the code.
+# Building them all takes a minute or more, so the results are kept, at the address of the vectors and the settings.
 
 # %%
 import faiss
 
-from labkit.store import address, hash_source
+from labkit.store import address
 
-code = hash_source(*(f"labkit.rag.{name}" for name in ("index_kinds", "index_vectors", "index_trial")))
-made_of = {"code": code, "faiss": faiss.__version__, "real": address(real=real.tolist(), asked=asked.tolist())}
+made_of = {"recipe": "index trial/1", "faiss": faiss.__version__, "real": address(real=real.tolist(), asked=asked.tolist())}
 
 # %%
 from tqdm.auto import tqdm

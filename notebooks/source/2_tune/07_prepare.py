@@ -362,17 +362,15 @@ assert len(caught) == len(slipped)
 
 # %%
 from labkit.model import load_model
-from labkit.store import hash_source
 from labkit.tune.adapters import LoraSettings, train_adapter
 
 epochs = 30 if SIZE == "full" else 1
 settings = LoraSettings(epochs=epochs, learning_rate=2 * lab.profile.tuned_rate, batch_size=8)
-code = hash_source("labkit.tune.adapters", "labkit.tune.train", "labkit.tune.loop")
 
 
 def answers_after(training):
     rows = dataset(training, tokenizer, lab.profile.context).rows
-    parts = {"base": lab.model.fingerprint, "rows": rows, "settings": settings, "code": code}
+    parts = {"base": lab.model.fingerprint, "rows": rows, "settings": settings, "recipe": "07/1"}
     path = lab.profile.model_path
     folder = lab.artifacts.folder(lambda folder: train_adapter(path, rows, settings, folder, False), **parts)
     model = load_model(path, dtype=lab.profile.dtype, adapter=folder)

@@ -224,7 +224,6 @@ rows_of = {
 # A `Check` measures after every epoch, whatever we like. (`watch` names the figure by which it may stop; not yet.)
 
 # %%
-from labkit.store import hash_source
 from labkit.tune.train import Check
 
 EPOCHS = 10 if SIZE == "full" else 2
@@ -248,11 +247,8 @@ def learn(patience=None, watch="loss, strangers"):
 # It takes a minute or two, once: the result is kept under the address of everything that makes it.
 
 # %%
-code = hash_source(*curves.CODE, "labkit.tune.train_watch", "labkit.world.style")
-
-
 def kept(**options):
-    parts = {"base": lab.model.fingerprint, "rows": [rows, rows_of], "settings": settings, "code": code}
+    parts = {"base": lab.model.fingerprint, "rows": [rows, rows_of], "settings": settings, "recipe": "08/1"}
     return lab.artifacts.value(lambda: learn(**options), kind="08 epochs", options=options, **parts)
 
 

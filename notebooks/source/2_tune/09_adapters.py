@@ -151,12 +151,10 @@ import json
 import time
 from dataclasses import replace
 
-from labkit.compare.training import TRAINING
-from labkit.store import address, hash_source, write_json
+from labkit.store import address, write_json
 from labkit.tune.train import TrainSettings, train
 
-READING_CODE = ("labkit.model", "labkit.generate", "labkit.chat", "labkit.metrics", "labkit.world.style")
-code = hash_source(*TRAINING, "labkit.tune.adapters_quantised", *READING_CODE)
+RECIPE = "09/1"
 clock = time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
@@ -182,7 +180,7 @@ def trial(settings, rows, seed):
         model = tuned(settings, rows, folder)
         write_json(folder / "exam.json", {"seconds": clock() - began, **exam(model)})
 
-    parts = {"base": lab.model.fingerprint, "settings": settings, "prompts": address(all=prompts), "code": code}
+    parts = {"base": lab.model.fingerprint, "settings": settings, "prompts": address(all=prompts), "recipe": RECIPE}
     folder = lab.artifacts.folder(build, what="09 adapters", rows=address(rows=rows), **parts)
     return {"folder": folder, **json.loads((folder / "exam.json").read_text("utf-8"))}
 
@@ -572,7 +570,7 @@ def reads(folder=None):
         model = load_model(path, dtype=lab.profile.dtype, adapter=folder) if folder else lab.model
         return said(model, "retrieved")
 
-    parts = {"adapter": folder and folder.name, "base": lab.model.fingerprint, "code": code}
+    parts = {"adapter": folder and folder.name, "base": lab.model.fingerprint, "recipe": RECIPE}
     texts = lab.artifacts.value(make, what="09 retrieved", prompts=prompts["retrieved"], **parts)
     return [float(is_right(item, text)) for item, text in zip(reading, texts, strict=True)]
 
