@@ -39,7 +39,7 @@ def test_an_unknown_option_is_one_line_and_status_2(name):
     assert done.stderr.startswith("error: No such option") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["labkit.bench", "labkit.practice.play"])
+@pytest.mark.parametrize("module", ["tools.bench", "labkit.practice.play"])
 def test_a_module_that_is_a_command_has_help_and_one_line_for_a_mistake(module):
     known, wrong = (
         subprocess.run([sys.executable, "-m", module, word], cwd=ROOT, capture_output=True, text=True)
@@ -149,7 +149,7 @@ def test_ctrl_c_is_one_word_and_leaves_nothing_that_a_second_run_would_trust(sma
     environment = {**small, "LABKIT_RUNS": str(here / "runs")}
     words, cue = STOPPED[name]
     module = (
-        ["-m", "labkit.bench"] if name == "bench" else ["-c", "from labkit.cli import app; app(prog_name='labkit')"]
+        ["-m", "tools.bench"] if name == "bench" else ["-c", "from labkit.cli import app; app(prog_name='labkit')"]
     )
     words = [*module, *(word.format(data=small["LABKIT_DATA"], here=here, out=here / "out") for word in words)]
     status, shown = on_a_terminal(environment, words, cue)
