@@ -67,10 +67,11 @@ data: $(READY)  ## write the invented company's documents and questions again, b
 pretrain: $(READY)  ## train the pocket model from nothing (hours on a CPU; goes on where it stopped)
 	@$(BIN)/python -m labkit.world.pretrain
 
-lint: $(READY)  ## ruff and codespell
+lint: $(READY)  ## ruff, codespell and import-linter
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/codespell
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11 or newer"; exit 1; }
