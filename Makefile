@@ -26,7 +26,7 @@ cluster: $(READY)  ## run the tests on a Ray cluster of two local nodes; wants a
 	@$(BIN)/pytest -m cluster
 
 bench: $(READY)  ## measure the claims about speed, each against a rival, and write docs/benchmarks.md
-	@$(BIN)/python -m labkit.bench
+	@$(BIN)/python -m tools.bench
 
 lab: $(READY)  ## open the course in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
@@ -35,13 +35,13 @@ play: $(READY)  ## ask all four arms one question in the browser (PROFILE=pocket
 	@$(BIN)/python -m labkit.practice.play $(PROFILE)
 
 notebooks: $(READY)  ## build and run the notebooks from notebooks/source
-	@$(BIN)/python -m labkit.notebooks
+	@$(BIN)/python -m tools.notebooks
 
 exercises: $(READY)  ## write the exercises' notebooks from their solutions in notebooks/exercises/source
-	@$(BIN)/python -m labkit.exercises
+	@$(BIN)/python -m tools.exercises
 
 slides: $(READY)  ## make slides of the committed notebooks, a file each that needs no network: build/slides
-	@$(BIN)/python -m labkit.slides
+	@$(BIN)/python -m tools.slides
 
 workshop: $(READY)  ## the day before: is this machine ready? a line for each thing, with the remedy
 	@$(BIN)/labkit doctor --workshop
@@ -67,10 +67,11 @@ data: $(READY)  ## write the invented company's documents and questions again, b
 pretrain: $(READY)  ## train the pocket model from nothing (hours on a CPU; goes on where it stopped)
 	@$(BIN)/python -m labkit.world.pretrain
 
-lint: $(READY)  ## ruff and codespell
+lint: $(READY)  ## ruff, codespell and import-linter
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/codespell
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11 or newer"; exit 1; }

@@ -15,9 +15,10 @@ from docutils.nodes import SkipNode, image, section  # noqa: E402
 from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
 from jinja2 import Template  # noqa: E402
 
-from labkit import __version__, colab  # noqa: E402
+from labkit import __version__  # noqa: E402
 from labkit.compare.claims import RULES, VERDICTS, load_claims  # noqa: E402
 from labkit.compare.papers import PAPERS, published  # noqa: E402
+from tools import colab  # noqa: E402
 
 PARTS = {"0_start": "Start", "1_rag": "Retrieval", "2_tune": "Fine-tuning", "3_compare": "The comparison", "4_practice": "Practice"}  # fmt: skip
 

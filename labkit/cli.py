@@ -62,8 +62,7 @@ def compare(
     Example: labkit compare --size smoke; on your own, labkit compare --docs FOLDER --questions FILE
     """
     from labkit.compare.tables import terminal, verdict
-    from labkit.execute import shown
-    from labkit.notebooks import run_into
+    from labkit.execute import run_into, shown
 
     model, size = checked(resolve, profile), checked(check_size, size)
     parameters = {"PROFILE": profile if profile in PROFILES else model.model, "SIZE": size, "FRESH": fresh}

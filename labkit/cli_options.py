@@ -56,7 +56,7 @@ class Commands(_OneLine, TyperGroup):
 
 
 class Command(_OneLine, TyperCommand):
-    """A command that is a module of its own, as `python -m labkit.bench`."""
+    """A command that is a module of its own, as `python -m labkit.practice.play`."""
 
 
 def alone(function: Callable[..., None], **context: Any) -> None:

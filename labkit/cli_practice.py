@@ -120,6 +120,6 @@ def progress() -> None:
 
     Example: labkit progress
     """
-    from labkit.exercises.progress import progress as rows
+    from labkit.exercises import progress as rows
 
     show(("lesson", "exercises", "questions", "tries", "open"), rows())

@@ -1,4 +1,4 @@
-"""Build a notebook from its source, run it with papermill, and keep it whole or not at all.
+"""Build a notebook from its source, run it with papermill in a folder of its own, and keep it whole or not at all.
 
 Introduced in 12_compare.
 """
@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,8 @@ def execute(
 
     >>> execute(SOURCES / "3_compare" / "12_compare.py", Path("out.ipynb"), {"SIZE": "smoke"})
     """
+    import nbformat
+
     given, notebook = dict(parameters or {}), build(source)
     known = defaults(notebook, source.stem)
     check(given, known, source.stem)
@@ -140,7 +143,7 @@ def execute(
             if echo:
                 os.environ["SPYDER_BARS"] = "text"  # by such a name tqdm.auto draws no widgets, which have no echo
             problem = _papermill(notebook, partial, given, progress, streams)
-        _keep(partial, failed if problem else output, source.stem)
+        save(tidy(nbformat.read(partial, as_version=4), source.stem), failed if problem else output)
     finally:
         partial.unlink(missing_ok=True)
     if problem:
@@ -187,8 +190,57 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def _keep(partial: Path, output: Path, name: str) -> None:
+def save(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook's file, whole or not at all."""
     import nbformat
 
-    notebook = tidy(nbformat.read(partial, as_version=4), name)
-    write_bytes(output, (nbformat.writes(notebook) + "\n").encode())
+    write_bytes(path, (nbformat.writes(notebook) + "\n").encode())
+
+
+def run_into(
+    source: Path,
+    root: Path,
+    parameters: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    echo: bool = False,
+) -> Path:
+    """Execute into a new folder of `root`, named by the time; then `root/latest` points to it.
+
+    The notebook gets the folder as its parameter OUT. A run that fails or is killed leaves `latest` alone.
+    Returns the new folder; raises LabError as `execute` does. Introduced in 12_compare.
+
+    >>> run_into(source, runs_folder() / "compare", {"SIZE": "smoke"}).name
+    '20260102-030405'
+    """
+    folder = new_folder(root)
+    given = {**(parameters or {}), "OUT": shown(folder)}
+    execute(source, folder / f"{source.stem}.ipynb", given, progress, echo)
+    point(root / "latest", folder)
+    return folder
+
+
+def point(link: Path, folder: Path) -> None:
+    """Have `link` lead to `folder`, beside it, in one step; a real folder in its place is kept aside.
+
+    Introduced in 12_compare.
+    """
+    if link.is_dir() and not link.is_symlink():
+        link.rename(new_folder(link.parent) / "before")
+    new = link.with_name(f".{link.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    new.symlink_to(folder.name)
+    new.replace(link)
+
+
+def new_folder(root: Path) -> Path:
+    """A new folder of `root`, named by the time. Introduced in 12_compare."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for name in (stamp, *(f"{stamp}-{n}" for n in range(2, 100))):
+        try:
+            (root / name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise LabError(f"cannot write to {shown(root)}: {error.strerror}; choose another folder") from error
+        return root / name
+    raise LabError(f"{shown(root)} holds a hundred runs of this second: try again")

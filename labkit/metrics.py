@@ -30,15 +30,6 @@ def normalise(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
 
-def exact_match(answer: str, gold: str) -> bool:
-    """Whether both are the same text after SQuAD normalisation. Introduced in 12_compare.
-
-    >>> exact_match("The red one.", "red one")
-    True
-    """
-    return normalise(answer) == normalise(gold)
-
-
 def f1(answer: str, gold: str) -> float:
     """Harmonic mean of token precision and recall after SQuAD normalisation, from 0 to 1.
 

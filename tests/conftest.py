@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -30,20 +31,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def lesson(tmp_path, monkeypatch):
+def lesson(monkeypatch):
     """Run a lesson at smoke size with runs of its own; gives all that its cells put out, each piece after its kind."""
     from labkit import execute
 
-    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+    folder = TemporaryDirectory()  # whose name a kept notebook does not show; pytest's own may lie elsewhere
+    monkeypatch.setenv("LABKIT_RUNS", str(Path(folder.name) / "runs"))
 
     def run(stem: str) -> str:
         source = next(path for path in execute.sources() if path.stem == stem)
-        made = execute.execute(source, tmp_path / f"{stem}.ipynb", {"SIZE": "smoke"}, progress=False)
+        made = execute.execute(source, Path(folder.name) / f"{stem}.ipynb", {"SIZE": "smoke"}, progress=False)
         outputs = [one for cell in json.loads(made.read_text("utf-8"))["cells"] for one in cell.get("outputs", [])]
         pieces = [(one.get("name"), one["text"]) for one in outputs if "text" in one]
         pieces += [(kind, text) for one in outputs for kind, text in one.get("data", {}).items()]
         said = "".join(f"[{kind}]\n{''.join(text)}\n" for kind, text in pieces)
-        assert str(tmp_path) not in said
+        assert folder.name not in said
         return said
 
-    return run
+    with folder:
+        yield run

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from labkit import __version__, doctor
+from labkit.cli import app
 from labkit.hashing import file_hashes
 from labkit.profile import PROFILES, ROOT
 from labkit.store import MANIFEST, Store
@@ -18,9 +20,8 @@ from labkit.store import MANIFEST, Store
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 
 
-def labkit(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    known = {**os.environ, "COLUMNS": "100", **environment}
-    return subprocess.run([*LABKIT, *words], cwd=cwd, env=known, capture_output=True, text=True)
+def labkit(*words: str, **environment: str) -> Result:
+    return CliRunner(env={"COLUMNS": "100", **environment}).invoke(app, [*words], prog_name="labkit")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_version_and_help():
     assert labkit("--version").stdout == f"labkit {__version__}\n"
     for words in ((), ("--help",), ("compare", "-h"), ("ask", "--help"), ("doctor", "--help")):
         done = labkit(*words)
-        assert done.returncode == 0 and "Usage: labkit" in done.stdout and "Example: labkit" in done.stdout
+        assert done.exit_code == 0 and "Usage: labkit" in done.stdout and "Example: labkit" in done.stdout
         assert done.stderr == ""
 
 
@@ -73,14 +74,14 @@ def test_version_and_help():
 )
 def test_a_wrong_command_is_one_line_and_status_2(words, said):
     done = labkit(*words)
-    assert done.returncode == 2 and done.stdout == ""
+    assert done.exit_code == 2 and done.stdout == ""
     assert done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
 
 
 def test_a_failed_run_is_one_line_and_status_1(tmp_path, model):
     (tmp_path / "taken").write_text("a file")
     done = labkit("compare", "--profile", str(model), "--out", str(tmp_path / "taken"))
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.exit_code == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: cannot write to ")
 
 
@@ -95,7 +96,7 @@ def test_the_command_line_starts_fast():
 @pytest.mark.parametrize("arm", ["base", "rag"])
 def test_ask_answers_with_sources_tokens_and_seconds(tmp_path, model, arm):
     done = labkit("ask", "How heavy is it?", "--arm", arm, "--profile", str(model), LABKIT_RUNS=str(tmp_path))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert re.search(r"\d+ tokens read, \d+ written; \d+\.\d\d s searching, \d+\.\d\d s answering\n$", done.stdout)
     sources = re.findall(r"^\[(\d)\] (\S+\.(?:pdf|docx|html|md)): \S", done.stdout, re.M)
     assert bool(sources) == (arm == "rag")
@@ -148,7 +149,7 @@ def test_doctor_finds_a_damaged_adapter(tmp_path):
 def test_doctor_prints_a_table_and_its_status_says_whether_anything_required_is_missing():
     done = labkit("doctor")
     missing = any(check.required and not check.good for check in checks().values())
-    assert done.returncode == int(missing) and done.stderr == ""
+    assert done.exit_code == int(missing) and done.stderr == ""
     assert all(name in done.stdout for name in checks())
 
 

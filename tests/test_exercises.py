@@ -1,21 +1,17 @@
-"""Solutions pass their checks, plausible mistakes do not, and the learner's notebooks hold no solution."""
+"""Solutions pass their checks, plausible mistakes do not, and a learner's tries are told and counted."""
 
 import inspect
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from doctest import DocTestParser
 
 import pytest
+from typer.testing import CliRunner
 
 from labkit import LabError, cli_practice
-from labkit.exercises import build, check, quiz
-from labkit.exercises.check import fault
-from labkit.exercises.lesson import Exercise, exercise, lesson, sources
-from labkit.exercises.progress import progress
-from labkit.profile import ROOT
+from labkit.cli import app
+from labkit.exercises import Exercise, check, exercise, fault, lesson, progress, quiz, sources
+from tools.exercises import parts
 
 LESSONS = {path.stem[:2]: lesson(path.stem[:2]) for path in sources()}
 EVERY = [pytest.param(one, id=f"{number}-{name}") for number, found in LESSONS.items() for name, one in found.exercises.items()]  # fmt: skip
@@ -29,7 +25,7 @@ def runs(tmp_path, monkeypatch):
 
 def changed(asked: Exercise, old: str, new: str):
     """The solution with one slip in its body."""
-    head, body = build.parts(inspect.getsource(asked.solution))
+    head, body = parts(inspect.getsource(asked.solution))
     assert body.count(old) == 1, f"{old!r} occurs {body.count(old)} times"
     names = dict(asked.solution.__globals__)
     exec(f"{head}\n{body.replace(old, new)}", names)
@@ -60,34 +56,12 @@ def test_plausible_mistakes_fail_the_check(asked):
     assert [slip for slip in asked.wrong if fault(asked, changed(asked, *slip)) is None] == []
 
 
-@pytest.mark.parametrize("source", sources(), ids=lambda path: path.stem)
-def test_a_kept_notebook_is_what_its_source_gives(source):
-    assert build.target(source).read_bytes() == build.written(source), "run make exercises"
-
-
-def test_no_notebook_of_exercises_lacks_its_source():
-    assert {path.stem for path in build.SOURCES.parent.glob("*.ipynb")} == {path.stem for path in sources()}
-
-
 @pytest.mark.parametrize("number", LESSONS)
 def test_a_lesson_has_three_to_five_exercises_and_two_or_three_questions(number):
     found = LESSONS[number]
     assert 3 <= len(found.exercises) <= 5 and 2 <= len(found.questions) <= 3
     for asked in found.questions:
         assert asked.right in "abcdefgh"[: len(asked.choices)] and len(set(asked.choices)) == len(asked.choices)
-
-
-@pytest.mark.parametrize("number", LESSONS)
-def test_an_untouched_notebook_runs_through_and_counts_no_try(number, runs, capsys):
-    cells = json.loads(build.target(LESSONS[number].path).read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    names: dict = {}
-    exec("\n".join(code), names)
-    said = capsys.readouterr().out
-    assert said.count(": fill it in") == len(LESSONS[number].exercises) and not (runs / "progress.json").exists()
-    assert said.count("between the quotation marks") == len(LESSONS[number].questions)
-    for name, asked in LESSONS[number].exercises.items():
-        assert "expected: " in (fault(asked, names[name]) or "") and asked.hint not in "".join(code)
 
 
 def test_the_hint_comes_first_and_the_solution_last(capsys):
@@ -175,12 +149,6 @@ def test_mistakes_of_the_caller_are_told_in_one_line(runs):
 
 def test_the_command_line_shows_progress_and_errors_in_one_line(runs):
     (runs / "progress.json").write_text("{")
-    words = [sys.executable, "-c", "from labkit.cli import app; app()", "progress"]
-    done = subprocess.run(words, cwd=ROOT, env=os.environ, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("error: progress.json is damaged")
+    done = CliRunner().invoke(app, ["progress"])
+    assert done.exit_code == 1 and done.stderr.startswith("error: progress.json is damaged")
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_solution_without_specification_is_refused():
-    with pytest.raises(LabError, match="docstring"):
-        build.stub("def f(x):\n    return x")

@@ -6,8 +6,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from labkit import execute, notebooks
+from labkit import execute
 from labkit.profile import ROOT
+from tools.notebooks import target
 
 LESSONS = {path.stem[:2]: path for path in execute.sources()}
 ARMS = ["base", "rag", "tuned", "hybrid"]
@@ -27,7 +28,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def compared(runs):
     """The folder of a whole comparison at smoke size."""
-    return notebooks.run_into(LESSONS["12"], runs / "compare", {"SIZE": "smoke"})
+    return execute.run_into(LESSONS["12"], runs / "compare", {"SIZE": "smoke"})
 
 
 @pytest.mark.notebook
@@ -115,6 +116,6 @@ def test_every_kept_notebook_has_outputs_and_a_source():
 
 def test_every_kept_notebook_is_its_source_executed():
     for source in LESSONS.values():
-        kept = nbformat.read(notebooks.target(source), as_version=4)
+        kept = nbformat.read(target(source), as_version=4)
         cells = [[(c.cell_type, c.id, c.source) for c in notebook.cells] for notebook in (execute.build(source), kept)]
         assert cells[0] == cells[1], f"{source.stem} changed: make notebooks"

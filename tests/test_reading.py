@@ -13,12 +13,12 @@ from matplotlib import rc_params_from_file
 from matplotlib.colors import to_rgb
 
 from labkit.execute import build, sources
-from labkit.notebooks import target
 from labkit.plot import LOOK
 from labkit.profile import ROOT
+from tools.notebooks import target
 
 SITE = {"docs/index.md", "docs/claims.md", "docs/papers.md"}  # templates of the site: tests/site follows their links
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "tools/README.md")]
 PAGES += [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name not in ("lessons", "api")]
 EXERCISES = sorted((ROOT / "notebooks" / "exercises").glob("*.ipynb"))
 KEPT = [target(source) for source in sources()]

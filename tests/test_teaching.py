@@ -56,4 +56,4 @@ def test_the_first_page_lists_every_lesson_with_its_run_time_and_the_ways_in():
     text = (PAGES / "index.md").read_text("utf-8")
     for source in sources():
         assert re.search(rf"^\| {source.stem[:2]} .+ \| \{{\{{ s{source.stem[:2]} \}}\}} \|$", text, re.M)
-    assert all(word in text for word in ("make workshop", "make bundle", "make slides", "labkit.colab"))
+    assert all(word in text for word in ("make workshop", "make bundle", "make slides", "tools.colab"))

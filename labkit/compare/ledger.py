@@ -67,7 +67,7 @@ def ledger(lab: Lab) -> dict[str, Any]:
 
 def write_ledger(lab: Lab) -> Path:
     """Make the ledger and keep it under `runs/claims`, the newest as `latest`; returns its file."""
-    from labkit.notebooks import new_folder, point
+    from labkit.execute import new_folder, point
 
     found = ledger(lab)
     folder = new_folder(runs_folder() / "claims")

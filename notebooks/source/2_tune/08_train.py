@@ -200,7 +200,7 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# One short run on a busy machine is no measurement; `python -m labkit.bench train` makes one, and against the listing
+# One short run on a busy machine is no measurement; `python -m tools.bench train` makes one, and against the listing
 # as most would mend it.
 #
 # ## 3. Epoch by epoch

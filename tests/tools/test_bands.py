@@ -3,7 +3,9 @@
 import json
 from copy import deepcopy
 
-from labkit.compare.bands import PUBLISHED, main, outside
+from labkit.compare.tables import markdown
+from labkit.profile import ROOT
+from tools.bands import PUBLISHED, main, outside
 
 
 def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_path, monkeypatch):
@@ -28,7 +30,4 @@ def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_
 
 
 def test_readme_shows_the_published_result():
-    from labkit.compare.tables import markdown
-    from labkit.profile import ROOT
-
     assert markdown(json.loads(PUBLISHED.read_text("utf-8"))) in (ROOT / "README.md").read_text("utf-8")

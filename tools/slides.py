@@ -1,10 +1,9 @@
-"""Slides for teaching, made of the kept notebooks' own cells: `python -m labkit.slides` writes build/slides/NN_topic.html.
+"""Slides for teaching, made of the kept notebooks' own cells: `python -m tools.slides` writes build/slides/NN_topic.html.
 
 The rule: title, headings, the text of a cell and each further result open a slide. A paragraph or an item of a list
 is cut after the sentences that its room allows; tables and prints show their first rows, and of a cell with a figure
 the figure alone. Code is folded under its result; parameters, setup and cells that show nothing are left out.
 Every page is one file that loads nothing, and shrinks what would not fit its screen.
-Introduced in 00_start.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from typing import Any
 
 from labkit.errors import LabError
 from labkit.execute import shown, sources
-from labkit.notebooks import target
 from labkit.profile import ROOT
 from labkit.store import write_bytes
+from tools.notebooks import target
 
 WORDS, LINES = 40, 10
 """A paragraph of so many words is short; so many lines of a print, or rows of a table, are shown."""

@@ -1,21 +1,94 @@
-"""Run a learner's function on hidden cases beside the solution, and ask questions. Introduced in 00_start."""
+"""Exercises that check themselves: the learner fills in a function, hidden cases say what is wrong with it.
 
+A lesson's exercises are read from their source; tries and passes are kept in `progress.json` beside the runs. Introduced in 00_start.
+"""
+
+import json
 import math
+import runpy
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.exercises.lesson import LETTERS, Exercise, lesson
-from labkit.exercises.progress import count
-from labkit.profile import ROOT
+from labkit.profile import ROOT, runs_folder
+from labkit.store import write_json
 
+SOURCES = ROOT / "notebooks" / "exercises" / "source"
+LETTERS = "abcdefgh"
+"""What a question's choices are called."""
 PATIENCE = 3
 """From this failure on, `check` says where the solution is."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A solution, the arguments it is compared on, a hint, and mistakes (old, new) that the cases must find."""
+
+    solution: Callable[..., Any]
+    cases: Sequence[tuple[Any, ...]]
+    hint: str
+    wrong: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to recall the lesson by: `right` is the letter of the right choice, a for the first."""
+
+    text: str
+    choices: Sequence[str]
+    right: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The exercises of a lesson by name, and its questions."""
+
+    path: Path
+    exercises: dict[str, Exercise]
+    questions: Sequence[Question]
+
+
+def exercise(
+    cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[str, str]]
+) -> Callable[[Callable[..., Any]], Exercise]:
+    """Make a solution an exercise; `wrong` lists slips: a part of the solution, and what it becomes.
+
+    Introduced in 00_start.
+
+    >>> @exercise(cases=[(2,), (3,)], hint="Times itself.", wrong=[("x * x", "x + x")])
+    ... def square(x):
+    ...     return x * x
+    """
+    return lambda solution: Exercise(solution, cases, hint, wrong)
+
+
+def sources() -> list[Path]:
+    """The exercises' sources in the order of the course."""
+    return sorted(SOURCES.glob("[0-9][0-9]_*.py"))
+
+
+@cache
+def lesson(number: str) -> Lesson:
+    """The exercises of a lesson, by its number; LabError if it has none. Introduced in 00_start.
+
+    >>> list(lesson("02").exercises)[0]
+    'spans'
+    """
+    paths = {path.stem[:2]: path for path in sources()}
+    if number not in paths:
+        raise LabError(f"lesson '{number}' has no exercises: choose {', '.join(paths)}")
+    found = runpy.run_path(str(paths[number]))
+    named = {name: value for name, value in found.items() if isinstance(value, Exercise)}
+    return Lesson(paths[number], named, found["QUESTIONS"])
 
 
 def fault(asked: Exercise, function: Callable[..., Any]) -> str | None:
@@ -127,3 +200,37 @@ def quiz(number: str, which: int, answer: str) -> None:
     right = answer == asked.right
     count(known.path.stem, f"question {which}", right)
     print(f"Right. {asked.why}" if right else "No: think again.")
+
+
+def count(stem: str, name: str, right: bool) -> int:
+    """Keep one more try; gives the failures so far."""
+    kept = _kept()
+    tries = kept.setdefault(stem, {}).setdefault(name, {"failed": 0, "passed": 0})
+    tries["passed" if right else "failed"] += 1
+    write_json(runs_folder() / "progress.json", kept)
+    return tries["failed"]
+
+
+def _kept() -> dict[str, dict[str, dict[str, int]]]:
+    path = runs_folder() / "progress.json"
+    try:
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise LabError(f"{path.name} is damaged: mend or remove it, and progress begins anew") from error
+
+
+def progress() -> list[tuple[str, str, str, str, str]]:
+    """Each lesson with its exercises and questions done of how many, tries, and the exercises still open.
+
+    Introduced in 00_start.
+    """
+    rows, kept = [], _kept()
+    for path in sources():
+        known, tried = lesson(path.stem[:2]), kept.get(path.stem, {})
+        done = {name for name, tries in tried.items() if tries["passed"]}
+        asked = {f"question {n}" for n in range(1, len(known.questions) + 1)}
+        left = [name for name in known.exercises if name not in done]
+        shares = f"{len(known.exercises) - len(left)} of {len(known.exercises)}", f"{len(done & asked)} of {len(asked)}"
+        tries = sum(t["failed"] + t["passed"] for t in tried.values())
+        rows.append((path.stem, *shares, str(tries), ", ".join(left)))
+    return rows

@@ -1,4 +1,4 @@
-"""Trials and benchmarks measure what they say, on the company's own vectors."""
+"""Trials measure what they say, on the company's own vectors."""
 
 import time
 
@@ -6,7 +6,6 @@ import faiss
 import numpy as np
 import pytest
 
-from labkit.bench import index as bench
 from labkit.rag.index_trial import milliseconds, more_vectors, recall, trial
 
 
@@ -43,27 +42,3 @@ def test_a_trial_of_the_exact_index_finds_everything_in_four_bytes_a_number():
     low, high = trial("IVF8,Flat", ["nprobe=1", "nprobe=8"], [vectors], queries, wanted)
     assert low["recall"] < high["recall"] and high["recall"] > 0.99 and low["seconds"] == high["seconds"] > 0
     assert faiss.omp_get_max_threads() == threads
-
-
-@pytest.mark.reference
-def test_the_nearest_in_batches_are_the_nearest_of_all(real, monkeypatch):
-    monkeypatch.setattr(bench, "BATCH", 70)
-    whole = np.concatenate(list(bench.batches(real, 300)))
-    assert whole.shape == (300, 384)
-    queries = whole[::37]
-    found = bench.nearest(real, 300, queries, 6)
-    assert all(len(set(row)) == 6 for row in found.tolist())
-    scores = queries @ whole.T
-    np.testing.assert_allclose(np.take_along_axis(scores, found, 1), -np.sort(-scores)[:, :6], atol=1e-5)
-
-
-@pytest.mark.slow
-def test_the_benchmark_compares_size_time_and_recall_with_named_rivals():
-    figures = {figure.name: figure for figure in bench.measure(quick=True)}
-    assert len(figures) == 8 and all(figure.rival for figure in figures.values())
-    small = next(figure for name, figure in figures.items() if "PQ48" in name and name.endswith("size"))
-    assert small.ratio > 3
-    exact = next(figure for name, figure in figures.items() if "SQ8" in name and name.endswith("recall@10"))
-    assert 0.8 < exact.ours <= exact.theirs <= 1
-    for name in ("FaissStore.similarity_search, encoding included", "FaissStore.search_vectors"):
-        assert min(figures[name].ours, figures[name].theirs) > 0 and not figures[name].more_is_better

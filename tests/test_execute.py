@@ -14,7 +14,7 @@ import nbformat
 import psutil
 import pytest
 
-from labkit import LabError, execute, notebooks, tidy
+from labkit import LabError, execute, tidy
 from labkit.profile import PROFILES, ROOT, SIZES
 
 TINY = """# %% [markdown]
@@ -60,7 +60,7 @@ def source(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def runs(source, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("runs") / "tiny"
-    notebooks.run_into(source, root, {"SIZE": "smoke", "N": 3}, progress=False)
+    execute.run_into(source, root, {"SIZE": "smoke", "N": 3}, progress=False)
     return root
 
 
@@ -203,7 +203,7 @@ def test_a_failing_cell_is_named_and_the_last_good_run_stays(source, runs, tmp_p
     before = (runs / "latest").resolve()
     environment = dict(os.environ)
     with pytest.raises(LabError) as caught:
-        notebooks.run_into(source, runs, {"N": 9}, progress=False)
+        execute.run_into(source, runs, {"N": 9}, progress=False)
     said = str(caught.value)
     assert re.match(r"cell \[6\]: ValueError: too many \(30_tiny; as far as it came: \S+\.failed\.ipynb\)", said)
     assert "\n" not in said and (runs / "latest").resolve() == before and dict(os.environ) == environment
@@ -214,8 +214,8 @@ def test_a_failing_cell_is_named_and_the_last_good_run_stays(source, runs, tmp_p
 
 RUN = """import sys
 from pathlib import Path
-from labkit import notebooks
-notebooks.run_into(Path(sys.argv[1]), Path(sys.argv[2]), {"N": 7}, progress=False)
+from labkit import execute
+execute.run_into(Path(sys.argv[1]), Path(sys.argv[2]), {"N": 7}, progress=False)
 """
 
 
@@ -255,19 +255,9 @@ def test_a_folder_in_the_links_place_is_kept_aside(tmp_path):
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest" / "mine.txt").write_text("kept")
     (tmp_path / "new").mkdir()
-    notebooks.point(tmp_path / "latest", tmp_path / "new")
+    execute.point(tmp_path / "latest", tmp_path / "new")
     assert (tmp_path / "latest").resolve() == tmp_path / "new"
     assert [path.read_text() for path in tmp_path.glob("*/before/mine.txt")] == ["kept"]
-
-
-def test_publishing_keeps_no_cell_that_says_where_the_run_wrote(source, tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
-    kept = notebooks.publish(source)
-    assert kept == source.parent.parent.parent / "9_test" / "30_tiny.ipynb"
-    assert (tmp_path / "tiny" / "latest" / "30_tiny.ipynb").is_file()
-    notebook = nbformat.read(kept, as_version=4)
-    assert [cell.id for cell in notebook.cells] == [cell.id for cell in execute.build(source).cells]
-    assert str(tmp_path) not in kept.read_text()
 
 
 @pytest.mark.parametrize("live, shown", [(True, "a\r 50%\r100%\nb"), (False, "100%\n")])
@@ -278,66 +268,6 @@ def test_progress_is_shown_live_only_on_a_terminal(live, shown):
     for part in ("a", "\r 50%", "\r100%", "\n", "b"):
         echo.write(part)
     assert stream.getvalue() == shown
-
-
-def result(**changes) -> dict:
-    value = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    arms = {arm: {"accuracy": value} for arm in ("base", "rag", "tuned", "hybrid")}
-    told = {"profile": "pocket", "size": "full", "n_questions": 260, "seeds": [0, 1], "environment": {}}
-    return {**told, "arms": arms, "paired": [], **changes}
-
-
-def test_readme_gets_the_table_between_its_markers_and_twice_is_once(tmp_path):
-    readme, kept = tmp_path / "README.md", tmp_path / "result.json"
-    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    kept.write_text(json.dumps(result()))
-    notebooks.update_readme(readme, "results", kept)
-    once = readme.read_text()
-    notebooks.update_readme(readme, "results", kept)
-    assert readme.read_text() == once and "old" not in once
-    assert once.startswith("before\n") and once.endswith("\nafter\n")
-    assert "| accuracy | 0.50 [0.40, 0.60] |" in once and "260 questions, training seeds 0, 1" in once
-
-
-@pytest.mark.parametrize(
-    "text, kept, said",
-    [
-        ("no markers", result(), "lacks <!-- results -->"),
-        ("<!-- results --> <!-- /results -->", result(size="smoke"), "is of smoke size"),
-        ("<!-- results --> <!-- /results -->", None, "no result at"),
-    ],
-)
-def test_readme_is_not_touched_without_a_full_result(tmp_path, text, kept, said):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    if kept:
-        (tmp_path / "result.json").write_text(json.dumps(kept))
-    with pytest.raises(LabError, match=said):
-        notebooks.update_readme(readme, "results", tmp_path / "result.json")
-    assert readme.read_text() == text
-
-
-def test_lessons_are_chosen_by_number():
-    assert [path.stem for path in notebooks.chosen(["12", "0"])] == ["12_compare", "00_start"]
-    assert notebooks.chosen([]) == execute.sources()
-    with pytest.raises(LabError, match="no lesson '77': choose 00"):
-        notebooks.chosen(["77"])
-
-
-@pytest.mark.parametrize("source", execute.sources(), ids=lambda path: path.stem)
-def test_every_lesson_has_the_two_dials(source):
-    known = execute.defaults(execute.build(source), source.stem)
-    assert known["PROFILE"] in PROFILES and known["SIZE"] in SIZES
-    assert source.stem[:2].isdigit() and notebooks.target(source).parent.name == source.parent.name
-
-
-def test_a_lesson_s_run_time_is_kept_beside_those_of_others(tmp_path):
-    path = tmp_path / "times.json"
-    notebooks.note_time(path, "12_compare", 61.27)
-    notebooks.note_time(path, "00_start", 9)
-    notebooks.note_time(path, "12_compare", 58.04)
-    found = json.loads(path.read_text())
-    assert list(found) == ["00_start", "12_compare"] and found["12_compare"]["seconds"] == 58.0
 
 
 GIVEN = {"95 %", "20 %", "0.1", "0.5", "4.5", "0.2"}
@@ -351,21 +281,8 @@ def test_no_measured_number_is_typed_into_a_lesson_s_prose(source):
     assert not {number for number in typed if not number.startswith("127.")} - GIVEN
 
 
-README = (ROOT / "README.md").read_text("utf-8")
-
-
-def test_readme_marks_as_planned_exactly_the_lessons_that_are_not_there():
-    planned = set(re.findall(r"^\|[^|]*\| (\d\d_\w+) \| planned \|", README, re.M))
-    there = dict(re.findall(r"^\|[^|]*\| \[(\d\d_\w+)\]\((\S+)\) \| \|", README, re.M))
-    assert there == {path.stem: path.relative_to(ROOT).as_posix() for path in execute.sources()}
-    assert sorted(name[:2] for name in planned | set(there)) == [f"{n:02d}" for n in range(22)]
-
-
-def test_readme_links_and_names_only_what_exists():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links and all((ROOT / link).exists() for link in links)
-    layout, folder = README.partition("## Layout")[2].partition("[CONTRIBUTING")[0], ROOT
-    for line in filter(str.strip, layout.splitlines()):
-        folder = ROOT / "labkit" if line.startswith("      ") else ROOT
-        names = re.findall(r"[\w./]+", re.match(r" +((?:\S+ ?)+)", line)[1])
-        assert all((folder / name).exists() for name in names if name != "runs/"), line
+@pytest.mark.parametrize("source", execute.sources(), ids=lambda path: path.stem)
+def test_every_lesson_has_the_two_dials(source):
+    known = execute.defaults(execute.build(source), source.stem)
+    assert known["PROFILE"] in PROFILES and known["SIZE"] in SIZES
+    assert source.stem[:2].isdigit()

@@ -1,8 +1,8 @@
 """The lessons in Colab: copies with a badge and one setup cell, and what that cell does there.
 
-`python -m labkit.colab OWNER/REPO FOLDER` writes the copies, which the workflow of the site puts on the branch `colab`.
-`python -m labkit.colab` is the setup: it installs what the lessons need and leaves alone what Colab stands on, torch
-first of all. Needs nothing but Python. Introduced in 00_start.
+`python -m tools.colab OWNER/REPO FOLDER` writes the copies, which the workflow of the site puts on the branch `colab`.
+`python -m tools.colab` is the setup: it installs what the lessons need and leaves alone what Colab stands on, torch
+first of all. Needs nothing but Python.
 """
 
 import json
@@ -24,7 +24,7 @@ SERVER = {"jupyterlab", "ipykernel", "ipywidgets"}
 SETUP = """# For Colab, once: the course, and what it needs beside the torch that is here.
 !git clone -q --depth 1 https://github.com/{repository} ~/labkit
 %cd -q ~/labkit
-%run -m labkit.colab
+%run tools/colab.py
 """
 
 

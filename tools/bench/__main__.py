@@ -1,13 +1,9 @@
 """Measure every claim about speed and write `docs/benchmarks.json` and `docs/benchmarks.md`.
 
-    python -m labkit.bench            # everything; minutes
-    python -m labkit.bench embed      # one module
-
-Introduced in 14_cost.
+python -m tools.bench            # everything; minutes
+python -m tools.bench embed      # one topic
 """
 
-import importlib
-import pkgutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +13,19 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-import labkit.bench
-from labkit.bench import Figure
 from labkit.cli_options import alone
 from labkit.profile import ROOT
 from labkit.store import provenance, write_bytes, write_json
+from tools.bench import Figure, model, search
 
-TOPICS = sorted(m.name for m in pkgutil.iter_modules(labkit.bench.__path__) if not m.name.startswith("_"))
+TOPICS = {
+    "embed": search.embed,
+    "index": search.index,
+    "rag": model.rag,
+    "retrieve": search.retrieve,
+    "start": model.start,
+    "train": model.train,
+}
 
 
 def page(figures: list[Figure]) -> str:
@@ -51,14 +53,14 @@ def main(
 ) -> None:
     """Measure the project's claims about speed.
 
-    Example: python -m labkit.bench embed --quick
+    Example: python -m tools.bench embed --quick
     """
     if unknown := set(topics or []) - set(TOPICS):
         raise typer.BadParameter(f"unknown topic {', '.join(sorted(unknown))}: choose of {', '.join(TOPICS)}")
     figures: list[Figure] = []
     for topic in (bar := tqdm(topics or TOPICS, unit="topic")):
         bar.set_description(topic)
-        figures += importlib.import_module(f"labkit.bench.{topic}").measure(quick=quick)
+        figures += TOPICS[topic](quick=quick)
     table = Table("what", "rival", "ratio", "ours", "theirs", "unit")
     for f in figures:
         table.add_row(f.name, f.rival, f"{f.ratio:.2f}×", f"{f.ours:,.4g}", f"{f.theirs:,.4g}", f.unit)

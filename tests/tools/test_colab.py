@@ -9,9 +9,9 @@ import nbformat
 import pytest
 
 from labkit import LabError
-from labkit.colab import add_link, copy, export, link, plan
 from labkit.execute import sources
-from labkit.notebooks import target
+from tools.colab import add_link, copy, export, link, plan
+from tools.notebooks import target
 
 
 def metadata(folder, name, version, *needs):

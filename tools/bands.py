@@ -1,6 +1,6 @@
-"""Does a comparison run elsewhere land where the published one did? Introduced in 12_compare.
+"""Does a comparison run elsewhere land where the published one did?
 
-`python -m labkit.compare.bands` takes the newest result; another file may be named.
+`python -m tools.bands` takes the newest result; another file may be named.
 """
 
 from __future__ import annotations

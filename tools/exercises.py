@@ -1,4 +1,4 @@
-"""Write the learner's notebooks from the exercises' sources: solutions become stubs. Introduced in 00_start."""
+"""`python -m tools.exercises` writes the learner's notebooks from the exercises' sources: solutions become stubs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.exercises.lesson import LETTERS, SOURCES, lesson, sources
-from labkit.store import write_bytes
+from labkit.execute import save
+from labkit.exercises import LETTERS, SOURCES, lesson, sources
 from labkit.tidy import tidy
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ your answers to the questions between the quotation marks. `labkit progress` sho
 
 
 def parts(solution: str) -> tuple[str, str]:
-    """A solution's signature with its docstring, and its body, without decorators. Introduced in 00_start.
+    """A solution's signature with its docstring, and its body, without decorators.
 
     >>> parts('def f(x):\\n    "Twice."\\n    return 2 * x')[1]
     '    return 2 * x'
@@ -42,7 +42,7 @@ def stub(solution: str) -> str:
 
 
 def build(source: Path) -> NotebookNode:
-    """The learner's notebook of a source, without a line of its solutions. Introduced in 00_start.
+    """The learner's notebook of a source, without a line of its solutions.
 
     A cell tagged `solution` becomes its stub and a check, one tagged `questions` the questions with their choices.
 
@@ -77,20 +77,17 @@ def target(source: Path) -> Path:
     return SOURCES.parent / f"{source.stem}.ipynb"
 
 
-def written(source: Path) -> bytes:
-    """The notebook's file."""
-    import nbformat
-
-    return (nbformat.writes(build(source)) + "\n").encode()
-
-
 def main() -> int:
     """Write every notebook of exercises; gives the exit status."""
     try:
         for source in sources():
-            write_bytes(target(source), written(source))
+            save(build(source), target(source))
     except (LabError, SyntaxError) as error:
         print(f"error: {source.stem}: {error}", file=sys.stderr)
         return 1
     print(f"{len(sources())} notebooks of exercises written")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

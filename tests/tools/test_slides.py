@@ -10,8 +10,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from labkit.execute import sources
-from labkit.notebooks import target
-from labkit.slides import LINES, WORDS, page, slides
+from tools.notebooks import target
+from tools.slides import LINES, WORDS, page, slides
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 LONG = "First it is said briefly. " + "Then it goes on and on, for a whole paragraph. " * 10

@@ -1,0 +1,117 @@
+"""Build, run and keep the notebooks of the course, and README's tables with them.
+
+`python -m tools.notebooks` does them all, `python -m tools.notebooks 12` one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import nbformat
+import typer
+
+import labkit
+from labkit.cli_options import alone, checked
+from labkit.compare import ledger, tables
+from labkit.errors import LabError
+from labkit.execute import build, defaults, execute, run_into, save, shown, sources
+from labkit.profile import ROOT, runs_folder
+from labkit.store import write_bytes, write_json
+from tools.bands import PUBLISHED
+
+MARKERS = "<!-- {name} -->", "<!-- /{name} -->"
+
+
+def target(source: Path) -> Path:
+    """Where a source's notebook is kept: `notebooks/source/PART/NAME.py` in `notebooks/PART/NAME.ipynb`."""
+    return source.parent.parent.parent / source.parent.name / f"{source.stem}.ipynb"
+
+
+def publish(source: Path) -> Path:
+    """Run one source and keep its notebook; what it writes itself goes to a new folder below `runs`.
+
+    Raises LabError as `execute` does.
+    """
+    if "OUT" not in defaults(build(source), source.stem):
+        return execute(source, target(source))
+    folder = run_into(source, runs_folder() / source.stem.partition("_")[2])
+    notebook = nbformat.read(folder / f"{source.stem}.ipynb", as_version=4)
+    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    save(notebook, target(source))  # less the cell that says where this run wrote
+    return target(source)
+
+
+def update_readme(readme: Path, name: str, result: Path) -> None:
+    """Put the table of a result into README, between the markers of that name ("results" or "claims").
+
+    Raises LabError without markers, without a result, and for a result of smoke size.
+
+    >>> update_readme(Path("README.md"), "results", Path("runs/compare/latest/result.json"))
+    """
+    make = {"results": "compare", "claims": "claims"}[name]
+    if not result.is_file():
+        raise LabError(f"no result at {shown(result)}: run make {make}")
+    found = json.loads(result.read_text("utf-8"))
+    if found["size"] != "full":
+        raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make {make}")
+    opening, closing = (marker.format(name=name) for marker in MARKERS)
+    before, start, rest = readme.read_text("utf-8").partition(opening)
+    _, end, after = rest.partition(closing)
+    if not (start and end):
+        raise LabError(f"{readme.name} lacks {opening} and {closing}: put them where the table belongs")
+    note = "<!-- written by `make notebooks`: do not edit -->"
+    made = {"results": tables.markdown, "claims": ledger.markdown}[name](found)
+    write_bytes(readme, f"{before}{opening}\n{note}\n\n{made}\n\n{closing}{after}".encode())
+
+
+def note_time(path: Path, lesson: str, seconds: float) -> None:
+    """Keep how long a lesson's last run at full size took, for the teaching pages."""
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    found[lesson] = {"seconds": round(seconds, 1), "cpus": os.cpu_count()}
+    write_json(path, dict(sorted(found.items())))
+
+
+def chosen(numbers: Sequence[str]) -> list[Path]:
+    """The sources of these lesson numbers, all if none is given; LabError for one that is no lesson."""
+    found = {path.stem[:2]: path for path in sources()}
+    for number in numbers:
+        if number.zfill(2)[:2] not in found:
+            raise LabError(f"no lesson '{number}': choose {', '.join(found)}")
+    return [found[number.zfill(2)[:2]] for number in numbers] if numbers else list(found.values())
+
+
+def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; all if none.")] = None) -> None:
+    """Run lessons and keep their notebooks, then write README's tables.
+
+    Example: python -m tools.notebooks 12
+    """
+    todo, failed = checked(chosen, numbers or []), False
+    for source in todo:
+        began = time.perf_counter()
+        try:
+            kept = publish(source)
+        except LabError as error:
+            failed = True
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        note_time(ROOT / "docs" / "times.json", source.stem, time.perf_counter() - began)
+        print(f"{shown(kept)}: {time.perf_counter() - began:.0f} s")
+    if failed:
+        raise typer.Exit(1)
+    stems = {source.stem for source in todo}
+    if "12_compare" in stems:
+        result = runs_folder() / "compare" / "latest" / "result.json"
+        update_readme(ROOT / "README.md", "results", result)
+        write_bytes(PUBLISHED, result.read_bytes())
+    if "19_claims" in stems:
+        update_readme(ROOT / "README.md", "claims", ledger.write_ledger(labkit.open()))
+
+
+if __name__ == "__main__":
+    alone(main)
