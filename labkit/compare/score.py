@@ -5,6 +5,7 @@ Introduced in 12_compare.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -29,14 +30,30 @@ PAIRED = ("accuracy", "style", "joint", "abstention")
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
 
 
-def is_right(item: Item, text: str) -> bool:
-    """Whether an answer holds the exact gold value.
+YEAR = re.compile(r"[12]\d{3}")
+WHEN = re.compile(r"\b(?:when|what year|which year|the year|date|since)\b", re.IGNORECASE)
+MEASURED = re.compile(
+    r"\b\d[\d.,]*\s*(?:%|°|per ?cent|(?:kilo|milli|centi)?(?:gram|metre|meter|litre|liter)s?|[kmc]?[gm]|km|ml|tonnes?|tons?|pounds?"
+    r"|ounces?|feet|foot|inch(?:es)?|miles?|hours?|minutes?|seconds?|days?|weeks?|months?|years|degrees|dollars|euros)\b",
+    re.IGNORECASE,
+)
+"""A number with its unit."""
 
-    Of two things compared the winner must be named first; a question that no document answers must be declined.
+
+def is_right(item: Item, text: str) -> bool:
+    """Whether an answer holds the exact gold value, in any of its accepted forms.
+
+    Of two things compared the winner must be named first; a question that no document answers must be declined. Where a
+    year is asked for, a number with a unit is none: "1520 grams" is no right answer to "In which year ...?".
     """
     if item.gold is None:
         return abstained(text)
-    return first_mention(text, item.gold, item.rivals) if item.rivals else contains(text, item.gold)
+    forms = (item.gold, *item.accepted)
+    if item.rivals:
+        return any(first_mention(text, form, item.rivals) for form in forms)
+    if YEAR.fullmatch(item.gold) and WHEN.search(item.question):
+        text = MEASURED.sub(" ", text)
+    return any(contains(text, form) for form in forms)
 
 
 def recall(item: Item, hits: Sequence[Hit]) -> float:

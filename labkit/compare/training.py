@@ -97,7 +97,7 @@ def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
     from labkit.tune.leaks import refuse_leaks
     from labkit.tune.prepare import Example, tokenise
 
-    pairs = lab.pairs if name == "tuned" else lab.hybrid_pairs
+    pairs = lab.tuned_pairs if name == "tuned" else lab.hybrid_pairs
     refuse_leaks([item.question for item in pairs], [item.question for item in lab.questions])
     if name == "tuned":
         return closed_book(pairs, lab.dress)

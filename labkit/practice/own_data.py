@@ -31,6 +31,7 @@ class OwnLab(Lab):
     folder: Path
     file: Path
     within: float | None = None
+    most: int | None = None
 
     def describe(self) -> dict[str, str]:
         """As every lab's, with what it reads."""
@@ -58,13 +59,18 @@ class OwnLab(Lab):
 
     @cached_property
     def questions(self) -> list[Item]:
-        """The test questions; at smoke size the same few of each kind."""
-        return spread(self.asked.test, self.profile.questions)
+        """The test questions, or `most` of them, of each kind in proportion; at smoke size the same few."""
+        return spread(self.asked.test, self.profile.questions if self.size == "smoke" else self.most)
 
     @cached_property
     def pairs(self) -> list[Item]:
         """The questions to train on; at smoke size the same few of each kind."""
         return spread(self.asked.train, self.profile.pairs)
+
+    @property
+    def tuned_pairs(self) -> list[Item]:
+        """The questions to train on: as many wordings as you wrote."""
+        return self.pairs
 
     def dress(self, text: str) -> str:
         """A reply in the style of your replies, or as it is where there are none."""
@@ -73,7 +79,7 @@ class OwnLab(Lab):
 
 def open_own(
     profile: str, documents: Path | str, questions: Path | str, size: str = "full", within: float | None = None,
-    fresh: bool = False, generator: str = "", progress: bool = True,
+    fresh: bool = False, generator: str = "", progress: bool = True, most: int | None = None,
 ) -> OwnLab:  # fmt: skip
     """A lab on your documents and questions; a relative path lies in the project.
 
@@ -86,7 +92,7 @@ def open_own(
     """
     lab = OwnLab(resolve(profile), size, fresh, progress)
     lab.folder, lab.file, lab.within = ROOT / documents, ROOT / questions, within
-    lab.generator = endpoint(generator)
+    lab.generator, lab.most = endpoint(generator), most
     return lab
 
 

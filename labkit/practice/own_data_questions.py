@@ -22,10 +22,11 @@ from labkit.tune.pairs import Example
 from labkit.tune.prepare_split import split
 from labkit.world.data import Evidence, Item
 
-NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "reply", "split")
+NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "rivals", "reply", "split")
 FORMATS = (".csv", ".jsonl", ".xlsx")
 GAP = "____"
 LEAST = 8  # questions on either side of the split
+SIDES = ("train", "test", "dev", "held")  # of the split; the last two are left aside
 UNKNOWN = "not in the documents"
 
 
@@ -42,12 +43,13 @@ class Questions:
 def read_rows(path: Path | str) -> list[dict[str, str]]:
     """The rows of a CSV, JSON-lines or Excel file as text by column, with the row's number in the file under "row".
 
-    Columns are question and answer (empty where no document answers), and if you like document, quote, kind, reply (the
-    answer as it should sound) and split (train or test). Raises LabError for a file that cannot be read, a missing column
+    Columns are question and answer (accepted forms divided by |, empty where no document answers), and if you like document
+    (several divided by |), quote, kind, rivals (for a question which of two: the other one), reply (the answer as it should
+    sound) and split (train or test; dev and held are left aside). Raises LabError for a file that cannot be read, a missing column
     and a missing question. Introduced in 21_own_data.
 
     >>> read_rows("data/prose/questions.csv")[0]["answer"]
-    '17 November 1869'
+    'Manaus'
     """
     path = Path(path)
     columns, cells = _table(path)
@@ -96,20 +98,21 @@ def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tupl
     >>> items, notes = check(read_rows("questions.csv"), ingest("documents").documents)
     """
     names = {name: d for d in documents for name in (Path(d.id).stem, Path(d.id).name, d.id)}
-    if strange := [row for row in rows if row.get("document") and row["document"] not in names]:
-        named = f"row {_some([row['row'] for row in strange])} names the document '{strange[0]['document']}'"
+    if strange := [(row["row"], name) for row in rows for name in _parts(row, "document") if name not in names]:
+        named = f"row {_some([row for row, _ in strange])} names the document '{strange[0][1]}'"
         remedy = f"choose one as {documents[0].id}, or leave the cell empty"
         raise LabError(f"{named}, which is not among the {len(documents)} read: {remedy}")
     alike = duplicates([row["question"] for row in rows], near=0.8)
     repeated = {a.test for a in alike if a.match != "near" or rows[a.train]["answer"] == rows[a.test]["answer"] != ""}
+    repeated -= {a.test for a in alike if {rows[n].get("split", "") for n in (a.train, a.test)} == {"train"}}
     items, lost = [], []
     for row in [row for n, row in enumerate(rows) if n not in repeated and GAP not in row["question"]]:
-        places = [d.id for d in documents if row["answer"] and contains(d.text, row["answer"])]
-        named = names[row["document"]].id if row.get("document") else None
-        if row["answer"] and (named not in places if named else not places):
+        forms, named = _parts(row, "answer"), [names[name] for name in _parts(row, "document")]
+        proof = [(d.id, form) for d in named or documents for form in forms if contains(d.text, form)]
+        if forms and not proof:
             lost.append(row)
         else:
-            items.append(_item(row, [named] if named and row["answer"] else places))
+            items.append(_item(row, forms, dict(reversed(proof)), [d.id for d in named]))
     unfinished = [row["row"] for row in rows if GAP in row["question"]]
     if unfinished and not items:
         raise LabError(f"row {_some(unfinished)} is a sentence with a gap still: write a question for each")
@@ -130,11 +133,26 @@ def _name(row: dict[str, str]) -> str:
     return f"row {int(row['row']):05d}"  # sorts as the file does
 
 
-def _item(row: dict[str, str], places: Sequence[str]) -> Item:
-    gold = row["answer"] or None
-    proof = [Evidence(places[0], gold, row.get("quote", ""), "", "", "", tuple(places[1:]))] if gold else []
-    kind = row.get("kind") or ("in the documents" if gold else UNKNOWN)
-    return Item(_name(row), kind, row["question"], gold, gold or ABSTAIN, (), tuple(proof))
+def _parts(row: dict[str, str], column: str, mark: str = "|") -> list[str]:
+    """What a cell holds, divided by a mark."""
+    return [part.strip() for part in row.get(column, "").split(mark) if part.strip()]
+
+
+def _item(row: dict[str, str], forms: Sequence[str], proof: dict[str, str], named: Sequence[str]) -> Item:
+    """A row as an item: what proves it is the answer in a document, or a quote of each where several are named."""
+    quotes = _parts(row, "quote", " || ")
+    places = list(proof)[::-1]
+    if len(named) > 1 and len(quotes) == len(named):
+        evidence = [Evidence(name, "", quote, "", "", "") for name, quote in zip(named, quotes, strict=True)]
+    else:
+        evidence = (
+            [Evidence(places[0], proof[places[0]], row.get("quote", ""), "", "", "", tuple(places[1:]))]
+            if forms
+            else []
+        )
+    kind = row.get("kind") or ("in the documents" if forms else UNKNOWN)
+    gold, rivals = forms[0] if forms else None, tuple(_parts(row, "rivals"))
+    return Item(_name(row), kind, row["question"], gold, gold or ABSTAIN, rivals, tuple(evidence), tuple(forms[1:]))
 
 
 def load(path: Path | str, documents: Sequence[Document], within: float | None = None, share: float = 0.5) -> Questions:
@@ -171,8 +189,10 @@ def _parted(items: Sequence[Item], sides: dict[str, str], share: float) -> tuple
             raise LabError(f"too few questions: {len(items)} can be judged; write {2 * LEAST} at least")
         parts = split(asked, by=None, share=share, near=None)
         return [items[i] for i in parts.train], [items[i] for i in parts.test]
-    if strange := told - {"train", "test"}:
-        raise LabError(f"the column split holds '{min(strange)}': write train or test in each row, or leave all empty")
+    if strange := told - set(SIDES):
+        raise LabError(
+            f"the column split holds '{min(strange)}': write {' or '.join(SIDES)} in each row, or leave all empty"
+        )
     return tuple([item for item in items if sides[item.id].casefold() == side] for side in ("train", "test"))
 
 

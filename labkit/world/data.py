@@ -29,7 +29,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Item:
-    """A test question or training pair; `gold` is what a right answer contains, None where it abstains."""
+    """A test question or training pair; `gold` is what a right answer contains, None where it abstains.
+
+    `accepted` are other forms of the gold value that are as right.
+    """
 
     id: str
     kind: str
@@ -38,6 +41,7 @@ class Item:
     answer: str
     rivals: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    accepted: tuple[str, ...] = ()
 
 
 def data_folder() -> Path:
@@ -99,6 +103,15 @@ def load_pairs(path: Path | str | None = None) -> list[Item]:
     return _load(Path(path) if path is not None else _needed("pairs.jsonl"))
 
 
+def load_wordings() -> list[Item]:
+    """More wordings of the pairs' facts that a test asks for, four each; `LabError` as `load_pairs`. Introduced in 12_compare.
+
+    >>> load_wordings()[0].id
+    'w001'
+    """
+    return _load(_needed("wordings.jsonl"))
+
+
 def of_kind(items: Iterable[Item], *kinds: str) -> list[Item]:
     """The items of some kinds. Introduced in 12_compare.
 
@@ -119,7 +132,8 @@ def _load(path: Path) -> list[Item]:
 def _item(line: str, place: str) -> Item:
     try:
         row = json.loads(line)
-        return Item(**row | {"rivals": tuple(row.get("rivals", ())), "evidence": _evidence(row.get("evidence", ()))})
+        evidence = {"evidence": _evidence(row.get("evidence", ()))}
+        return Item(**row | {name: tuple(row.get(name, ())) for name in ("rivals", "accepted")} | evidence)
     except (ValueError, TypeError, AttributeError) as error:
         raise LabError(f"{place} is not an item ({error}): mend it or run `make data`") from error
 
