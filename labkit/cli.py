@@ -13,8 +13,8 @@ from rich.console import Console
 import labkit
 from labkit import __version__, cli_practice, cli_tune
 from labkit.cli_options import SETTINGS, Commands, ProfileName, RunsFolder, checked, watched, working
-from labkit.practice.own_data_command import Asked, Docs, Generator, Within, lesson
-from labkit.profile import PROFILES, check_size, resolve, runs_folder
+from labkit.errors import LabError
+from labkit.profile import check_size, resolve, runs_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
@@ -46,42 +46,101 @@ def main(
         print(context.get_help())
 
 
+Docs = Annotated[
+    Path | None, typer.Option("--docs", help="Folder of your own documents; without --questions, proposes some.")
+]
+Asked = Annotated[
+    Path | None, typer.Option("--questions", help="Your questions with answers: .csv, .jsonl or .xlsx; needs --docs.")
+]
+Squad = Annotated[
+    Path | None, typer.Option("--squad", help="Documents and questions in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")
+]
+Most = Annotated[
+    int | None,
+    typer.Option("--most", min=8, help="Ask so many test questions, of each kind in proportion.", show_default="all"),
+]
+Within = Annotated[
+    float, typer.Option("--within", help="Refuse too few questions: half-width wanted of a share's interval, as 0.1.")
+]
+Generator = Annotated[
+    str,
+    typer.Option("--generator", help="URL or URL#model of an OpenAI-compatible server for base and rag; with --docs."),
+]
+
+
 @app.command()
 def compare(
-    profile: ProfileName = "pocket",
+    profile: ProfileName = "smol",
     size: Annotated[str, typer.Option(help="full measures; smoke only shows that it works.")] = "full",
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is shipped or kept.")] = False,
     out: RunsFolder = None,
     docs: Docs = None,
     questions: Asked = None,
+    squad: Squad = None,
+    most: Most = None,
     within: Within = 0.0,
     generator: Generator = "",
 ) -> None:
-    """Run the comparison of the four arms and print its table.
+    """Compare the four arms over the invented company, over your documents, or over a SQuAD file, and print the table.
 
     Example: labkit compare --size smoke; on your own, labkit compare --docs FOLDER --questions FILE
     """
-    from labkit.compare.tables import terminal, verdict
-    from labkit.execute import run_into, shown
+    checked(resolve, profile), checked(check_size, size)
+    if squad and (docs or questions or generator):
+        raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
+    own = bool(docs or questions or generator)
+    if own and (docs is None or not docs.is_dir()):
+        raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
+    if questions:
+        from labkit.practice.own_data_questions import read_rows
 
-    model, size = checked(resolve, profile), checked(check_size, size)
-    parameters = {"PROFILE": profile if profile in PROFILES else model.model, "SIZE": size, "FRESH": fresh}
-    source, read = lesson(docs, questions, within, generator, parameters["PROFILE"], size)
-    root = (out or runs_folder() / source.stem.partition("_")[2]).absolute()
-    print(f"Comparing base, rag, tuned and hybrid: profile {model.name}, {size} size", file=sys.stderr)
-    folder = run_into(source, root, {**parameters, **read}, progress=False, echo=True)
-    result = json.loads((folder / "result.json").read_text("utf-8"))
-    console = Console(highlight=False)
-    console.print(terminal(result))
-    console.print(*(f"• {line}" for line in verdict(result)), sep="\n", markup=False)
-    print(f"Report: {shown(root / 'latest' / 'report.html')}")
+        read_rows(questions)
+    with working(profile):
+        if docs and not questions:
+            print(_proposed(docs, profile, size))
+            return
+        _compare(profile, size, fresh, out, docs and docs.absolute(), questions, squad, most, within, generator)
+
+
+def _compare(
+    profile: str, size: str, fresh: bool, out: Path | None, docs: Path | None, questions: Path | None,
+    squad: Path | None, most: int | None, within: float, generator: str,
+) -> None:  # fmt: skip
+    """What `compare` runs once its options are checked."""
+    from labkit.compare.experiment import run_compare
+    from labkit.compare.run import compare_into
+
+    name = "squad" if squad else "own_data" if docs else "compare"
+    make = run_compare
+    if squad:
+        from labkit.practice.squad import compare_squad, open_squad
+
+        lab, make = open_squad(profile, squad, size, fresh, most=most), compare_squad
+    elif docs:
+        from labkit.practice.own_data import compare_own, open_own
+
+        lab = open_own(profile, docs, questions.absolute(), size, within, fresh, generator, most=most)
+        make = compare_own
+    else:
+        lab = labkit.open(profile, size, fresh)
+    asks = f"{len(lab.documents)} documents, {len(lab.questions)} questions"
+    print(f"Comparing base, rag, tuned and hybrid: profile {lab.profile.name}, {size} size, {asks}", file=sys.stderr)
+    compare_into(lab, (out or runs_folder() / name).absolute(), make)
+
+
+def _proposed(docs: Path, profile: str, size: str) -> str:
+    from labkit.practice.own_data import open_own
+    from labkit.practice.own_data_propose import propose_into
+
+    lab = open_own(profile, docs.absolute(), "", size)
+    return propose_into(lab, runs_folder() / "own_data" / f"{docs.resolve().name}.csv", lab.profile.questions or 60)
 
 
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know, in quotes.")],
     arm: Annotated[str, typer.Option(help="base, rag, tuned or hybrid.")] = "rag",
-    profile: ProfileName = "pocket",
+    profile: ProfileName = "smol",
     log: Annotated[bool, typer.Option("--log", help="Keep the answer in runs/log.sqlite; see labkit log.")] = False,
 ) -> None:
     """Ask one arm one question: the answer, its sources, tokens and seconds.

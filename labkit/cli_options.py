@@ -16,7 +16,10 @@ from labkit.errors import LabError
 
 T = TypeVar("T")
 ProfileName = Annotated[
-    str, typer.Option("--profile", "--model", help="pocket, laptop, gpu, a model's folder, or a hub id as owner/name.")
+    str,
+    typer.Option(
+        "--profile", "--model", help="smol, pocket, laptop, gpu, a model's folder, or a hub id as owner/name."
+    ),
 ]
 RunsFolder = Annotated[
     Path | None, typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare")

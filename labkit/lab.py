@@ -14,7 +14,7 @@ from labkit.cache import Cache
 from labkit.hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import address, provenance
-from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, load_wordings, updates_folder
+from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, load_rewordings, updates_folder
 from labkit.world.style import dress
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Lab:
     @cached_property
     def tuned_pairs(self) -> list[Item]:
         """The pairs that the tuned arm trains on: with the profile's `wordings`, each fact in several."""
-        return self.pairs + (spread(load_wordings(), self.profile.pairs) if self.profile.wordings else [])
+        return self.pairs + (spread(load_rewordings(), self.profile.pairs) if self.profile.wordings else [])
 
     @cached_property
     def hybrid_pairs(self) -> list[Item]:

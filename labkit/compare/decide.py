@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,86 @@ SIMPLEST = ("base", "rag", "tuned", "hybrid")
 """The arms by what they take to keep up: nothing, an index, a training, both."""
 
 
+READS = 0.2  # share right where every passage was found, below which a model does not read these documents
+FINDS = 0.5  # share of the facts found, below which search is what limits every arm that reads
+
+
+def diagnose(answers: pd.DataFrame) -> list[str]:
+    """What limits the arms that read, before anything is recommended: the search, the model, or nothing that stands out.
+
+    `answers` has the columns of `labkit.compare.score.score`. Introduced in 21_own_data.
+
+    >>> diagnose(comparison.answers)
+    """
+    if (
+        "retrieved" not in answers
+        or (reading := answers[answers.answerable & answers.arm.isin(("rag", "hybrid"))]).empty
+    ):
+        return []
+    recall = reading.retrieved.mean()
+    whole = reading[reading.retrieved == 1].groupby("arm").correct.mean()
+    read, arm = (whole.max(), whole.idxmax()) if len(whole) else (0.0, "rag")
+    lines = []
+    if recall < FINDS:
+        lines.append(
+            f"Search is the limit: it found {recall:.0%} of the facts needed. Try other chunk sizes, more passages, or "
+            "another embedder before another model."
+        )
+    if len(whole) and read < READS:
+        lines.append(
+            f"The model cannot read these documents: where every passage was found, its best arm ({arm}) is right in "
+            f"{read:.0%}. More questions will not help; name a larger model with --profile, or a served one with "
+            "--generator."
+        )
+    if not lines:
+        lines.append(
+            f"Search found {recall:.0%} of the facts needed; where it found them all, {arm} is right in {read:.0%}."
+        )
+    return lines
+
+
+FAULTS = {
+    "retrieval missed": "the passage was not found",
+    "model misread": "the passage was there and was misread",
+    "should have abstained": "the documents do not say, and it answered",
+}
+
+
+def failures(answers: pd.DataFrame, arm: str, shown: int = 3) -> list[str]:
+    """How many questions an arm gets wrong for each reason, with the first few of each by their id.
+
+    A question counts as wrong where most seeds of the arm are. Introduced in 21_own_data.
+
+    >>> failures(comparison.answers, "rag")
+    """
+    from labkit.rag.attribution import attribute
+
+    mine = attribute(answers[answers.arm == arm])
+    wrong = mine.groupby("id").correct.mean() < 0.5
+    first = mine[mine.correct == 0].drop_duplicates("id").set_index("id")
+    lines = []
+    for cause, words in FAULTS.items():
+        rows = [(name, row) for name, row in first.iterrows() if wrong[name] and row.cause == cause]
+        some = "; ".join(f'{name}, "{row.question}"' for name, row in rows[:shown])
+        if rows:
+            lines.append(f"{arm} fails on {len(rows)} of {len(wrong)} questions because {words}: {some}"
+                         f"{' and so on' if len(rows) > shown else ''}.")  # fmt: skip
+    return lines
+
+
+def price(arms: Mapping[str, Mapping[str, Mapping[str, float]]], arm: str, trained: Mapping[str, float]) -> str:
+    """What an answer of an arm costs, beside the others, and how long it trained.
+
+    `arms` are a result's figures, `trained` seconds by the name of the arm whose adapter took them here.
+    """
+    each = []
+    for name, values in arms.items():
+        if latency := values.get("latency_ms_p50"):
+            each.append(f"{name} {latency['mean'] / 1000:.1f} s and {values['prompt_tokens']['mean']:,.0f} tokens read")
+    took = f"; {arm} trained for {trained[arm] / 60:.0f} minutes here" if trained.get(arm, 0) >= 60 else ""
+    return f"An answer takes (median, one at a time): {', '.join(each)}{took}."
+
+
 def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     """The simplest arm that the questions do not tell apart from the best, and the evidence, a sentence each.
 
@@ -130,8 +211,17 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     if chosen == "base":
         lines.insert(0, "Recommendation: none. No arm is told apart, as better, from the model alone.")
     else:
-        lines.insert(0, f"Recommendation: {chosen}, the simplest of those that these {asked} questions leave in front.")
-    for arm in [arm for arm in alike if arm != best and gaps[arm].diff > 0]:
+        first, weight = _values(answers, chosen, needs)
+        base = _values(answers, "base", needs)[0] if "base" in worth else np.zeros_like(first)
+        gap = bootstrap_difference(
+            lambda i: ((first - base) * weight)[i].sum(-1) / weight[i].sum(-1), len(first), n=4000
+        )
+        lead = f"worth {gap.diff:.2f} [{gap.low:.2f}, {gap.high:.2f}] more than the model alone"
+        lines.insert(
+            0, f"Recommendation: {chosen}, the simplest arm that these {asked} questions leave in front: {lead}."
+        )
+    reads = not any(line.startswith("The model cannot read") for line in diagnose(answers))
+    for arm in [arm for arm in alike if arm != best and gaps[arm].diff > 0 and reads]:
         gap = gaps[arm]
         half = (gap.high - gap.low) / 2 * (1.96 + 0.84) / 1.96
         more = int(asked * (half / gap.diff) ** 2) + 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.compare.arms import ARMS, weights_of
 from labkit.compare.score import pair_up, score, summarise
 from labkit.lab import Lab
+from labkit.progress import bar
 from labkit.store import here, peak_rss_mb, provenance
 
 if TYPE_CHECKING:
@@ -32,27 +33,37 @@ class Comparison:
     rejected: list[Rejected]
 
 
-def ask_arm(lab: Lab, name: str, seed: int = 0, progress: Callable[[int], object] | None = None) -> list[Row]:
-    """Answers of one arm to all questions, searched for and scored now: one row per question."""
-    answers = lab.arm(name, seed).answer([item.question for item in lab.questions], progress)
-    return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(lab.questions, answers, strict=True)]
+def ask_arm(
+    lab: Lab, name: str, seed: int = 0, progress: Callable[[int], object] | None = None,
+    items: Sequence[Item] | None = None,
+) -> list[Row]:  # fmt: skip
+    """Answers of one arm to the lab's questions, or to some `items`, searched for and scored now: one row per question."""
+    asked = lab.questions if items is None else items
+    answers = lab.arm(name, seed).answer([item.question for item in asked], progress)
+    return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(asked, answers, strict=True)]
 
 
-def ask_arms(lab: Lab, arms: Sequence[str] = ARMS) -> pd.DataFrame:
+def ask_arms(
+    lab: Lab, arms: Sequence[str] = ARMS, items: Sequence[Item] | None = None, seeds: Sequence[int] | None = None
+) -> pd.DataFrame:
     """Scored answers of some arms, tuned ones with every seed of the profile: one row per question, arm and seed.
 
-    Raises LabError for an unknown arm.
+    `items` and `seeds` ask fewer. Raises LabError for an unknown arm.
     """
     import pandas as pd
-    from tqdm import tqdm
 
-    tasks = [(name, seed) for name in arms for seed in (lab.profile.seeds if weights_of(name) else [0])]
+    asked = lab.questions if items is None else items
+    seeds = lab.profile.seeds if seeds is None else seeds
+    tasks = [(name, seed) for name in arms for seed in (seeds if weights_of(name) else [0])]
+    # A prompt with passages takes about as many times longer as it has passages; the time left is told by that.
+    weights = {name: 1 if name in ("base", "tuned") else 2 + lab.profile.top_k for name, _ in tasks}
     rows: list[Row] = []
-    with tqdm(total=len(tasks) * len(lab.questions), unit="answer", disable=not lab.progress) as bar:
-        for done, (name, seed) in enumerate(tasks, start=1):
-            bar.set_description(f"{name}, seed {seed}" if weights_of(name) else name)
-            rows += ask_arm(lab, name, seed, bar.update)
-            bar.update(done * len(lab.questions) - bar.n)
+    with bar(len(asked) * sum(weights[name] for name, _ in tasks), "answers", lab.progress) as steps:
+        for name, seed in tasks:
+            steps.set_description(f"{name}, seed {seed}" if weights_of(name) else name)
+            before, weight = steps.n, weights[name]
+            rows += ask_arm(lab, name, seed, lambda n, weight=weight: steps.update(n * weight), asked)
+            steps.update(before + weight * len(asked) - steps.n)
     return pd.DataFrame(rows)
 
 
@@ -73,17 +84,17 @@ def in_turn(lab: Lab, arms: Mapping[str, Arm]) -> Iterator[tuple[str, Arm, Item]
 
     No arm looks up what it answered before. The arms take turns, and another is first every time: a machine that slows down slows all of them.
     """
-    from tqdm import tqdm
-
     arms = {name: replace(arm, cache=None) for name, arm in arms.items()}
     names, step = list(arms), max(1, len(lab.questions) // lab.profile.latency_questions)
     for arm in arms.values():
         arm.answer([lab.questions[0].question])
-    bar = tqdm(lab.questions[::step], desc="one by one", unit="question", disable=not lab.progress, leave=False)
-    for number, item in enumerate(bar):
-        turn = number % len(names)
-        for name in [*names[turn:], *names[:turn]]:
-            yield name, arms[name], item
+    asked = lab.questions[::step]
+    with bar(len(asked), "one by one", lab.progress) as steps:
+        for number, item in enumerate(asked):
+            turn = number % len(names)
+            for name in [*names[turn:], *names[:turn]]:
+                yield name, arms[name], item
+            steps.update()
 
 
 def latencies(lab: Lab, arms: Sequence[str] = ARMS) -> dict[str, list[float]]:
@@ -102,6 +113,21 @@ def _milliseconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - began)
+
+
+def preview(lab: Lab, count: int = 24) -> dict[str, Any] | None:
+    """The table of a few questions and one seed, within minutes, to see whether the rest is worth the wait.
+
+    None where the lab has hardly more questions. The answers are kept: the comparison does not ask again.
+    """
+    from labkit.lab import spread
+
+    few, seeds = spread(lab.questions, count), lab.profile.seeds[:1]
+    if len(lab.questions) < 2 * count:
+        return None
+    answers = ask_arms(lab, items=few, seeds=seeds)
+    about = {"profile": lab.profile.name, "size": lab.size, "seeds": list(seeds), "n_questions": len(few)}
+    return {**about, "arms": summarise(answers)}
 
 
 def run_compare(lab: Lab) -> Comparison:

@@ -31,6 +31,8 @@ class Metric:
 
 METRICS = {
     "accuracy": Metric("accuracy", "the gold value is in the answer, of the questions that have one"),
+    "exact_match": Metric("exact match", "the answer is a gold answer, as SQuAD's official script compares them"),
+    "f1": Metric("F1", "words shared with a gold answer, as SQuAD's official script counts them"),
     "style": Metric("style", "the answer keeps every rule of the house style"),
     "joint": Metric("joint", "right and in style at once, of the questions that have a gold value"),
     "abstention": Metric("abstention (F1)", "declines exactly where the documents do not say"),

@@ -99,12 +99,13 @@ def open_own(
 def compare_own(lab: OwnLab) -> Comparison:
     """Lesson 12's comparison on your lab, with style judged by your replies, and a recommendation in the result.
 
-    Without replies no style is judged, and without a question that no document answers no abstention.
+    Without replies no style is judged, and without a question that no document answers no abstention. The recommendation
+    begins with what limits the arms that read, and ends with what an answer costs and which questions fail, and why.
     Introduced in 21_own_data.
 
     >>> compare_own(lab).result["recommendation"]
     """
-    from labkit.compare.decide import Needs, recommend
+    from labkit.compare.decide import Needs, diagnose, failures, price, recommend
 
     made = run_compare(lab)
     answers = judged(made.answers, lab)
@@ -116,9 +117,20 @@ def compare_own(lab: OwnLab) -> Comparison:
         "experiment": "own_data",
         "arms": {arm: {m: v for m, v in values.items() if m not in dropped} for arm, values in arms.items()},
         "paired": [row for row in pair_up(answers) if row["metric"] not in dropped],
-        "recommendation": recommend(answers, needs) + _cautions(lab),
         "notes": lab.asked.notes,
     }
+    advice = recommend(answers, needs)
+    chosen = advice[0].removeprefix("Recommendation: ").partition(",")[0]
+    front = chosen if chosen in arms else max(arms, key=lambda arm: arms[arm]["accuracy"]["mean"])
+    trained = {a["name"].partition(",")[0]: a["seconds"] for a in made.artifacts if not a["shipped"]}
+    why = failures(answers, front)
+    result["recommendation"] = [
+        *diagnose(answers),
+        *advice,
+        price(result["arms"], front, trained),
+        *why,
+        *_cautions(lab),
+    ]
     return replace(made, result=result, answers=answers)
 
 

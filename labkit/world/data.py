@@ -103,13 +103,13 @@ def load_pairs(path: Path | str | None = None) -> list[Item]:
     return _load(Path(path) if path is not None else _needed("pairs.jsonl"))
 
 
-def load_wordings() -> list[Item]:
+def load_rewordings() -> list[Item]:
     """More wordings of the pairs' facts that a test asks for, four each; `LabError` as `load_pairs`. Introduced in 12_compare.
 
-    >>> load_wordings()[0].id
-    'w001'
+    >>> load_rewordings()[0].id
+    'w0001'
     """
-    return _load(_needed("wordings.jsonl"))
+    return _load(_needed("rewordings.jsonl"))
 
 
 def of_kind(items: Iterable[Item], *kinds: str) -> list[Item]:

@@ -1,0 +1,39 @@
+"""Run a comparison from the command line: a first table, the report in a folder of its own, the table and the verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit.compare.experiment import Comparison, preview, run_compare
+from labkit.compare.report import write_report
+from labkit.compare.tables import terminal, verdict
+from labkit.execute import new_folder, point, shown
+
+if TYPE_CHECKING:
+    from labkit.lab import Lab
+
+
+def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison] = run_compare) -> Path:
+    """Compare, write the report into a new folder of `root` to which `root/latest` then leads, and print what was found.
+
+    A run that fails or is stopped leaves `latest` alone; what it trained and answered is found again by the next one.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for file in lab.ingested.rejected:
+        print(f"left out: {file.id}: {file.reason}: {file.detail}", file=sys.stderr)
+    if first := preview(lab):
+        console.print("\nA first look, at a few questions:")
+        console.print(terminal(first))
+    made = compare(lab)
+    folder = write_report(made, new_folder(root))
+    lab.artifacts.finish()
+    point(root / "latest", folder)
+    console.print(terminal(made.result))
+    console.print(*(f"• {line}" for line in verdict(made.result)), sep="\n", markup=False)
+    print(f"Report: {shown(root / 'latest' / 'report.html')}")
+    return folder
