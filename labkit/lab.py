@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.artifacts import Artifacts
+from labkit.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder
 from labkit.hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import address, hash_source, provenance
-from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, updates_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Arm
+    from labkit.data import Item
     from labkit.model import Model
     from labkit.practice.own_data_endpoint import Endpoint
     from labkit.practice.own_data_fit import Fitting
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     from labkit.rag.index import FaissStore
     from labkit.rag.ingest import Document, Ingested
     from labkit.rag.retrieve import Retriever
-    from labkit.world.data import Item
 
 ANSWERING_CODE = (
     *("labkit.rag", "labkit.model", "labkit.generate", "labkit.attention", "labkit.chat", "labkit.checkpoint"),
-    *("labkit.metrics", "labkit.abstain", "labkit.world.style"),
+    *("labkit.metrics", "labkit.abstain", "labkit.data"),
     *("labkit.compare.arms", "labkit.compare.training", "labkit.compare.score"),
 )
 """The modules and packages that decide an answer and its score."""

@@ -11,8 +11,8 @@ import numpy as np
 from labkit.bench import Figure
 
 if TYPE_CHECKING:
+    from labkit.data import Item
     from labkit.lab import Lab
-    from labkit.world.data import Item
 
 CHAIN = "LangChain: FAISS retriever, prompt, HuggingFacePipeline, one question at a time"
 ALONE = "the same model, one question a call"

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.compare.arms import passages
+from labkit.data import dress
 from labkit.metrics import contains
 from labkit.rag.augment import ABSTAIN, Message, build_messages
 from labkit.store import address, hash_source
-from labkit.world.style import dress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from labkit.data import Evidence, Item
     from labkit.lab import Lab
     from labkit.profile import Profile
     from labkit.rag.retrieve import Hit, Retriever
     from labkit.tune.adapters import LoraSettings
-    from labkit.world.data import Evidence, Item
 
 
 TRAINING = ("labkit.tune.train", "labkit.tune.loop", "labkit.tune.adapters", "labkit.checkpoint")
@@ -134,7 +134,7 @@ def _hybrid_rows(lab: Lab) -> dict[str, str]:
     chunks = chunk_documents(lab.original.documents, lab.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
     search = [p.method, p.top_k, lab.embedder.fingerprint.split(":")[0]]
     texts = [[chunk.title, chunk.text] for chunk in chunks]
-    code = hash_source("labkit.compare.training", "labkit.world.style", *READING)
+    code = hash_source("labkit.compare.training", "labkit.data", *READING)
     return {"data": address(pairs=lab.hybrid_pairs, texts=texts, search=search), "reading": code}
 
 

@@ -21,8 +21,8 @@ from labkit.rag.ingest import Ingested, ingest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.data import Item
     from labkit.rag.augment import Message
-    from labkit.world.data import Item
 
 
 class OwnLab(Lab):

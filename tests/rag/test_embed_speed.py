@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from labkit.bench import embed
+from labkit.data import load_questions
 from labkit.rag.chunk import Chunk
-from labkit.world.data import load_questions
 
 
 @pytest.mark.slow
