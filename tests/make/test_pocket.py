@@ -8,8 +8,8 @@ import pytest
 import labkit
 from data.make import stream
 from data.make.card import SKILLS, card, folder, follows, log
-from data.make.pocket import TOKENS, WIDTHS, batches, encode, make_model, make_tokenizer, tensors
-from data.make.pretrain import backbone, load_tokenizer, losses, rate, train
+from data.make.pocket import SHAPE, TOKENS, WIDTHS, batches, encode, make_model, make_tokenizer, tensors
+from data.make.pretrain import backbone, load_tokenizer, losses, orthogonal, rate, train
 from labkit.data import SINGLE
 from labkit.metrics import contains
 from labkit.rag.augment import build_messages
@@ -81,18 +81,30 @@ def test_the_rate_warms_up_holds_and_falls():
     assert rate(0, 1000, 1.0) < rate(50, 1000, 1.0) < rate(200, 1000, 1.0) == 1.0 > rate(900, 1000, 1.0) > 0
 
 
+def test_muon_makes_the_same_steps_in_fp32():
+    import torch
+    from torch.optim._muon import _zeropower_via_newtonschulz as plain
+
+    for shape in ((64, 32), (32, 64)):
+        grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        told = (grad, (3.4445, -4.775, 2.0315), 5, 1e-7)
+        assert torch.allclose(orthogonal(*told), plain(*told).float(), atol=0.02)
+
+
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
+    small = {**SHAPE, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "head_dim": 8}
+    monkeypatch.setattr("data.make.pretrain.make_model", lambda tokenizer, seed: make_model(tokenizer, seed, small))
     monkeypatch.setattr("data.make.pocket.TOKENS", 512)
     monkeypatch.setattr("data.make.pocket.POOL", 2)
     monkeypatch.setattr("data.make.pretrain.shutil.which", lambda name: None)  # nothing is compiled
     monkeypatch.setattr("data.make.pretrain.make_tokenizer", lambda seed: make_tokenizer(seed, samples=200))
-    going = train(tmp_path, 400, 1e-3, 0, 1)
-    seen = [next(going) for _ in range(40)]
+    going = train(tmp_path, 100, 1e-3, 0, 1)
+    seen = [next(going) for _ in range(30)]
     going.close()  # as abrupt as a kill: only what was saved remains
     assert (tmp_path / "state.pt").exists() and not (tmp_path / "state.tmp").exists()
-    again = next(train(tmp_path, 400, 1e-3, 0, 1))
+    again = next(train(tmp_path, 100, 1e-3, 0, 1))
     before = next(e for e in seen if e["step"] == again["step"])
-    assert 1 < again["step"] <= 40
+    assert 1 < again["step"] <= 30
     assert again["tokens"] == before["tokens"]
     assert again["answer_loss"] == pytest.approx(before["answer_loss"], abs=0.02)
 
