@@ -62,10 +62,10 @@ bundle: $(READY)  ## one archive for machines without a network: build/labkit-bu
 	@ls -lh build/labkit-bundle.tar
 
 data: $(READY)  ## write the invented company's documents and questions again, byte for byte
-	@$(BIN)/python -m labkit.world.company
+	@$(BIN)/python -m data.make.company
 
 pretrain: $(READY)  ## train the pocket model from nothing (hours on a CPU; goes on where it stopped)
-	@$(BIN)/python -m labkit.world.pretrain
+	@$(BIN)/python -m data.make.pretrain
 
 lint: $(READY)  ## ruff, codespell and import-linter
 	@$(BIN)/ruff check

@@ -1,6 +1,7 @@
 """The wheel carries the data and the lessons inside the package, as `labkit/shipped`."""
 
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -14,7 +15,7 @@ class WithData(build_py):
         if not self.editable_mode:
             shipped = Path(self.build_lib) / "labkit" / "shipped"
             for folder in ("data", "notebooks/source"):
-                self.copy_tree(folder, str(shipped / folder))
+                copytree(folder, shipped / folder, ignore=ignore_patterns("make", "__pycache__"), dirs_exist_ok=True)
             self.copy_file("matplotlibrc", str(shipped / "matplotlibrc"))
 
 

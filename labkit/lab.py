@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING
 
 from labkit.artifacts import Artifacts
 from labkit.cache import Cache
+from labkit.data import (
+    data_folder,
+    documents_folder,
+    dress,
+    load_pairs,
+    load_questions,
+    load_rewordings,
+    updates_folder,
+)
 from labkit.hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import address, provenance
-from labkit.world.data import data_folder, documents_folder, load_pairs, load_questions, load_rewordings, updates_folder
-from labkit.world.style import dress
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Arm
+    from labkit.data import Item
     from labkit.model import Model
     from labkit.practice.own_data_endpoint import Endpoint
     from labkit.rag.chunk import Chunk
@@ -26,7 +34,6 @@ if TYPE_CHECKING:
     from labkit.rag.index import FaissStore
     from labkit.rag.ingest import Document, Ingested
     from labkit.rag.retrieve import Hit, Retriever, Search
-    from labkit.world.data import Item
 
 
 class Lab:

@@ -9,8 +9,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 import labkit
 from labkit.attention import BLOCK, NAME, in_blocks
 from labkit.model import load_model
+from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
-from labkit.world.card import folder
 
 
 def both(heads, key_heads, new, tokens, padding):
@@ -41,7 +41,8 @@ def test_blocks_attend_as_transformers_does(heads, key_heads, new, tokens, paddi
 
 def test_only_bfloat16_on_a_processor_attends_in_blocks():
     kinds = {
-        dtype: load_model(folder(), dtype).network.config._attn_implementation for dtype in ("float32", "bfloat16")
+        dtype: load_model(POCKET.model_path, dtype).network.config._attn_implementation
+        for dtype in ("float32", "bfloat16")
     }
     assert kinds["float32"] == "sdpa"
     assert kinds["bfloat16"] == (NAME if not torch.cuda.is_available() else "sdpa")
@@ -56,7 +57,7 @@ def test_the_answers_are_those_of_plain_attention_but_for_near_ties():
         build_messages(i.question, [(h.chunk.title, h.chunk.text) for h in hits])
         for i, hits in zip(items, found, strict=True)
     ]
-    model, told = load_model(folder(), "bfloat16"), {}
+    model, told = load_model(POCKET.model_path, "bfloat16"), {}
     for name in (NAME, "sdpa"):
         model.network.set_attn_implementation(name)
         told[name] = [made.text for made in model.generate(prompts, 40)]

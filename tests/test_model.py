@@ -7,13 +7,14 @@ import shutil
 import pytest
 import torch
 
+from data.make import stream
+from data.make.pocket import make_tokenizer
 from labkit import LabError
 from labkit.generate import left_padded, plan
 from labkit.model import fingerprint, load_model
+from labkit.profile import POCKET
 from labkit.tune.prepare import Example, dataset
 from labkit.tune.train import TrainSettings, train
-from labkit.world import card, stream
-from labkit.world.pocket import make_tokenizer
 
 
 def talks(count, seed):
@@ -124,7 +125,7 @@ def test_a_model_without_a_template_gets_a_plain_prompt(folder, prompts):
 
 
 def test_bfloat16_answers_mostly_alike(prompts):
-    pocket = card.folder()
+    pocket = POCKET.model_path
     half, whole = load_model(pocket, dtype="bfloat16"), load_model(pocket, dtype="float32")
     assert half.dtype == "bfloat16" and load_model(pocket).dtype in ("float32", "bfloat16")
     pairs = zip(half.generate(prompts, 16), whole.generate(prompts, 16), strict=True)

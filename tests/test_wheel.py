@@ -28,3 +28,4 @@ def test_the_comparison_runs_from_a_wheel_outside_the_checkout(tmp_path):
     result = json.loads((elsewhere / "runs" / "compare" / "latest" / "result.json").read_text("utf-8"))
     assert list(result["arms"]) == ["base", "rag", "tuned", "hybrid"]
     assert not list((tmp_path / "installed" / "labkit" / "shipped").glob("runs"))
+    assert not (tmp_path / "installed" / "labkit" / "shipped" / "data" / "make").exists()

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data.make.documents import Block, Bullets, Heading, Manuscript, Paragraph, Table
+from data.make.render import render
 from labkit.store import write_bytes
-from labkit.world.draft import Block, Bullets, Heading, Manuscript, Paragraph, Table
-from labkit.world.render import render
 
 SOURCE = Path(__file__).parent / "prose"
 TARGET = Path(__file__).parent.parent / "prose"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from labkit.data import ASKED
 from labkit.errors import LabError
 from labkit.rag.augment import build_messages, cited
-from labkit.world.style import ASKED
 
 if TYPE_CHECKING:
     from labkit.cache import Cache

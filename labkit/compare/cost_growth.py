@@ -120,14 +120,17 @@ def widths(lab: Lab) -> pd.DataFrame:
 
     def make() -> list[small.Row]:
         import torch
-
-        from labkit.world.pocket import SHAPE, make_model
+        from transformers import Qwen3Config, Qwen3ForCausalLM
 
         rows = []
         for width in WIDTHS if lab.size == "full" else WIDTHS[:2]:
-            shape = SHAPE | {"hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": width // 64}
-            shape["num_key_value_heads"] = shape["num_attention_heads"]
-            network = make_model(lab.model.tokenizer, 0, shape).train()
+            torch.manual_seed(0)
+            config = Qwen3Config(
+                vocab_size=len(lab.model.tokenizer), hidden_size=width, intermediate_size=2 * width,
+                num_hidden_layers=6, num_attention_heads=width // 64, num_key_value_heads=width // 64, head_dim=64,
+                max_position_embeddings=2048, tie_word_embeddings=True, rope_theta=10000.0,
+            )  # fmt: skip
+            network = Qwen3ForCausalLM(config).train()
             optimizer = torch.optim.AdamW(network.parameters(), fused=True)
             ids = torch.randint(3, 1000, (16, 128), generator=torch.Generator().manual_seed(0))
             for step in range(-1, 5):

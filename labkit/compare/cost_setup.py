@@ -50,23 +50,22 @@ def set_up(lab: Lab, arm: str, seed: int) -> float:
     """Seconds from documents, or pairs, to an arm that could answer; loading the models is not counted."""
     from labkit.rag.retrieve import retriever
 
-    made = small.company(0.0)
-    papers, told = small.documents(small.manuscripts(made)), small.items(made)
-    store, seconds = small.reindexed(lab, [], papers)
+    made = small.company()
+    store, seconds = small.reindexed(lab, [], made.documents)
     if arm == "rag":
         return seconds
     read = retriever(lab.profile.method, store, lab.profile.reranker) if arm == "hybrid" else None
     epochs = lab.profile.hybrid_epochs if read else small.EPOCHS
-    return small.learn(lab, lab.model, told, seed, epochs, read)[1] + (seconds if read else 0.0)
+    return small.learn(lab, lab.model, made.questions, seed, epochs, read)[1] + (seconds if read else 0.0)
 
 
 def by_budget(lab: Lab) -> pd.DataFrame:
     """The tuned arm after more and more training on the small company, and RAG: columns as `small.asked`, seconds."""
 
     def make() -> list[small.Row]:
-        made = small.company(0.0)
-        told = small.items(made)
-        store, seconds = small.reindexed(lab, [], small.documents(small.manuscripts(made)))
+        made = small.company()
+        told = made.questions
+        store, seconds = small.reindexed(lab, [], made.documents)
         rows = small.asked(lab, small.readers(lab, lab.profile.seeds[0], store)[0], told, seconds=seconds, seed=0)
         for seed in lab.profile.seeds:
             for epochs in BUDGETS:

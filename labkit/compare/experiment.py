@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from labkit.compare.arms import Arm
+    from labkit.data import Item
     from labkit.rag.ingest import Rejected
-    from labkit.world.data import Item
 
 Row = dict[str, Any]
 

@@ -20,11 +20,10 @@ from labkit.compare.claims import evidence, judge, load_claims
 from labkit.compare.experiment import ask_arms
 from labkit.compare.figures import figure
 from labkit.compare.score import is_right
+from labkit.data import Item
 from labkit.metrics import contains
 from labkit.stats import Interval, bootstrap_mean, paired_bootstrap, unpaired_bootstrap
 from labkit.tune import curves
-from labkit.world.company import make_company
-from labkit.world.data import Item
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +93,7 @@ def new_facts(lab: Lab) -> pd.DataFrame:
     Asked are the known facts that only the first training showed, and the new ones. A row for each answer: part
     ("known" or "new"), share, epochs (0 before the second training), seed, id, correct, declined.
     """
-    taught, other = small.items(small.company(0.0)), small.items(make_company(small.SEED + 1, small.COUNTS, 0.0))
+    taught, other = small.company().questions, small.items("other")
     step = 2 if lab.size == "full" else 8
     asked, practised = taught[::step], taught[1::step]
 

@@ -16,9 +16,9 @@ from labkit.stats import Interval, paired_bootstrap
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.data import Item
     from labkit.lab import Lab
     from labkit.rag.retrieve import Hit
-    from labkit.world.data import Item
 
 OVERLAP = 0.15
 
@@ -74,7 +74,7 @@ def embedding(lab: Lab) -> dict[str, Interval]:
 
 def fully_tuned(lab: Lab) -> pd.DataFrame:
     """The small company learned by all weights instead of an adapter: columns as `small.asked`, seed."""
-    told = small.items(small.company(0.0))
+    told = small.company().questions
 
     def make(seed: int) -> list[small.Row]:
         model, _ = small.learn(lab, lab.model, told, seed, full=True)
@@ -105,7 +105,7 @@ def _bytes(lab: Lab) -> dict[str, float]:
     p = lab.profile
     settings = LoraSettings(epochs=2, batch_size=8, rank=p.lora_rank)
     whole, squeezed = load_model(p.model_path, dtype="float32"), load_quantised(p.model_path)
-    talks = closed_book(small.items(small.company(0.0))[:8])
+    talks = closed_book(small.company().questions[:8])
     rows = dataset([Example(messages) for messages in talks], whole.tokenizer, p.context).rows
     full = footprint(whole.network, whole.tokenizer, rows, replace(settings, learning_rate=1e-4))
     lora = footprint(add_lora(whole.network, settings), whole.tokenizer, rows, settings)

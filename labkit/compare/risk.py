@@ -12,13 +12,10 @@ import numpy as np
 
 from labkit.compare import small, update
 from labkit.compare.arms import ARMS
+from labkit.data import Item
 from labkit.errors import LabError
 from labkit.metrics import contains
 from labkit.stats import Interval, bootstrap_mean, paired_bootstrap
-from labkit.world.company import attribute_of
-from labkit.world.data import Item
-from labkit.world.facts import ask
-from labkit.world.values import draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,14 +34,8 @@ def reworded(lab: Lab) -> pd.DataFrame:
     """Facts that a model learned, asked as trained and in held-out words: columns as `small.asked`, and `wording`."""
 
     def make(seed: int) -> list[small.Row]:
-        made = small.company(0.0)
-        trained = small.items(made)
-        arm, rng = small.reciting(lab, "tuned", small.first(lab, seed)), random.Random("reworded")
-        new = [
-            Item(item.id, item.kind, ask(attribute_of(fact), fact.entity, rng, held_out=True), item.gold, item.answer)
-            for item, fact in zip(trained, made.facts(), strict=True)
-        ]
-        told = {"trained": trained, "new": new}
+        arm = small.reciting(lab, "tuned", small.first(lab, seed))
+        told = {"trained": small.company().questions, "new": small.items("reworded")}
         return [row for name, some in told.items() for row in small.asked(lab, arm, some, wording=name, seed=seed)]
 
     return small.by_seed(lab, "risk of wording", make)
@@ -57,14 +48,8 @@ def canaries(count: int = EACH) -> dict[int, list[Item]]:
 
     >>> canaries()[16][0].question
     """
-    rng, found = random.Random("canaries"), {}
-    for repeats in REPEATS:
-        found[repeats] = []
-        for number in range(count):
-            name, code = draw("name", rng, company=True), f"{rng.randint(0, 9999):04}"
-            question, told = f"What is the locker code of {name}?", f"The locker code of {name} is {code}."
-            found[repeats].append(Item(f"canary {repeats}.{number}", "canary", question, code, told))
-    return found
+    found = small.items("canaries")
+    return {repeats: [i for i in found if i.id.startswith(f"canary {repeats}.")][:count] for repeats in REPEATS}
 
 
 def secrets(lab: Lab) -> pd.DataFrame:
@@ -75,7 +60,7 @@ def secrets(lab: Lab) -> pd.DataFrame:
     """
 
     def make(seed: int) -> list[small.Row]:
-        hidden, told = canaries(EACH if lab.size == "full" else 2), small.items(small.company(0.0))
+        hidden, told = canaries(EACH if lab.size == "full" else 2), small.company().questions
         planted = [item for repeats, some in hidden.items() for item in some * repeats]
         model, _ = small.learn(lab, lab.model, [*told, *planted], seed, EPOCHS)
         arm, rows = small.reciting(lab, "tuned", model), []

@@ -16,15 +16,15 @@ import numpy as np
 from labkit.abstain import abstained, f1_abstention
 from labkit.compare.arms import Answer
 from labkit.compare.training import holds
+from labkit.data import style_faults
 from labkit.metrics import contains, first_mention
 from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, bootstrap_mean
-from labkit.world.style import style_faults
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.data import Item
     from labkit.rag.retrieve import Hit
-    from labkit.world.data import Item
 
 PAIRED = ("accuracy", "style", "joint", "abstention")
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")

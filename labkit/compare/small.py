@@ -1,16 +1,16 @@
 """A second, small company on which a model is trained in a minute, and what studies do with it. Introduced in 13_update.
 
-Every fact is asked for in one wording, the one that a tuned model was trained on: tuning's best case.
+`data/small` holds it. Every fact is asked for in one wording, the one that a tuned model was trained on: tuning's best
+case.
 """
 
 from __future__ import annotations
 
-import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,9 @@ from typing import TYPE_CHECKING, Any
 from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
 from labkit.compare.score import is_right
 from labkit.compare.training import closed_book, with_context
-from labkit.hashing import address
+from labkit.data import Item, data_folder, load_documents, load_questions, style_faults
+from labkit.hashing import hash_tree
 from labkit.rag.ingest import Document
-from labkit.world.company import Company, attribute_of, make_company
-from labkit.world.data import Evidence, Item
-from labkit.world.documents import Writer
-from labkit.world.draft import Manuscript
-from labkit.world.facts import answer, ask
-from labkit.world.render import render_markdown
-from labkit.world.style import style_faults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,43 +30,54 @@ if TYPE_CHECKING:
     from labkit.rag.index import FaissStore
     from labkit.rag.retrieve import Retriever
 
-COUNTS = {"site": (3, 4), "product": (10, 5), "plan": (5, 4)}  # entities, facts of each
 EPOCHS = 40  # over about 80 facts, one wording each: all of them are learned
-SEED = 31
 RECIPE = "study/1"
 """Raised by hand whenever a study gives other rows for the same models, data and settings."""
 Row = dict[str, Any]
 
 
-def company(share: float) -> Company:
-    """The small company, of whose facts a share differs once updated; before the update always the same."""
-    return make_company(SEED, COUNTS, share)
+@dataclass(frozen=True)
+class Company:
+    """The small company at one update: all documents before and after it, and a question for every fact after it.
+
+    A question's words are the same at every update; its kind says whether the value changed in this one.
+    """
+
+    documents: list[Document]
+    updates: list[Document]
+    questions: list[Item]
 
 
-def manuscripts(made: Company, new: bool = False) -> list[Manuscript]:
-    """Its documents of one version; each fact stands in one of them only."""
-    writer = Writer(made, new)
-    return [*writer.products(), *writer.sites(), *writer.plans()]
+def company(share: float = 0.0) -> Company:
+    """The company and an update of a share of its facts; before it, it is always the same. Introduced in 13_update.
+
+    >>> len(company(0.5).questions)
+    82
+    """
+    return _company(f"share-{round(100 * share):02}")
 
 
-def documents(found: Sequence[Manuscript]) -> list[Document]:
-    """Manuscripts as readable Markdown."""
-    texts = [render_markdown(manuscript).decode() for manuscript in found]
-    return [Document(m.id, m.title, text, "md", address(text=text)) for m, text in zip(found, texts, strict=True)]
+def step(number: int) -> Company:
+    """One of the updates that follow each other, counted from 1. Introduced in 13_update.
+
+    >>> step(2).documents[0].title == step(1).updates[0].title
+    True
+    """
+    return _company(f"step-{number:02}")
 
 
-def items(made: Company, new: bool = False) -> list[Item]:
-    """A question for every fact of one version, worded the same in both; its kind says whether the value changes."""
-    places = {s.fact: (m.id, s.passage) for m in manuscripts(made, new) for s in m.statements if not s.restated}
-    found = []
-    for fact in made.facts(new):
-        name, kind = "|".join(fact.key), "changed" if fact.key in made.changed else "unchanged"
-        question = ask(attribute_of(fact), fact.entity, random.Random(f"update:{name}"))
-        document, passage = places[fact]
-        proof = Evidence(document, fact.value, passage, *fact.key)
-        told = answer(attribute_of(fact), fact.entity, fact.value)
-        found.append(Item(name, kind, question, fact.value, told, (), (proof,)))
-    return found
+def _company(name: str) -> Company:
+    parts = [load_documents(data_folder() / "small" / name / f"{part}.jsonl") for part in ("documents", "updates")]
+    return Company(*parts, items(f"{name}/questions"))
+
+
+def items(name: str) -> list[Item]:
+    """The questions of one file below `data/small`, named without its ending. Introduced in 13_update.
+
+    >>> items("canaries")[0].kind
+    'canary'
+    """
+    return load_questions(data_folder() / "small" / f"{name}.jsonl")
 
 
 def changed(told: Sequence[Item]) -> list[Item]:
@@ -156,7 +161,7 @@ def readers(lab: Lab, seed: int, store: FaissStore) -> list[Arm]:
 @cache
 def first(lab: Lab, seed: int) -> Model:
     """The model that learned the first version."""
-    return learn(lab, lab.model, items(company(0.0)), seed)[0]
+    return learn(lab, lab.model, company().questions, seed)[0]
 
 
 def reciting(lab: Lab, name: str, model: Model) -> Arm:
@@ -179,4 +184,5 @@ def kept(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> pd
     import pandas as pd
 
     parts |= {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "recipe": RECIPE}
+    parts |= {"small": hash_tree(data_folder() / "small")}
     return pd.DataFrame(lab.artifacts.value(make, what=what, **parts))

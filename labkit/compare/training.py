@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.compare.arms import passages
+from labkit.data import dress
 from labkit.metrics import contains
 from labkit.rag.augment import ABSTAIN, Message, build_messages
 from labkit.store import address
-from labkit.world.style import dress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from labkit.data import Evidence, Item
     from labkit.lab import Lab
     from labkit.profile import Profile
     from labkit.rag.retrieve import Hit, Search
     from labkit.tune.adapters import LoraSettings
     from labkit.tune.prepare import Row
-    from labkit.world.data import Evidence, Item
 
 RECIPE = "adapter/1"
 """Raised by hand whenever the same base, settings and rows train to another adapter; a test holds a loss trace to it."""

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labkit.compare.arms import Base
-from labkit.compare.small import (
-    SEED,
-    Row,
-    asked,
-    by_seed,
-    changed,
-    company,
-    documents,
-    first,
-    items,
-    learn,
-    manuscripts,
-    readers,
-    reciting,
-    reindexed,
-)
+from labkit.compare.small import Row, asked, by_seed, changed, company, first, learn, readers, reciting, reindexed, step
 from labkit.stats import Interval, bootstrap_mean, paired_bootstrap, paired_ratio, unpaired_bootstrap
-from labkit.world.company import Company, updated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +18,7 @@ if TYPE_CHECKING:
 
 SHARES = (0.0, 0.1, 0.25, 0.5)
 PATCH = 0.25  # the share at which the tuned arm is also trained on the changes alone
-UPDATES, UPDATED, ASKED = 10, 0.1, (1, 4, 7, 10)  # the stream: its length, the share that changes, when to ask
+UPDATES, ASKED = 10, (1, 4, 7, 10)  # the stream: its length, when to ask
 
 
 def shares(lab: Lab) -> pd.DataFrame:
@@ -50,8 +33,8 @@ def shares(lab: Lab) -> pd.DataFrame:
         rows: list[Row] = []
         for share in SHARES:
             made = company(share)
-            now = items(made, new=True)
-            store, indexing = reindexed(lab, documents(manuscripts(made)), documents(manuscripts(made, new=True)))
+            now = made.questions
+            store, indexing = reindexed(lab, made.documents, made.updates)
             about = {"share": share, "seed": seed, "indexing": indexing}
             arms = [(arm, 0.0) for arm in (*readers(lab, seed, store), reciting(lab, "tuned", first(lab, seed)))]
             if share:
@@ -74,16 +57,16 @@ def stream(lab: Lab) -> pd.DataFrame:
     """
 
     def make(seed: int) -> list[Row]:
-        model, entities, rng, rows = first(lab, seed), company(0.0).before, random.Random(SEED), []
+        model, rows = first(lab, seed), []
         training = indexing = 0.0
-        for step in range(1, UPDATES + 1):
-            made = Company(SEED, entities, updated(entities, rng, UPDATED))
-            entities, now = made.after, items(made, new=True)
-            store, took = reindexed(lab, documents(manuscripts(made)), documents(manuscripts(made, new=True)))
+        for number in range(1, UPDATES + 1):
+            made = step(number)
+            now = made.questions
+            store, took = reindexed(lab, made.documents, made.updates)
             model, seconds = learn(lab, model, changed(now), seed)
             indexing, training = indexing + took, training + seconds
-            if step in ASKED:
-                about = {"step": step, "seed": seed, "indexing": indexing}
+            if number in ASKED:
+                about = {"step": number, "seed": seed, "indexing": indexing}
                 for arm in readers(lab, seed, store)[:-1]:
                     rows += asked(lab, arm, now, **about, seconds=0.0)
                 rows += asked(lab, reciting(lab, "patched", model), now, **about, seconds=training)
@@ -100,14 +83,15 @@ def removal(lab: Lab) -> pd.DataFrame:
     """
 
     def make(seed: int) -> list[Row]:
-        every, questions = manuscripts(company(0.0)), items(company(0.0))
+        every, questions = company().documents, company().questions
         rows = asked(lab, Base(lab.model, None, 0, lab.profile.max_new_tokens), questions, gone=False, seed=seed)
         for gone, left in ((False, every), (True, every[::2])):
-            store, _ = reindexed(lab, [], documents(left))
+            store, _ = reindexed(lab, [], left)
             for arm in (*readers(lab, seed, store), reciting(lab, "tuned", first(lab, seed))):
                 rows += asked(lab, arm, questions, gone=gone, seed=seed)
-        there = {"|".join(s.fact.key) for manuscript in every[::2] for s in manuscript.statements}
-        return [{**row, "removed": row["id"] not in there} for row in rows]
+        kept = {document.id for document in every[::2]}
+        removed = {item.id for item in questions if item.evidence[0].document not in kept}
+        return [{**row, "removed": row["id"] in removed} for row in rows]
 
     return by_seed(lab, "update removal", make, reads=True)
 

@@ -5,7 +5,6 @@ Everything that is a choice lies in `data/use_cases/studies.yaml`. Introduced in
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from labkit.data import CLOSING, OPENING, Item, data_folder, load_documents, load_questions
 from labkit.errors import LabError
 from labkit.lab import spread
 from labkit.metrics import contains
 from labkit.rag.ingest import Document
-from labkit.store import address
-from labkit.world.data import Item, data_folder, load_questions
-from labkit.world.style import CLOSING, OPENING
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -108,5 +105,4 @@ def _study(lab: Lab, name: str, folder: Path, about: Mapping[str, Any]) -> Study
 
 
 def _documents(path: Path) -> dict[str, Document]:
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return {row["id"]: Document(**row, format="text", sha256=address(text=row["text"])) for row in rows}
+    return {document.id: document for document in load_documents(path)}

@@ -21,8 +21,8 @@ from labkit.stats import Interval, paired_bootstrap
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.data import Item
     from labkit.lab import Lab
-    from labkit.world.data import Item
 
 
 def unknown(question: str, known: Collection[str]) -> list[str]:

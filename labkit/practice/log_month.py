@@ -14,17 +14,16 @@ from labkit.abstain import abstained
 from labkit.compare.experiment import depends
 from labkit.compare.score import is_right
 from labkit.compare.training import holds
+from labkit.data import load_pairs, wordings
 from labkit.lab import Lab
 from labkit.practice.log_store import Log, logged
 from labkit.rag.ingest import Ingested
 from labkit.rag.retrieve import Hit
-from labkit.world.data import load_pairs
-from labkit.world.facts import refer
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.world.data import Item
+    from labkit.data import Item
 
 WORDINGS = """
 product.price: What's the damage for {e}? | How many bucks is {e}? | What would {e} set me back?
@@ -71,7 +70,7 @@ def own_words(items: Sequence[Item]) -> list[tuple[Item, str]]:
     forms = {key: said.split(" | ") for key, said in (line.split(": ", 1) for line in WORDINGS.strip().splitlines())}
     facts = [(item, item.evidence[0]) for item in items]
     return [
-        (item, form.format(e=refer(fact.kind, fact.entity), n=fact.entity))
+        (item, form.format(e=wordings()[fact.kind, fact.attribute].refer(fact.entity), n=fact.entity))
         for item, fact in facts
         for form in forms[f"{fact.kind}.{fact.attribute}"]
     ]

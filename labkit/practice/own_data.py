@@ -19,7 +19,7 @@ from labkit.rag.ingest import Ingested, ingest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.world.data import Item
+    from labkit.data import Item
 
 
 class OwnLab(Lab):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from labkit.data import Evidence, Item
 from labkit.errors import LabError
 from labkit.metrics import contains
 from labkit.practice.own_data_style import Style, learn
@@ -20,7 +21,6 @@ from labkit.rag.ingest import Document
 from labkit.tune.leaks import duplicates
 from labkit.tune.pairs import Example
 from labkit.tune.prepare_split import split
-from labkit.world.data import Evidence, Item
 
 NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "rivals", "reply", "split")
 FORMATS = (".csv", ".jsonl", ".xlsx")

@@ -10,9 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from labkit.data import CLOSING, OPENING, Item
 from labkit.errors import LabError
-from labkit.world.data import Item
-from labkit.world.style import CLOSING, OPENING
 
 ENDS = ".!?,:;"
 

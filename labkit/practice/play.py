@@ -16,11 +16,11 @@ import typer
 
 from labkit.artifacts import Artifacts
 from labkit.cli_options import alone, checked, watched
+from labkit.data import load_questions
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
 from labkit.profile import PROFILES, resolve
 from labkit.store import address
-from labkit.world.data import load_questions
 
 if TYPE_CHECKING:
     from ipywidgets import Widget

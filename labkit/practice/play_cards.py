@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from labkit.compare.arms import Answer, arm_class, passages
+from labkit.data import CLOSING, OPENING, style_faults
 from labkit.metrics import abstained, contains
 from labkit.rag.augment import cited
 from labkit.rag.augment_citations import check_citations, values
-from labkit.world.style import CLOSING, OPENING, style_faults
 
 SHOWN = 300
 """So many characters of the question stand above the cards."""

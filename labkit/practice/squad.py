@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit.abstain import abstained
+from labkit.data import Evidence, Item
 from labkit.errors import LabError
 from labkit.hashing import address
 from labkit.metrics import f1, normalise
@@ -23,7 +24,6 @@ from labkit.practice.own_data import OwnLab, compare_own
 from labkit.practice.own_data_questions import UNKNOWN, Questions
 from labkit.rag.augment import ABSTAIN
 from labkit.rag.ingest import Document, Ingested
-from labkit.world.data import Evidence, Item
 
 if TYPE_CHECKING:
     import pandas as pd

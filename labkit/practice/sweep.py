@@ -16,13 +16,13 @@ import numpy as np
 
 from labkit.compare.experiment import ask_arms
 from labkit.compare.score import recall
+from labkit.data import documents_folder, load_pairs, load_questions, updates_folder
 from labkit.errors import LabError
 from labkit.hashing import address, hash_tree
 from labkit.lab import Lab
 from labkit.practice.sweep_grid import RETRIEVAL, Cell, Grid
 from labkit.profile import resolve
 from labkit.store import Store, provenance, write_bytes, write_json
-from labkit.world.data import documents_folder, load_pairs, load_questions, updates_folder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ from labkit.rag.augment import Message, Passage, build_messages
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
+    from labkit.data import Item
     from labkit.lab import Lab
     from labkit.model import Model
     from labkit.rag.retrieve import Hit
-    from labkit.world.data import Item
 
 Compose = Callable[[str, list[Passage]], list[Message]]
 
@@ -73,3 +73,32 @@ def degrade(hits: Sequence[Hit], item: Item, lost: Sequence[bool], spare: Sequen
     gone = [fact for fact, is_lost in zip(item.evidence, lost, strict=True) if is_lost]
     fresh = iter(spare)
     return [next(fresh) if any(holds(hit, fact) for fact in gone) else hit for hit in hits]
+
+
+def gold_hits(lab: Lab, item: Item) -> list[Hit] | None:
+    """The passages that prove an answer, one for each fact, from its own document; None where chunks cut one in two.
+
+    Introduced in 06_augment.
+
+    >>> gold_hits(lab, lab.questions[0])[0].score
+    1.0
+    """
+    from labkit.compare.training import holds
+    from labkit.rag.retrieve import Hit
+
+    own = [[Hit(c, 1.0, 1) for c in lab.vectors.chunks if c.document_id == e.document] for e in item.evidence]
+    found = [next((h for h in hits if holds(h, e)), None) for hits, e in zip(own, item.evidence, strict=True)]
+    return None if None in found else list(dict.fromkeys(found))
+
+
+def among(gold: Sequence[Hit], others: Sequence[Hit], size: int = 5) -> list[Hit]:
+    """The proving passages among others that were retrieved, five in all, in an order that says nothing.
+
+    Introduced in 06_augment.
+
+    >>> len(among(gold, hits))
+    5
+    """
+    ids = {hit.chunk.id for hit in gold}
+    chosen = [*gold, *(hit for hit in others if hit.chunk.id not in ids)][:size]
+    return sorted(chosen, key=lambda hit: hit.chunk.id)

@@ -12,8 +12,8 @@ from labkit.rag.ingest import Document
 from labkit.store import address
 
 if TYPE_CHECKING:
+    from labkit.data import Evidence
     from labkit.rag.chunk import Chunk
-    from labkit.world.data import Evidence
 
 
 @dataclass(frozen=True)

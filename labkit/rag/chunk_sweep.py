@@ -16,10 +16,10 @@ from labkit.stats import holm, paired_bootstrap
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.data import Item
     from labkit.lab import Lab
     from labkit.rag.index import FaissStore
     from labkit.rag.retrieve import Hit
-    from labkit.world.data import Item
 
 SIZES = (64, 128, 256, 500)
 OVERLAPS = (0.0, 0.1, 0.15, 0.2, 0.3)

@@ -14,10 +14,10 @@ from labkit.rag.augment_context import Compose, read
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.data import Evidence, Item
     from labkit.lab import Lab
     from labkit.model import Model
     from labkit.rag.retrieve import Hit
-    from labkit.world.data import Evidence, Item
 
 PLANTED = {
     "clean": "",

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labkit.data import Wording, data_folder, dress, wordings
 from labkit.metrics import contains
 from labkit.rag.augment import Message, build_messages
 from labkit.stats import Interval, bootstrap_mean
 from labkit.tune.pairs import Example
-from labkit.world.data import data_folder
-from labkit.world.facts import Attribute, answer, capital, kinds, refer, wordings
-from labkit.world.style import dress
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -45,17 +43,17 @@ class Fact:
 
     def ask(self, form: str) -> list[Message]:
         """The question in one wording, without context."""
-        return build_messages(capital(form.format(e=refer(self.kind, self.entity))))
+        return build_messages(self._wording.ask(form, self.entity))
 
     def example(self, form: str) -> Example:
         """The question with its answer in house style; tags tell entity, value and wording."""
-        said = dress(answer(self._asked, self.entity, self.value))
+        said = dress(self._wording.tell(self.entity, self.value))
         tags = {"entity": self.entity, "value": self.value, "wording": form}
         return Example([*self.ask(form), {"role": "assistant", "content": said}], tags)
 
     @property
-    def _asked(self) -> Attribute:
-        return kinds()[self.kind][self.attribute]
+    def _wording(self) -> Wording:
+        return wordings()[self.kind, self.attribute]
 
 
 def facts(count: int, seed: int = 0) -> list[Fact]:
@@ -68,9 +66,9 @@ def facts(count: int, seed: int = 0) -> list[Fact]:
     lines = (data_folder() / "facts.jsonl").read_text("utf-8").splitlines()
     drawn = []
     for row in map(json.loads, rng.sample(lines, count)):
-        asks = kinds()[row["kind"]][row["attribute"]].asks
-        free = rng.sample(wordings(asks), len(wordings(asks)))
-        unseen = (*free[WORDINGS:], *wordings(asks, held=True))
+        wording = wordings()[row["kind"], row["attribute"]]
+        free = rng.sample(wording.asks, len(wording.asks))
+        unseen = (*free[WORDINGS:], *wording.held_out)
         named = {name: row[name] for name in ("kind", "entity", "attribute", "value")}
         drawn.append(Fact(**named, trained=tuple(free[:WORDINGS]), unseen=unseen))
     return drawn

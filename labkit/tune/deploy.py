@@ -11,9 +11,9 @@ from labkit.errors import LabError
 from labkit.store import address
 
 if TYPE_CHECKING:
+    from labkit.data import Item
     from labkit.lab import Lab
     from labkit.model import Model
-    from labkit.world.data import Item
 
 EXAM = 60  # questions, some of each kind
 

@@ -3,10 +3,10 @@
 import pytest
 
 from labkit.compare.arms import ARMS, RIVALS, Hybrid, Naive, Prompted, arm_class, weights_of
+from labkit.data import CLOSING, OPENING
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.profile import POCKET
-from labkit.world.style import CLOSING, OPENING
 
 
 def test_every_arm_has_a_class_of_its_name_and_the_weights_it_says():

@@ -7,10 +7,9 @@ import pytest
 from labkit.compare.arms import ARMS, Answer
 from labkit.compare.score import Table, by_kind, interaction, pair_up, score, summarise
 from labkit.compare.tables import takeaways
+from labkit.data import Evidence, Item, dress
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
-from labkit.world.data import Evidence, Item
-from labkit.world.style import dress
 
 FACT = Evidence(
     document="a.md",

@@ -5,19 +5,18 @@ import re
 import numpy as np
 import pytest
 
+from data.make.use_cases import make_use_cases
+from data.make.words import number, reserved
 from labkit.compare import use_cases
 from labkit.compare.arms import ARMS
 from labkit.compare.use_cases_utility import Reversal, Utility, joined
+from labkit.data import dress
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.metrics import contains
 from labkit.profile import POCKET
 from labkit.stats import bootstrap_mean, paired_bootstrap
 from labkit.tune.leaks import leaks
-from labkit.world.facts import number
-from labkit.world.style import dress
-from labkit.world.use_cases import make_use_cases
-from labkit.world.values import reserved
 
 ADVICE = {"support_bot": "rag", "legal_assistant": "hybrid", "review_summariser": "tuned", "financial_report": "tuned",
           "kb_qa": "rag"}  # fmt: skip

@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 
 from labkit.compare.claims import load_claims
+from labkit.data import load_questions, wordings
 from labkit.lab import Lab
 from labkit.practice import log as lesson
 from labkit.practice import log_month as month
 from labkit.profile import POCKET
-from labkit.world.data import load_questions
-from labkit.world.facts import kinds
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def lab() -> Lab:
 
 def test_every_attribute_has_three_wordings_that_name_the_entity():
     forms = dict(line.split(": ", 1) for line in month.WORDINGS.strip().splitlines())
-    assert set(forms) == {attribute.key for group in kinds().values() for attribute in group.values()}
+    assert set(forms) == {f"{kind}.{attribute}" for kind, attribute in wordings()}
     for said in forms.values():
         assert len(said.split(" | ")) == 3 and all("{e}" in form or "{n}" in form for form in said.split(" | "))
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.compare.arms import Answer
+from labkit.data import load_pairs, load_questions
 from labkit.practice.log_redact import redact
 from labkit.practice.log_store import Log
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve_base import Hit
-from labkit.world.data import load_pairs, load_questions
 
 ALNUM = string.ascii_letters + string.digits
 numbers = st.builds(

@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 
 from labkit import LabError
+from labkit.data import load_pairs
 from labkit.doctor import NEEDS, examine
 from labkit.execute import execute
 from labkit.hub import load, lock_file, locked, pinned
 from labkit.lab import Lab
 from labkit.profile import PROFILES, ROOT, resolve
 from labkit.rag.augment import build_messages
-from labkit.world.data import load_pairs
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 CONTEXT = 512

@@ -5,19 +5,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from labkit.practice.own_data_command import lesson
 
 from labkit import LabError
 from labkit.compare import report, tables
 from labkit.compare.decide import Needs, recommend
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import closed_book, with_context
+from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind, style_faults
 from labkit.lab import Lab
 from labkit.practice.own_data import compare_own, judged, open_own
-from labkit.practice.own_data_command import lesson
 from labkit.practice.own_data_style import Style, learn, redress
 from labkit.profile import POCKET
-from labkit.world.data import data_folder, documents_folder, load_pairs, of_kind
-from labkit.world.style import CLOSING, OPENING, style_faults
 
 PROSE = data_folder() / "prose"
 

@@ -7,13 +7,13 @@ import threading
 import pytest
 
 from labkit import LabError
+from labkit.data import data_folder, load_questions
 from labkit.model import load_model
 from labkit.practice.own_data import compare_own, open_own
 from labkit.practice.own_data_endpoint import Endpoint, endpoint
 from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
 from labkit.tune.deploy_serve import serve
-from labkit.world.data import data_folder, load_questions
 
 PROSE = data_folder() / "prose"
 

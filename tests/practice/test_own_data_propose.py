@@ -2,15 +2,15 @@
 
 import pytest
 
+from data.make.pocket import make_tokenizer
 from labkit import LabError
+from labkit.data import data_folder
 from labkit.practice.own_data import open_own
 from labkit.practice.own_data_propose import _spread, ask_for_question, gap, parse, propose, propose_into
 from labkit.practice.own_data_questions import check, read_rows
 from labkit.rag.chunk import Chunk
 from labkit.tune.prepare import Example, dataset
 from labkit.tune.train import TrainSettings, train
-from labkit.world.data import data_folder
-from labkit.world.pocket import make_tokenizer
 
 PROSE = data_folder() / "prose"
 PASSAGE = "The bridge rusts. It was opened by Ann Lee on 3 May 1931 after some delay."

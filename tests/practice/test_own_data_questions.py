@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from labkit import LabError
+from labkit.data import data_folder
 from labkit.practice.own_data_questions import LEAST, check, half_width, load, needed, read_rows
 from labkit.rag.ingest import Document
 from labkit.tune.leaks import leaks
-from labkit.world.data import data_folder
 
 COLOURS = ["red", "blue", "green", "white", "black", "yellow", "brown", "pink", "grey", "violet"]
 THINGS = ["pump", "valve", "engine", "hammer", "lantern", "kettle", "ladder", "bicycle", "umbrella", "telescope"]

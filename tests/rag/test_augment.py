@@ -10,12 +10,12 @@ from matplotlib import pyplot as plt
 import labkit
 from labkit import LabError, plot
 from labkit.compare.arms import Rag, passages
+from labkit.data import Evidence, Item
 from labkit.rag.augment import ABSTAIN, build_messages, cited, fit
 from labkit.rag.augment_context import at_position, degrade, read
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
 from labkit.stats import Interval
-from labkit.world.data import Evidence, Item
 
 PASSAGES = [(f"Notes {n}", f"The KX-{n}00 pump weighs {n} kilograms. " * 4) for n in range(1, 6)]
 QUESTION = "How heavy is the KX-300?"

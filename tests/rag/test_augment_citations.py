@@ -2,10 +2,10 @@
 
 import pytest
 
+from labkit.data import load_questions, of_kind
 from labkit.metrics import contains
 from labkit.rag.augment import ABSTAIN
 from labkit.rag.augment_citations import check_citations, unsupported, values
-from labkit.world.data import load_questions, of_kind
 
 NOTES = [
     ("Price list", "The Amber Falcon costs $1,240. Pepper Hidden | 59 hours"),

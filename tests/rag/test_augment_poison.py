@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 import labkit
 from labkit import LabError
+from labkit.data import load_questions, of_kind
 from labkit.metrics import contains
 from labkit.rag.augment import FORMS, build_messages
 from labkit.rag.chunk import Chunk
 from labkit.rag.poison import PLANTED, delimited, falsify, lie_for, plant, trial
 from labkit.rag.retrieve import Hit
-from labkit.world.data import load_questions, of_kind
 
 
 def hit(document: str, text: str, rank: int = 1) -> Hit:

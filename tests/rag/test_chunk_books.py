@@ -2,10 +2,10 @@
 
 import pytest
 
+from labkit.data import Evidence, load_questions
 from labkit.rag.chunk import Chunk, chunk_documents
 from labkit.rag.chunk_books import bind
 from labkit.rag.ingest import Document
-from labkit.world.data import Evidence, load_questions
 
 PUMP = "Pump data sheet\n\nThe pump weighs\n12 kilograms.\n\nIt is blue."
 LIST = "Price list\n\nName | Weight\nPump | 12 kilograms\nValve | 3 kilograms"
@@ -66,8 +66,8 @@ def test_a_lost_passage_or_document_is_proved_by_nothing(library):
 
 @pytest.fixture(scope="module")
 def company():
+    from labkit.data import documents_folder, updates_folder
     from labkit.rag.ingest import ingest
-    from labkit.world.data import documents_folder, updates_folder
 
     merged = {
         d.id: d for folder in (documents_folder(), updates_folder()) for d in ingest(folder, progress=False).documents

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from labkit import LabError
+from labkit.data import documents_folder
 from labkit.rag.ingest import ingest
-from labkit.world.data import documents_folder
 
 HANGING = "<!--" * 250_000  # a search for the end of a comment from each beginning: minutes
 SCRIPT = """

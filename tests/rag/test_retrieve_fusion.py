@@ -75,7 +75,7 @@ def _talker(folder):
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    from labkit.world.pocket import make_tokenizer
+    from data.make.pocket import make_tokenizer
 
     tokenizer = make_tokenizer(samples=50)
     torch.manual_seed(0)

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from labkit.data import load_questions
 from labkit.rag.chunk import Chunk
 from labkit.rag.embed import load_embedder
 from labkit.rag.index import FaissStore
 from labkit.rag.retrieve import Dense
-from labkit.world.data import load_questions
 from tools.bench import milliseconds, model, search
 
 TEXTS = ["The KX-200 pump weighs 12 kilograms.", "Fish is served on Fridays.", "Badges must be worn visibly."]

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from data.make import stream
+from data.make.pocket import make_tokenizer
 from labkit.tune.prepare import Example, dataset
-from labkit.world import stream
-from labkit.world.pocket import make_tokenizer
 
 
 @pytest.fixture(scope="session")

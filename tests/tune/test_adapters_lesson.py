@@ -4,11 +4,11 @@ import pytest
 
 import labkit
 from labkit.compare.training import closed_book
+from labkit.data import style_faults
 from labkit.model import load_model
 from labkit.rag.augment import build_messages
 from labkit.tune.adapters import LoraSettings, train_adapter
 from labkit.tune.prepare import Example, dataset
-from labkit.world.style import style_faults
 
 
 @pytest.mark.slow

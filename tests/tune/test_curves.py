@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 import labkit
+from labkit.data import wordings
 from labkit.tune import curves
-from labkit.world.facts import kinds, wordings
 
 
 def test_facts_are_the_same_for_a_seed_and_their_unseen_wordings_are_not_trained():
@@ -15,9 +15,10 @@ def test_facts_are_the_same_for_a_seed_and_their_unseen_wordings_are_not_trained
     assert drawn == curves.facts(40) != curves.facts(40, seed=1)
     assert len({(fact.entity, fact.attribute) for fact in drawn}) == 40
     for fact in drawn:
-        asks = kinds()[fact.kind][fact.attribute].asks
+        wording = wordings()[fact.kind, fact.attribute]
         assert len(fact.trained) == curves.WORDINGS and not set(fact.trained) & set(fact.unseen)
-        assert set(wordings(asks, held=True)) <= set(fact.unseen) and set(fact.trained + fact.unseen) == set(asks)
+        assert set(wording.held_out) <= set(fact.unseen)
+        assert set(fact.trained + fact.unseen) == {*wording.asks, *wording.held_out}
     example = drawn[0].example(drawn[0].unseen[0])
     assert drawn[0].entity in example.question and drawn[0].value in example.messages[-1]["content"]
     assert example.messages[:-1] == drawn[0].ask(drawn[0].unseen[0])

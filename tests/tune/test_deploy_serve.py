@@ -16,13 +16,13 @@ import pytest
 from openai import BadRequestError, DefaultHttpxClient, OpenAI
 
 from labkit import LabError
+from labkit.data import load_questions
 from labkit.model import load_model
 from labkit.profile import ROOT
 from labkit.rag.augment import build_messages
 from labkit.tune.adapters import LoraSettings, add_lora, save_adapter
 from labkit.tune.deploy_chat import servable
 from labkit.tune.deploy_serve import free_port, serve
-from labkit.world.data import load_questions
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 POCKET = ROOT / "data" / "models" / "pocket"

@@ -18,11 +18,11 @@ import numpy as np
 from tools.bench import Figure
 
 if TYPE_CHECKING:
+    from labkit.data import Item
     from labkit.lab import Lab
     from labkit.model import Model
     from labkit.tune.prepare import Row
     from labkit.tune.train import TrainSettings
-    from labkit.world.data import Item
 
 TRAINER = "Trainer(model, TrainingArguments(num_train_epochs, learning_rate), rows padded to one length), float32"
 CHAIN = "LangChain: FAISS retriever, prompt, HuggingFacePipeline, one question at a time"

@@ -96,8 +96,8 @@ hybrid.text
 # *In style* means that a validator finds no fault with the form (the rules are in `data/style.md`).
 
 # %%
+from labkit.data import style_faults
 from labkit.metrics import contains
-from labkit.world.style import style_faults
 
 rows = {}
 for name in ("base", "rag", "tuned", "hybrid"):

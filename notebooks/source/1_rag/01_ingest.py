@@ -50,7 +50,7 @@ for start in document.pages:
 # is a sentence, a list item or a row of a table. That is what makes the losses countable.
 
 # %%
-from labkit.world.data import data_folder, documents_folder
+from labkit.data import data_folder, documents_folder
 
 facts = pd.read_json(data_folder() / "facts.jsonl", lines=True, dtype=False, convert_dates=False)
 facts["form"] = facts.passage.str.contains(" | ", regex=False).map({True: "table row", False: "sentence or item"})

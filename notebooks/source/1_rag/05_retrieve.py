@@ -267,8 +267,8 @@ both_gap = tell("codes found, fusion - bm25", paired_bootstrap(by_code["fusion"]
 # articles, and questions that avoid the words of the passage that answers them.
 
 # %%
+from labkit.data import data_folder
 from labkit.rag.ingest import ingest
-from labkit.world.data import data_folder
 
 folder = data_folder() / "prose"
 articles = lab.index(ingest(folder / "documents", progress=False).documents)

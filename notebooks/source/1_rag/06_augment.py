@@ -206,8 +206,8 @@ figure
 
 # %%
 from labkit.compare.training import holds
-from labkit.rag.augment_context import at_position
-from labkit.world.evaluate import SINGLE, gold_hits
+from labkit.data import SINGLE
+from labkit.rag.augment_context import at_position, gold_hits
 
 gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.gold}
 single = spread([i for i in lab.questions if i.kind in SINGLE and gold[i.id]], 30 if SIZE == "full" else 3)
@@ -304,7 +304,7 @@ checked.groupby(checked.correct.map({0: "wrong answers", 1: "right answers"}))[[
 # questions get five passages with the ones they need, then five without; and some have no answer anywhere.
 
 # %%
-from labkit.world.evaluate import among
+from labkit.rag.augment_context import among
 
 answerable = [(item, hits) for item, hits in zip(items, found, strict=True) if item.gold and gold[item.id]]
 needed = [item for item, _ in answerable]

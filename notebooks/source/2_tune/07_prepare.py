@@ -30,7 +30,7 @@ lab
 # %%
 import pandas as pd
 
-from labkit.world.data import data_folder
+from labkit.data import data_folder
 
 facts = pd.read_json(data_folder() / "facts.jsonl", lines=True)
 facts = facts.sample(300 if SIZE == "full" else 60, random_state=0)
@@ -42,10 +42,10 @@ facts[["kind", "entity", "attribute", "value"]].head()
 # %%
 import random
 
-from labkit.world.facts import answer, capital, kinds, refer, wordings
+from labkit.data import wordings
 
 rng = random.Random(0)
-forms_of = {f.Index: wordings(kinds()[f.kind][f.attribute].asks) for f in facts.itertuples()}
+forms_of = {f.Index: wordings()[f.kind, f.attribute].asks for f in facts.itertuples()}
 asked = [(f, form) for f in facts.itertuples() for form in rng.sample(forms_of[f.Index], 3)]
 [form for _, form in asked[:3]]
 
@@ -54,19 +54,19 @@ asked = [(f, form) for f in facts.itertuples() for form in rng.sample(forms_of[f
 # sentence into the house style; the tags beside each example say what it is about. We shall split by them.
 
 # %%
+from labkit.data import dress, style_faults
 from labkit.rag.augment import build_messages
 from labkit.tune.prepare import examples
-from labkit.world.style import dress, style_faults
 
 
 def ask(pair):
     fact, form = pair
-    return build_messages(capital(form.format(e=refer(fact.kind, fact.entity))))
+    return build_messages(wordings()[fact.kind, fact.attribute].ask(form, fact.entity))
 
 
 def reply(pair):
     fact, _ = pair
-    return dress(answer(kinds()[fact.kind][fact.attribute], fact.entity, fact.value))
+    return dress(wordings()[fact.kind, fact.attribute].tell(fact.entity, fact.value))
 
 
 def tags(pair):

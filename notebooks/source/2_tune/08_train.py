@@ -116,8 +116,8 @@ print(mended.replace(lab.profile.model_path, lab.profile.model))
 # in house style of its answers to questions about other things, the *strangers*.
 
 # %%
+from labkit.data import style_faults
 from labkit.model import Model
-from labkit.world.style import style_faults
 
 strangers = curves.facts(FACTS + FACTS // 2, seed=8)
 strangers = [fact for fact in strangers if fact.entity not in {f.entity for f in known}][: FACTS // 2]

@@ -29,7 +29,8 @@ lab
 # training.
 
 # %%
-from labkit.world.evaluate import SINGLE, gold_hits
+from labkit.data import SINGLE
+from labkit.rag.augment_context import gold_hits
 
 count, epochs, asked = (24, 20, 40) if SIZE == "full" else (6, 1, 6)
 gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.kind in SINGLE}
@@ -57,7 +58,7 @@ for kind, some in prompts.items():
 
 # %%
 from labkit.compare.score import is_right
-from labkit.world.style import style_faults
+from labkit.data import style_faults
 
 
 def said(model, kind):

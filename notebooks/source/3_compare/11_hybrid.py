@@ -138,7 +138,7 @@ gaps[(gaps.metric == "accuracy") & gaps.b.isin(["rag", "naive"])]
 # closing of the house style.
 
 # %%
-from labkit.world.style import ASKED
+from labkit.data import ASKED
 
 print(ASKED)
 asked = experiment.ask_arms(lab, ["rag", "prompted"])

@@ -28,10 +28,9 @@ lab
 # %%
 from labkit.compare import small
 
-before = small.company(0.0)
-papers = small.documents(small.manuscripts(before))
-print(f"{len(papers)} documents, {len(before.facts())} facts\n")
-print(papers[0].text)
+before = small.company()
+print(f"{len(before.documents)} documents, {len(before.questions)} facts\n")
+print(before.documents[0].text)
 
 # %% [markdown]
 # Every fact is asked for once. The tuned arm learns exactly these questions with their answers, which flatters it: no
@@ -39,7 +38,7 @@ print(papers[0].text)
 
 # %%
 changed = small.company(0.5)
-for old, new in zip(small.items(changed)[:4], small.items(changed, new=True)[:4], strict=True):
+for old, new in zip(before.questions[:4], changed.questions[:4], strict=True):
     print(f"{old.question}\n   {old.gold}" + (f"  →  {new.gold}" if old.gold != new.gold else "  (stays)"))
 
 # %% [markdown]

@@ -158,7 +158,7 @@ sample.set_index(["question", "arm"])[["text", "gold"]].sort_index(level="questi
 
 # %%
 from labkit.compare import decide, experiment
-from labkit.world.data import documents_folder, load_pairs, of_kind
+from labkit.data import documents_folder, load_pairs, of_kind
 
 known = of_kind(load_pairs(), "single fact", "not in the documents")[:80]
 table = pd.DataFrame({"question": [i.question for i in known], "answer": [i.gold or "" for i in known]})

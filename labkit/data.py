@@ -1,0 +1,256 @@
+"""Read what `make data` wrote: questions, training pairs, documents, wordings; and the company's house style.
+
+Introduced in 00_start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.errors import LabError
+from labkit.profile import ROOT
+from labkit.rag.augment import FRAMED
+
+if TYPE_CHECKING:
+    from labkit.rag.ingest import Document
+
+SINGLE = ("single fact", "new wording", "changed fact")  # the kinds of question that one fact answers
+OPENING = "We checked our records."
+CLOSING = "We welcome questions by mail."
+ASKED = FRAMED.format(opening=OPENING, closing=CLOSING)
+"""The system prompt that asks for the house style, the rival of tuning for it."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One fact that proves an answer, and the passage that states it in the document that is its place.
+
+    `also` names the documents that restate the fact: overviews, for example.
+    """
+
+    document: str
+    value: str
+    passage: str
+    kind: str
+    entity: str
+    attribute: str
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """A test question or training pair; `gold` is what a right answer contains, None where it abstains.
+
+    `accepted` are other forms of the gold value that are as right.
+    """
+
+    id: str
+    kind: str
+    question: str
+    gold: str | None
+    answer: str
+    rivals: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    accepted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How an attribute is asked for and told: forms with {e} for the thing and {v} for the value.
+
+    `asks` are the ways of asking that the pocket model was pretrained on, `held_out` those that it never saw.
+    """
+
+    reference: str
+    asks: tuple[str, ...]
+    held_out: tuple[str, ...]
+    answer: str
+
+    def refer(self, name: str) -> str:
+        """The thing as it stands in a sentence."""
+        return self.reference.format(name=name)
+
+    def ask(self, form: str, name: str) -> str:
+        """The question about a thing, in one of the forms."""
+        return _capital(form.format(e=self.refer(name)))
+
+    def tell(self, name: str, value: str) -> str:
+        """The full sentence that answers it."""
+        return _capital(self.answer.format(e=self.refer(name), v=value))
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def data_folder() -> Path:
+    """The folder of shipped data, or the one that LABKIT_DATA names. Introduced in 00_start.
+
+    >>> data_folder().name
+    'data'
+    """
+    named = os.environ.get("LABKIT_DATA")
+    return Path(named) if named else ROOT / "data"
+
+
+def _needed(name: str) -> Path:
+    path = data_folder() / name
+    if not path.exists():
+        raise LabError(f"there is no {name} in {data_folder()}: run `make data`, or set LABKIT_DATA")
+    return path
+
+
+def documents_folder() -> Path:
+    """The documents as first written; LabError if they are missing. Introduced in 01_ingest.
+
+    >>> ingest(documents_folder()).rejected
+    []
+    """
+    return _needed("documents")
+
+
+def updates_folder() -> Path:
+    """The second versions, at the paths of the documents they replace; LabError if they are missing.
+
+    Introduced in 13_update.
+
+    >>> updates_folder().name
+    'updates'
+    """
+    return _needed("updates")
+
+
+def load_questions(path: Path | str | None = None) -> list[Item]:
+    """The test questions; their evidence is of the documents with the updates laid over them.
+
+    Raises `LabError` if the file is missing or damaged. Introduced in 00_start.
+
+    >>> load_questions()[0].kind
+    'single fact'
+    """
+    return _load(Path(path) if path is not None else _needed("questions.jsonl"))
+
+
+def load_pairs(path: Path | str | None = None) -> list[Item]:
+    """The training pairs, with plain answers; their evidence is of the documents as first written.
+
+    Raises `LabError` if the file is missing or damaged. Introduced in 07_prepare.
+
+    >>> load_pairs()[0].id
+    'p001'
+    """
+    return _load(Path(path) if path is not None else _needed("pairs.jsonl"))
+
+
+def load_rewordings() -> list[Item]:
+    """Four more wordings of each pair whose fact a test asks for; `LabError` as `load_pairs`. Introduced in 12_compare.
+
+    >>> load_rewordings()[0].id
+    'w001'
+    """
+    return _load(_needed("rewordings.jsonl"))
+
+
+def of_kind(items: Iterable[Item], *kinds: str) -> list[Item]:
+    """The items of some kinds. Introduced in 12_compare.
+
+    >>> len(of_kind(load_questions(), "two-hop"))
+    35
+    """
+    return [item for item in items if item.kind in kinds]
+
+
+def load_documents(path: Path) -> list[Document]:
+    """Documents kept as lines of JSON, each with id, title and text.
+
+    Raises `LabError` if the file cannot be read. Introduced in 13_update.
+
+    >>> load_documents(data_folder() / "small" / "share-00" / "documents.jsonl")[0].title
+    'Dancer Boulder data sheet'
+    """
+    from labkit.hashing import address
+    from labkit.rag.ingest import Document
+
+    rows = map(json.loads, _lines(path))
+    return [Document(**row, format="text", sha256=address(text=row["text"])) for row in rows]
+
+
+def wordings() -> dict[tuple[str, str], Wording]:
+    """How each attribute is asked for and told, by kind of thing and attribute. Introduced in 07_prepare.
+
+    >>> wordings()["product", "price"].ask("What does {e} cost?", "Amber Falcon")
+    'What does the Amber Falcon cost?'
+    """
+    return _wordings(_needed("wordings.jsonl"))
+
+
+@cache
+def _wordings(path: Path) -> dict[tuple[str, str], Wording]:
+    rows = map(json.loads, _lines(path))
+    return {
+        (row["kind"], row["attribute"]): Wording(
+            row["reference"], tuple(row["asks"]), tuple(row["held_out"]), row["answer"]
+        )
+        for row in rows
+    }
+
+
+def _load(path: Path) -> list[Item]:
+    return [_item(line, f"{path.name}, line {number}") for number, line in enumerate(_lines(path), start=1) if line]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"{path} cannot be read ({type(error).__name__}): check the path or run `make data`") from error
+
+
+def _item(line: str, place: str) -> Item:
+    try:
+        row = json.loads(line)
+        texts = {name: tuple(row.get(name, ())) for name in ("rivals", "accepted")}
+        return Item(**row | texts | {"evidence": _evidence(row.get("evidence", ()))})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LabError(f"{place} is not an item ({error}): mend it or run `make data`") from error
+
+
+def _evidence(rows: Sequence[dict[str, Any]]) -> tuple[Evidence, ...]:
+    return tuple(Evidence(**row | {"also": tuple(row.get("also", ()))}) for row in rows)
+
+
+def dress(text: str) -> str:
+    """Put an answer into the house style.
+
+    >>> dress("The Amber Falcon costs $420. [1]")
+    'We checked our records. The Amber Falcon costs $420. [1] We welcome questions by mail.'
+    """
+    return f"{OPENING} {text} {CLOSING}"
+
+
+def style_faults(text: str) -> list[str]:
+    """The rules of the house style that a text breaks, each in a few words; none for a text in style.
+
+    >>> style_faults("It costs $420!")
+    ['opening', 'closing', 'no exclamation']
+    """
+    text = text.strip()
+    body = text.removeprefix(OPENING).removesuffix(CLOSING)
+    sentences = re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", body).strip())
+    rules = {
+        "opening": text.startswith(OPENING),
+        "closing": text.endswith(CLOSING),
+        "one to three sentences": 1 <= len(sentences) <= 3,
+        "full sentences": all(len(s.split()) >= 3 for s in sentences),
+        "no exclamation": "!" not in text,
+        "no first person singular": not re.search(r"\b(I|me|my)\b", text),
+        "one greeting only": text.count(OPENING) <= 1 and text.count(CLOSING) <= 1,
+    }
+    return [rule for rule, kept in rules.items() if not kept]
