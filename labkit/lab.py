@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 class Lab:
     """One profile at one size. Its parts load lazily; what is trained is kept under `runs/artifacts`."""
 
+    corpus = "the invented company"
+    """Whose documents these are, in a few words."""
     generator: Endpoint | None = None
     """A served model that answers for the untuned arms in place of the profile's. Introduced in 21_own_data."""
 

@@ -78,6 +78,11 @@ class Profile:
         return not self.model.startswith("wheel:") and not (ROOT / self.model).is_dir()
 
     @property
+    def reads_prose(self) -> bool:
+        """Whether it is more than the pocket model, which was pretrained to read one invented company and reads no prose."""
+        return self.model != POCKET.model
+
+    @property
     def offline(self) -> bool:
         """Whether it needs no hub."""
         return self.embedder == "bundled" and not self.hub

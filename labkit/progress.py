@@ -32,7 +32,7 @@ def bar(total: int, what: str, shown: bool = True, **settings: Any) -> tqdm:
     >>> with bar(10, "answers") as steps:
     ...     steps.update(10)
     """
-    form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
     if shown and not sys.stderr.isatty() and "ipykernel" not in sys.modules:
         form = form.replace("|{bar}| ", "")
         settings = {

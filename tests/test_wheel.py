@@ -22,7 +22,8 @@ def test_the_comparison_runs_from_a_wheel_outside_the_checkout(tmp_path):
     elsewhere.mkdir()
     known = {key: value for key, value in os.environ.items() if key != "LABKIT_RUNS"}
     path = os.pathsep.join([str(tmp_path / "installed"), known.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", "from labkit.cli import app; app()", "compare", "--size", "smoke"]
+    command = [sys.executable, "-c", "from labkit.cli import app; app()", "compare"]
+    command += ["--profile", "pocket", "--size", "smoke"]
     done = subprocess.run(command, cwd=elsewhere, env={**known, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads((elsewhere / "runs" / "compare" / "latest" / "result.json").read_text("utf-8"))

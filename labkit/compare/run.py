@@ -24,6 +24,9 @@ def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison] = ru
     from rich.console import Console
 
     console = Console(highlight=False)
+    asks = f"{len(lab.documents)} documents, {len(lab.questions)} questions"
+    arms = f"Comparing base, rag, tuned and hybrid over {lab.corpus}: profile {lab.profile.name}, {lab.size} size"
+    print(f"{arms}, {asks}", file=sys.stderr)
     for file in lab.ingested.rejected:
         print(f"left out: {file.id}: {file.reason}: {file.detail}", file=sys.stderr)
     if first := preview(lab):
@@ -31,7 +34,6 @@ def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison] = ru
         console.print(terminal(first))
     made = compare(lab)
     folder = write_report(made, new_folder(root))
-    lab.artifacts.finish()
     point(root / "latest", folder)
     console.print(terminal(made.result))
     console.print(*(f"• {line}" for line in verdict(made.result)), sep="\n", markup=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.experiment import Comparison, latencies, run_compare
 from labkit.compare.score import pair_up, summarise
+from labkit.data import data_folder
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
 from labkit.practice.own_data_endpoint import endpoint
@@ -28,6 +29,7 @@ class OwnLab(Lab):
     Introduced in 21_own_data.
     """
 
+    corpus = "your documents"
     folder: Path
     file: Path
     within: float | None = None
@@ -93,6 +95,14 @@ def open_own(
     lab = OwnLab(resolve(profile), size, fresh, progress)
     lab.folder, lab.file, lab.within = ROOT / documents, ROOT / questions, within
     lab.generator, lab.most = endpoint(generator), most
+    return lab
+
+
+def open_prose(profile: str, size: str = "full", fresh: bool = False, progress: bool = True) -> OwnLab:
+    """A lab on `data/prose`: real facts in our own sentences, with as many test questions as it has."""
+    prose = data_folder() / "prose"
+    lab = open_own(profile, prose / "documents", prose / "questions.csv", size, fresh=fresh, progress=progress)
+    lab.corpus = "articles about the real world"
     return lab
 
 

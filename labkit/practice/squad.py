@@ -103,6 +103,7 @@ def open_squad(
     train, test = spread(train, TAUGHT), spread(test, most or MOST)
     lab = OwnLab(resolve(profile), size, fresh, progress)
     lab.folder = lab.file = Path(path)
+    lab.corpus = Path(path).name
     note = f"{len(documents)} articles; of {len(items)} questions {len(train)} to train on, {len(test)} to test on"
     lab.original = Ingested(documents, [])
     lab.asked = Questions(train, test, None, [note])

@@ -10,7 +10,7 @@ import pytest
 from labkit.profile import ROOT
 
 FOLDERS = ("documents", "updates")
-FILES = ("questions.jsonl", "pairs.jsonl")
+FILES = ("questions.jsonl", "pairs.jsonl", "rewordings.jsonl")
 KEPT = ("products/beaver-echo.html", "products/azure-ivory.html", "products/saddle-dawn.html")
 EXPERIMENT = "chunk_sizes: [48, 96]\noverlaps: [0]\nk: [1, 3]\narms: [retrieval, rag]\nquestions: 4\n"
 

@@ -119,9 +119,9 @@ def screen(terminal: int) -> str:
 
 
 STOPPED = {
-    "ask": (["ask", "How heavy is it?"], r"Loading .*\n"),
+    "ask": (["ask", "How heavy is it?", "--profile", "pocket"], r"Loading .*\n"),
     "bench": (["embed", "--quick"], "embed: +0%"),
-    "compare": (["compare", "--size", "smoke"], r"training: .* 1/\d"),
+    "compare": (["compare", "--profile", "pocket", "--size", "smoke"], r"training: .* 1/\d"),
     "embed": (["embed", "{data}/documents", "--out", "{out}.parquet"], "embed: +0%"),
     "merge": (["merge", "tuned", "--out", "{out}", "--size", "smoke"], r"training: .* 1/\d"),
     "retrieve": (["retrieve", "--beir", "{here}"], "indexing: .* 256/300"),
