@@ -154,7 +154,7 @@ def _artifacts(root: Path) -> Check:
     return Check("trained adapters", bool(folders) and not bad, seen, remedy, required=False)
 
 
-NEEDS = {"pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
+NEEDS = {"smol": (4, 0), "pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
 """About how many GiB of memory, and of a CUDA GPU's, a comparison takes in each profile."""
 
 
@@ -164,11 +164,14 @@ def _profiles() -> Iterator[Check]:
     import torch
     from huggingface_hub import try_to_load_from_cache
 
+    from labkit.wheels import WHEELS, fetched
+
     memory = psutil.virtual_memory().total / GIB
     gpu = torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else 0
     for name, (wanted, on_gpu) in NEEDS.items():
         model = PROFILES[name].model
         here = not PROFILES[name].hub or isinstance(try_to_load_from_cache(model, "config.json"), str)
+        here &= model not in WHEELS or fetched(model)
         short = [f"{wanted} GiB of memory"] * (memory < wanted) + [f"a CUDA GPU of {on_gpu} GiB"] * (gpu < on_gpu)
         seen = (
             f"lacks {' and '.join(short)}" if short else "can run" if here else f"can run, once {model} is downloaded"

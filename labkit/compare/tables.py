@@ -5,11 +5,14 @@ Introduced in 12_compare.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
+from labkit.profile import ROOT
 from labkit.stats import holm
 
 if TYPE_CHECKING:
@@ -112,15 +115,76 @@ def terminal(result: Result) -> Table:
     return table
 
 
-def markdown(result: Result) -> str:
-    """The main table for README, with what made it. Introduced in 12_compare."""
-    arms = list(result["arms"])
-    lines = [f"**{SMOKE}**\n"] if result["size"] != "full" else []
-    lines += [f"| | {' | '.join(arms)} |", f"|---|{'---:|' * len(arms)}"]
-    lines += [f"| {METRICS[metric].label} | {' | '.join(cells)} |" for metric, cells in rows(result)]
-    environment = result["environment"]
-    made = f"{environment.get('platform', '?')}, {environment.get('cpus', '?')} processors"
-    return "\n".join([*lines, "", f"{about(result)}. {made}.", "", *(f"- {line}" for line in verdict(result))])
+def markdown(results: Mapping[str, Result]) -> str:
+    """Several results for README: a row for each arm of each, what made them, what they say, and where they disagree.
+
+    Introduced in 12_compare.
+    """
+    table = beside(results)
+    lines = [f"| {' | '.join([*table.index.names, *table.columns])} |", f"|---|---|{'---:|' * len(table.columns)}"]
+    lines += [
+        f"| {' | '.join([*names, *cells])} |" for names, cells in zip(table.index, table.values.tolist(), strict=True)
+    ]
+    lines.append("")
+    for name, result in results.items():
+        environment = result["environment"]
+        made = f"{environment.get('platform', '?')}, {environment.get('processor', environment.get('cpus', '?'))}"
+        lines += [f"**{name}**: {about(result)}; {made}.", ""]
+        lines += [
+            *(f"- {line}" for line in verdict(result) if not line.startswith(("Worth", "Highest", "Of your"))),
+            "",
+        ]
+    apart = disagreements(results)
+    lines += ["**Where the models disagree**, the verdict depends on the model:" if apart else "", ""]
+    return "\n".join([*lines, *(f"- {line}" for line in apart)]).rstrip()
+
+
+BESIDE = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "latency_ms_p50")
+
+
+def published() -> dict[str, Result]:
+    """The comparisons that the project publishes, by the model and the documents: `docs/result*.json`.
+
+    Introduced in 00_start.
+
+    >>> list(published())
+    """
+    names = {"result-smol": "smol, company", "result-prose": "smol, articles", "result": "pocket, company"}
+    files = {label: ROOT / "docs" / f"{name}.json" for name, label in names.items()}
+    return {label: json.loads(file.read_text("utf-8")) for label, file in files.items() if file.is_file()}
+
+
+def beside(results: Mapping[str, Result]) -> pd.DataFrame:
+    """Several results as one table: a row for each arm of each, a column for each metric that any has.
+
+    >>> beside(published())
+    """
+    import pandas as pd
+
+    lines = {(name, arm): values for name, result in results.items() for arm, values in result["arms"].items()}
+    shown = [metric for metric in BESIDE if any(values.get(metric) for values in lines.values())]
+    cells = {METRICS[m].label: [cell(m, values.get(m)) for values in lines.values()] for m in shown}
+    return pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(lines, names=["model, documents", "arm"]))
+
+
+def disagreements(results: Mapping[str, Result]) -> list[str]:
+    """Where two results tell the same two arms apart in opposite directions: there the verdict depends on the model.
+
+    >>> disagreements(published())
+    """
+    lines = []
+    for (one, first), (two, second) in combinations(results.items(), 2):
+        for metric in ("accuracy", "joint", "abstention"):
+            for row in first["paired"]:
+                other = gaps(second, metric, row["a"]).get(row["b"])
+                if row["metric"] != metric or other is None or row["low"] * row["high"] <= 0:
+                    continue
+                if other[1] * other[2] > 0 and row["diff"] * other[0] < 0:
+                    lines.append(
+                        f"{METRICS[metric].label}, {row['a']} minus {row['b']}: {one} "
+                        f"{difference(row['diff'], row['low'], row['high'])}, {two} {difference(*other)}."
+                    )
+    return lines
 
 
 def frame(result: Result) -> pd.DataFrame:

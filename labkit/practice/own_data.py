@@ -148,6 +148,12 @@ def _cautions(lab: OwnLab) -> list[str]:
     """What to keep in mind: rows that were left out, and two models where two answer."""
     lost = [note for note in lab.asked.notes if note.startswith("left out: ")]
     told = [f"Of your questions {len(lost)} were left out, the first {lost[0].partition(': ')[2]}."] if lost else []
+    taught, asked = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
+    if share := sum(gold in taught for gold in asked) / max(1, len(asked)):
+        told.append(
+            f"{share:.0%} of the answers asked for stand in the training rows, under other questions: what the tuned arm "
+            "knows, it was told there, and it will know nothing else."
+        )
     if lab.generator is not None:
         two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
         told.append(f"Two models: {two}; what lies between them is due to the model as well as to the method.")

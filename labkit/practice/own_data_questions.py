@@ -162,13 +162,13 @@ def load(path: Path | str, documents: Sequence[Document], within: float | None =
     how many questions it takes, and as `read_rows`, `check` and `learn` do. Introduced in 21_own_data.
 
     >>> len(load("data/prose/questions.csv", documents).test)
-    27
+    160
     """
     rows = read_rows(path)
     items, notes = check(rows, documents)
-    train, test = _parted(items, {_name(row): row.get("split", "") for row in rows}, share)
+    train, test = _parted(items, {_name(row): row.get("split", "") for row in rows}, share, notes)
     if min(len(train), len(test)) < LEAST:
-        found = f"{len(train)} to train and {len(test)} to test on"
+        found = f"{len(train)} to train and {len(test)} to test on{_lost(notes)}"
         raise LabError(f"too few questions: {found}; {LEAST} each are the least, {needed(0.1)} in the test tell ±0.10")
     if within and len(test) < needed(within):
         more = f"for ±{within:.2f} write {needed(within) - len(test)} more, {needed(within)} in all"
@@ -180,13 +180,21 @@ def load(path: Path | str, documents: Sequence[Document], within: float | None =
     return Questions([style.body_of(item, replies[item.id]) for item in train] if style else train, test, style, notes)
 
 
-def _parted(items: Sequence[Item], sides: dict[str, str], share: float) -> tuple[list[Item], list[Item]]:
+def _lost(notes: Sequence[str]) -> str:
+    """How many rows were left out, and why the first was; nothing where none were."""
+    lost = [note.removeprefix("left out: ") for note in notes if note.startswith("left out: ")]
+    return f", {len(lost)} rows were left out, the first {lost[0]}" if lost else ""
+
+
+def _parted(
+    items: Sequence[Item], sides: dict[str, str], share: float, notes: Sequence[str] = ()
+) -> tuple[list[Item], list[Item]]:
     """Training and test items: by the column `split` where it is filled, else at random with a fixed seed."""
     told = {sides[item.id].casefold() for item in items}
     if told == {""}:
         asked = [Example([{"role": "user", "content": item.question}]) for item in items]
         if len(items) < 2 * LEAST:
-            raise LabError(f"too few questions: {len(items)} can be judged; write {2 * LEAST} at least")
+            raise LabError(f"too few questions: {len(items)} can be judged{_lost(notes)}; write {2 * LEAST} at least")
         parts = split(asked, by=None, share=share, near=None)
         return [items[i] for i in parts.train], [items[i] for i in parts.test]
     if strange := told - set(SIDES):

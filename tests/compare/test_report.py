@@ -160,7 +160,7 @@ def test_result_json_is_written_last_so_that_it_stands_for_a_whole_report(tmp_pa
 def test_a_smoke_run_says_that_it_is_no_measurement(comparison, size, count):
     shown = comparison if size == "full" else smoke(comparison)
     assert ('class="warn"' in report.page(shown)) == bool(count)
-    assert (SMOKE in markdown(shown.result)) == bool(count)
+    assert (SMOKE in markdown({"tiny": shown.result})) == bool(count)
     assert (SMOKE in " ".join(verdict(shown.result))) == bool(count)
     console = Console(width=200)
     with console.capture() as capture:
@@ -210,8 +210,8 @@ def test_nobody_leads_at_zero():
 def test_a_metric_that_an_arm_lacks_is_a_dash(comparison):
     arms = {arm: dict(values) for arm, values in comparison.result["arms"].items()}
     arms["base"].pop("recall_at_k")
-    text = markdown({**comparison.result, "arms": arms})
-    assert re.search(r"\| recall@k \| – \| 1\.00", text)
+    text = markdown({"tiny": {**comparison.result, "arms": arms}})
+    assert re.search(r"\| tiny \| base \|.* – \|", text) and re.search(r"\| tiny \| rag \|.* 1\.00", text)
 
 
 def test_only_differences_told_apart_from_zero_are_bold(comparison, html):

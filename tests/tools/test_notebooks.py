@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from labkit import LabError, execute
+from labkit.compare import tables
 from labkit.profile import ROOT
 from tools import notebooks
 
@@ -41,34 +42,60 @@ def result(**changes) -> dict:
     return {**told, "arms": arms, "paired": [], **changes}
 
 
-def test_readme_gets_the_table_between_its_markers_and_twice_is_once(tmp_path):
-    readme, kept = tmp_path / "README.md", tmp_path / "result.json"
+def test_a_page_gets_text_between_its_markers_and_twice_is_once(tmp_path):
+    readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    kept.write_text(json.dumps(result()))
-    notebooks.update_readme(readme, "results", kept)
+    text = tables.markdown({"pocket, company": result()})
+    notebooks.put(readme, "results", text)
     once = readme.read_text()
-    notebooks.update_readme(readme, "results", kept)
+    notebooks.put(readme, "results", text)
     assert readme.read_text() == once and "old" not in once
     assert once.startswith("before\n") and once.endswith("\nafter\n")
-    assert "| accuracy | 0.50 [0.40, 0.60] |" in once and "260 questions, training seeds 0, 1" in once
+    assert "| pocket, company | rag | 0.50 [0.40, 0.60] |" in once and "260 questions, training seeds 0, 1" in once
+    readme.write_text("no markers")
+    with pytest.raises(LabError, match="lacks <!-- results -->"):
+        notebooks.put(readme, "results", text)
+    assert readme.read_text() == "no markers"
 
 
-@pytest.mark.parametrize(
-    "text, kept, said",
-    [
-        ("no markers", result(), "lacks <!-- results -->"),
-        ("<!-- results --> <!-- /results -->", result(size="smoke"), "is of smoke size"),
-        ("<!-- results --> <!-- /results -->", None, "no result at"),
-    ],
-)
-def test_readme_is_not_touched_without_a_full_result(tmp_path, text, kept, said):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    if kept:
-        (tmp_path / "result.json").write_text(json.dumps(kept))
-    with pytest.raises(LabError, match=said):
-        notebooks.update_readme(readme, "results", tmp_path / "result.json")
-    assert readme.read_text() == text
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose README has markers, with runs of its own."""
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "README.md").write_text("<!-- results -->\n<!-- /results -->\n<!-- claims -->\n<!-- /claims -->\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "models.md").write_text("<!-- models -->\n<!-- /models -->\n")
+    return tmp_path
+
+
+def newest(project, name, found):
+    folder = project / "runs" / name / "latest"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(found))
+
+
+def test_results_are_published_by_profile_and_documents(project):
+    newest(project, "compare", result(profile="smol"))
+    newest(project, "prose", result(profile="smol", n_questions=160))
+    (project / "docs" / "result.json").write_text(json.dumps(result()))
+    notebooks.publish_results()
+    assert sorted(path.name for path in (project / "docs").glob("*.json")) == [
+        "result-prose.json", "result-smol.json", "result.json",
+    ]  # fmt: skip
+    text = (project / "README.md").read_text()
+    assert all(f"| {name} | hybrid | 0.50" in text for name in ("smol, company", "smol, articles", "pocket, company"))
+
+
+def test_a_smoke_result_is_not_published(project):
+    newest(project, "compare", result(profile="smol", size="smoke"))
+    before = (project / "README.md").read_text()
+    with pytest.raises(LabError, match="is of smoke size"):
+        notebooks.publish_results()
+    with pytest.raises(LabError, match="no result at"):
+        notebooks.update_claims(project / "none.json")
+    assert (project / "README.md").read_text() == before and not list((project / "docs").glob("*.json"))
 
 
 def test_lessons_are_chosen_by_number():

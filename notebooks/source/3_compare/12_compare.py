@@ -194,6 +194,22 @@ write_report(comparison, OUT)
 print("report, result and answers written")
 
 # %% [markdown]
+# ## 11. Does another model agree?
+#
+# All of this was measured with one model, which this project pretrained on its own prompts: a wind tunnel, in which many
+# trainings fit into minutes. What it shows about *models* is only what a real one repeats. `make compare` runs
+# SmolLM2-135M-Instruct over the same company and over articles about the real world; these are the published results.
+
+# %%
+results = tables.published()
+tables.beside(results)
+
+# %%
+apart = tables.disagreements({name: result for name, result in results.items() if name.endswith("company")})
+print("Over the same documents the two models disagree, each with an interval beyond zero:" if apart else "No disagreement.")
+print(*(f"• {line}" for line in apart), sep="\n")
+
+# %% [markdown]
 # ## Takeaways
 #
 # The cell below checks each against the numbers above: a takeaway that these results do not show says so.
