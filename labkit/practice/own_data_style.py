@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from labkit.data import CLOSING, OPENING, Item
+from labkit.data import Item
 from labkit.errors import LabError
 
 ENDS = ".!?,:;"
@@ -80,13 +80,3 @@ def learn(replies: Mapping[str, str], train: Sequence[str]) -> Style | None:
     counts = [_sentences(" ".join(reply)) for reply in words]
     exclaims = any("!" in word for reply in words for word in reply)
     return Style(" ".join(opening), " ".join(closing), min(counts), max(counts), exclaims)
-
-
-def redress(text: str, style: Style | None) -> str:
-    """A training reply of the course in your style, or with none in no style at all: the house's words are taken off.
-
-    >>> redress("We checked our records. It is red. We welcome questions by mail.", None)
-    'It is red.'
-    """
-    body = text.removeprefix(OPENING).removesuffix(CLOSING).strip()
-    return style.dress(body) if style else body

@@ -119,9 +119,9 @@ def golden() -> dict:
     torch.use_deterministic_algorithms(True, warn_only=True)
     lab = Lab(POCKET, progress=False)
     rows = {name: tokenised(lab, conversations(lab, name, 0)) for name in ("tuned", "hybrid")}
-    answers = load_model(ROOT / POCKET.model, dtype="float32").generate(
-        [build_messages(item.question) for item in lab.questions[:10]], 24
-    )
+    some = [item for item in lab.questions if len(item.evidence) == 1][:10]
+    prompts = [build_messages(item.question, [(e.entity, e.passage) for e in item.evidence]) for item in some]
+    answers = load_model(ROOT / POCKET.model, dtype="float32").generate(prompts, 32)
     return {
         "rows": {name: address(rows=some) for name, some in rows.items()},
         "losses": trace(lab, rows["tuned"][:80]),

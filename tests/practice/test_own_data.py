@@ -1,22 +1,20 @@
 """The same comparison on a user's documents and questions, in the user's style or in none, with a recommendation."""
 
 import csv
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from labkit.practice.own_data_command import lesson
+from typer.testing import CliRunner
 
 from labkit import LabError
+from labkit.cli import app
 from labkit.compare import report, tables
-from labkit.compare.decide import Needs, recommend
+from labkit.compare.decide import Needs, diagnose, failures, recommend
 from labkit.compare.experiment import ask_arms
-from labkit.compare.training import closed_book, with_context
-from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind, style_faults
-from labkit.lab import Lab
+from labkit.compare.training import conversations
+from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind
 from labkit.practice.own_data import compare_own, judged, open_own
-from labkit.practice.own_data_style import Style, learn, redress
-from labkit.profile import POCKET
+from labkit.practice.own_data_style import Style, learn
 
 PROSE = data_folder() / "prose"
 
@@ -42,8 +40,9 @@ def styled(runs, tmp_path_factory):
     with open(PROSE / "questions.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["answer"]]
     for row in rows:
+        row["answer"] = row["answer"].partition("|")[0]
         row["reply"] = f"Good question. We read {row['answer']} there. Yours, the library."
-    lost = {"question": "Why?", "answer": "for no reason", "document": "", "reply": "None."}
+    lost = {"question": "Why?", "answer": "for no reason", "document": "", "reply": "None.", "split": "test"}
     pd.DataFrame([*rows, lost]).to_csv(path, index=False)
     return open_own("pocket", PROSE / "documents", path, "smoke", progress=False)
 
@@ -69,27 +68,19 @@ def test_replies_that_share_nothing_still_have_a_length():
 
 def test_without_replies_no_house_style_is_taught(plain):
     for name in ("tuned", "hybrid"):
-        told = [row[-1]["content"] for row in plain.conversations(name)]
+        told = [row[-1]["content"] for row in conversations(plain, name)]
         assert len(told) == len(plain.pairs if name == "tuned" else plain.hybrid_pairs)
         assert not any(OPENING in text or CLOSING in text for text in told)
     golds = [item.gold or "The documents do not say." for item in plain.pairs]
-    assert [row[-1]["content"] for row in plain.conversations("tuned")] == golds
+    assert [row[-1]["content"] for row in conversations(plain, "tuned")] == golds
 
 
 def test_with_replies_their_style_is_taught(styled):
     style = styled.asked.style
     assert (style.opening, style.closing) == ("Good question.", "Yours, the library.")
     for name in ("tuned", "hybrid"):
-        assert not any(style.faults(row[-1]["content"]) for row in styled.conversations(name))
-    assert any("[1]" in row[-1]["content"] for row in styled.conversations("hybrid"))
-
-
-def test_the_courses_own_rows_lose_nothing_but_the_house_style():
-    lab = Lab(POCKET, "smoke", progress=False)
-    rows = [*closed_book(lab.pairs), *with_context(lab.hybrid_pairs, lab.old_retriever(), 5)]
-    for row in rows:
-        text = row[-1]["content"]
-        assert f"{OPENING} {redress(text, None)} {CLOSING}" == text and not style_faults(text)
+        assert not any(style.faults(row[-1]["content"]) for row in conversations(styled, name))
+    assert any("[1]" in row[-1]["content"] for row in conversations(styled, "hybrid"))
 
 
 @pytest.mark.slow
@@ -100,7 +91,10 @@ def test_style_is_judged_by_the_replies_and_reported(styled, tmp_path):
     assert not made.answers[made.answers.arm.isin(["base", "rag"])]["style"].any()
     shown = made.answers.assign(text="Good question. We read 1869 there. Yours, the library.")
     assert judged(shown, styled)["style"].all() and (judged(shown, styled).joint == shown.correct).all()
-    assert made.result["recommendation"][-1].startswith("Of your questions 1 were left out, the first row 50, whose")
+    assert any(
+        line.startswith("Of your questions 1 were left out, the first row ") for line in made.result["recommendation"]
+    )
+    assert made.result["recommendation"][0].startswith(("Search", "The model cannot read"))
     page = (report.write_report(made, tmp_path / "report") / "report.html").read_text()
     assert made.result["recommendation"][0].split(".")[0] in page and "the answer keeps every rule" in page
     assert tables.verdict(made.result)[-len(made.result["recommendation"]) :] == made.result["recommendation"]
@@ -150,11 +144,41 @@ def test_where_nothing_beats_the_model_alone_nothing_is_recommended():
     assert found[0] == "Recommendation: none. No arm is told apart, as better, from the model alone."
 
 
-def test_the_command_runs_lesson_21_on_documents_and_lesson_12_without():
-    assert lesson(None, None)[0].stem == "12_compare"
-    source, given = lesson(PROSE / "documents", PROSE / "questions.csv", 0.2)
-    assert source.stem == "21_own_data" and Path(given["DOCUMENTS"]).is_absolute() and given["WITHIN"] == 0.2
-    with pytest.raises(LabError, match="no folder of documents: name one with --docs"):
-        lesson(None, PROSE / "questions.csv")
-    with pytest.raises(LabError, match="no folder of documents at nowhere"):
-        lesson(Path("nowhere"), PROSE / "questions.csv")
+def test_a_diagnosis_names_what_limits_the_arms_that_read():
+    answers = answers_of({"rag": [0] * 8, "hybrid": [1] * 4 + [0] * 4}).assign(retrieved=1.0)
+    assert diagnose(answers) == [
+        "Search found 100% of the facts needed; where it found them all, hybrid is right in 50%."
+    ]
+    (blind,) = diagnose(answers.assign(correct=0))
+    assert blind.startswith("The model cannot read these documents") and "--profile" in blind and "--generator" in blind
+    (lost,) = diagnose(answers.assign(retrieved=[1.0, 0.0, 0.0, 0.0] * 4))
+    assert lost.startswith("Search is the limit: it found 25%")
+    assert not [
+        line for line in recommend(answers.assign(correct=0), Needs(changed=0, unknown=0)) if "takes about" in line
+    ]
+
+
+def test_failures_are_counted_by_their_reason_and_named():
+    answers = answers_of({"rag": [1, 0, 0, 0]}).assign(
+        retrieved=[1.0, 1.0, 0.0, 0.0], question=["a?", "b?", "c?", "d?"]
+    )
+    answers.loc[3, "answerable"] = False
+    assert failures(answers, "rag") == [
+        'rag fails on 1 of 4 questions because the passage was not found: 2, "c?".',
+        'rag fails on 1 of 4 questions because the passage was there and was misread: 1, "b?".',
+        'rag fails on 1 of 4 questions because the documents do not say, and it answered: 3, "d?".',
+    ]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--questions", "q.csv"), "no folder of documents: name one with --docs"),
+        (("--docs", "nowhere", "--questions", "q.csv"), "no folder of documents at nowhere"),
+        (("--squad", "dev.json", "--docs", "nowhere"), "--squad brings its own documents and questions"),
+        (("--squad", "dev.json", "--profile", "pocket"), "cannot read dev.json"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_before_anything_runs(words, said):
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["compare", *words], prog_name="labkit")
+    assert done.exit_code == 1 and done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1

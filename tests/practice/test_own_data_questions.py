@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from labkit import LabError
-from labkit.data import data_folder
 from labkit.practice.own_data_questions import LEAST, check, half_width, load, needed, read_rows
 from labkit.rag.ingest import Document
 from labkit.tune.leaks import leaks
@@ -142,8 +141,8 @@ def test_a_column_parts_the_questions_where_it_is_there(tmp_path):
     found = load(file_of(tmp_path, rows), DOCUMENTS)
     assert [i.question for i in found.train] == [row["question"] for row in ROWS[:8]]
     assert len(found.test) == 12
-    with pytest.raises(LabError, match="the column split holds 'dev'"):
-        load(file_of(tmp_path, [{**row, "split": "dev"} for row in ROWS]), DOCUMENTS)
+    with pytest.raises(LabError, match="the column split holds 'valid'"):
+        load(file_of(tmp_path, [{**row, "split": "valid"} for row in ROWS]), DOCUMENTS)
 
 
 def test_too_few_questions_say_how_many_are_needed(tmp_path):
@@ -164,10 +163,23 @@ def test_the_number_needed_is_the_least_that_is_narrow_enough():
     assert LEAST > 1
 
 
-def test_the_example_in_real_prose_has_over_forty_questions_and_no_fault():
-    from labkit.rag.ingest import ingest
+def test_accepted_forms_two_documents_rivals_and_parts_are_read(tmp_path):
+    rows = [{**row, "document": "", "quote": "", "rivals": "", "split": "train"} for row in ROWS]
+    rows += [{**row, "question": f"Tell me: {row['question']}", "split": "test"} for row in rows[:10]]
+    rows[20] |= {"answer": "crimson|red", "split": "test"}
+    rows[21] |= {"question": "Is the pump or the valve red?", "answer": "pump", "rivals": "valve", "document": "pump|valve.md",
+                 "quote": "The pump is red. || The valve is blue."}  # fmt: skip
+    rows[22] |= {"split": "dev"}
+    found = load(file_of(tmp_path, rows), DOCUMENTS)
+    first, second = found.test[:2]
+    assert (first.gold, first.accepted, first.evidence[0].value) == ("crimson", ("red",), "red")
+    assert second.rivals == ("valve",) and [e.document for e in second.evidence] == ["shop/pump.md", "shop/valve.md"]
+    assert len(found.test) == 9 and len(found.train) == 20
 
-    prose = data_folder() / "prose"
-    found = load(prose / "questions.csv", ingest(prose / "documents", progress=False).documents)
-    assert len(found.train) + len(found.test) == 54 and len(found.notes) == 1
-    assert sum(item.gold is not None for item in found.train + found.test) == 48
+
+def test_too_few_questions_say_why_rows_were_left_out(tmp_path):
+    rows = [{**row, "answer": "nowhere" if n < 12 else row["answer"]} for n, row in enumerate(ROWS)]
+    with pytest.raises(
+        LabError, match="8 can be judged, 12 rows were left out, the first row 2, whose answer 'nowhere'"
+    ):
+        load(file_of(tmp_path, rows), DOCUMENTS)

@@ -113,8 +113,10 @@ pd.DataFrame(draft, columns=["question", "answer", "kind"])
 # have none. With a column *reply* they would sound like yours, and style would be measured too.
 
 # %%
+from labkit.compare.training import conversations
+
 for name in ("tuned", "hybrid"):
-    *_, asked, reply = lab.conversations(name)[0]
+    *_, asked, reply = conversations(lab, name)[0]
     print(f"{name}, asked: {asked['content'][-90:]!r}\n{' ' * len(name)}  learns: {reply['content']!r}\n")
 
 # %% [markdown]
