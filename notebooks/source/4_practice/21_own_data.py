@@ -142,7 +142,7 @@ figure
 # foreign to it. The causes, as lesson 06 sorts them, and then two questions answered by every arm:
 
 # %%
-from labkit.rag.attribution import causes
+from labkit.rag.augment import causes
 
 causes(comparison.answers.query("arm in ['rag', 'hybrid']")).round(2)
 
