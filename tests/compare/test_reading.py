@@ -78,7 +78,9 @@ def test_reading_given_passages_equals_the_arm_over_a_retriever_that_finds_them(
 def test_equal_prompts_are_answered_once_and_remembered(lab, hits, monkeypatch):
     asked = []
     answer = lab.model._answer
-    monkeypatch.setattr(lab.model, "_answer", lambda prompts, limit: asked.append(len(prompts)) or answer(prompts, limit))
+    monkeypatch.setattr(
+        lab.model, "_answer", lambda prompts, limit: asked.append(len(prompts)) or answer(prompts, limit)
+    )
     questions, found = [QUESTION, "How heavy is the KX-200?", QUESTION], [hits[:1]] * 3
     once, again = read(lab, questions, found), read(lab, questions, found)
     assert asked == [2] and once == again
