@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgb
 
 from labkit import LabError, plot
 from labkit.compare.tables import METRICS
+from labkit.stats import Interval
 
 ARMS = ("base", "rag", "tuned", "hybrid")
 
@@ -110,3 +111,19 @@ def test_every_drawn_word_is_within_the_figure(result):
         for text in (axes._left_title, *axes.texts, *axes.get_yticklabels()):
             extent = text.get_window_extent()
             assert extent.x0 >= box.x0 - 1 and extent.x1 <= box.x1 + 1, text.get_text()
+
+
+def test_a_curve_holds_every_mean_with_its_interval():
+    points = {100: Interval(0.5, 0.25, 0.75), 200: Interval(0.75, 0.5, 1.0)}
+    figure, text = plot.curve({"right": points, "found": points}, "tokens", "share right")
+    for bars in figure.axes[0].containers:
+        assert list(bars[0].get_xdata()) == [100, 200] and list(bars[0].get_ydata()) == [0.5, 0.75]
+        assert [s[:, 1].tolist() for s in bars[2][0].get_segments()] == [[0.25, 0.75], [0.5, 1.0]]
+    assert text.splitlines() == [
+        "Share right, by tokens.",
+        "right: 100 → 0.50 (0.25 to 0.75), 200 → 0.75 (0.50 to 1.00).",
+        "found: 100 → 0.50 (0.25 to 0.75), 200 → 0.75 (0.50 to 1.00).",
+    ]
+    plt.close("all")
+    with pytest.raises(LabError, match="no points"):
+        plot.curve({"right": {}}, "tokens", "share right")

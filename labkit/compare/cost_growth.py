@@ -33,8 +33,7 @@ def _asked(lab: Lab) -> np.ndarray:
 
 def _index(real: np.ndarray, count: int, first: int = 0) -> object:
     """A flat index in half precision over vectors like the real ones, made a batch at a time."""
-    from labkit.rag.index_trial import more_vectors
-    from labkit.rag.index_vectors import VectorIndex
+    from labkit.rag.vectors import VectorIndex, more_vectors
 
     index = VectorIndex("SQfp16")
     for start in range(first, first + count, BATCH):
@@ -108,7 +107,7 @@ def shards(lab: Lab) -> pd.DataFrame:
 
 
 def _of(stored: np.ndarray) -> object:
-    from labkit.rag.index_vectors import VectorIndex
+    from labkit.rag.vectors import VectorIndex
 
     index = VectorIndex("SQfp16")
     index.add(stored)

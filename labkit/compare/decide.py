@@ -165,7 +165,7 @@ def failures(answers: pd.DataFrame, arm: str, shown: int = 3) -> list[str]:
 
     >>> failures(comparison.answers, "rag")
     """
-    from labkit.rag.attribution import attribute
+    from labkit.rag.augment import attribute
 
     mine = attribute(answers[answers.arm == arm])
     wrong = mine.groupby("id").correct.mean() < 0.5

@@ -25,7 +25,7 @@ OVERLAP = 0.15
 
 def chunking(lab: Lab) -> dict[str, Interval]:
     """What an overlap brings over none, over all sizes of lesson 02's sweep."""
-    from labkit.rag.chunk_sweep import sweep
+    from labkit.compare.chunk_sweep import sweep
 
     swept = sweep(lab, overlaps=(0.0, OVERLAP))
 

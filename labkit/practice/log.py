@@ -14,8 +14,7 @@ from labkit.hub import pinned
 from labkit.practice.log_month import halves, last_month, own_words
 from labkit.quiet import quiet
 from labkit.rag.embed import load_embedder
-from labkit.rag.retrieve import words
-from labkit.rag.retrieve_fusion import STOP_WORDS
+from labkit.rag.retrieve import STOP_WORDS, words
 from labkit.stats import Interval, paired_bootstrap
 
 if TYPE_CHECKING:

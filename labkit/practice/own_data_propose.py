@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from labkit.errors import LabError
 from labkit.metrics import contains
 from labkit.practice.own_data_questions import GAP
-from labkit.rag.augment_citations import values
+from labkit.rag.augment import values
 from labkit.store import write_bytes
 from labkit.tune.leaks import duplicates
 

@@ -12,8 +12,7 @@ from html import escape
 from labkit.compare.arms import Answer, arm_class, passages
 from labkit.data import CLOSING, OPENING, style_faults
 from labkit.metrics import abstained, contains
-from labkit.rag.augment import cited
-from labkit.rag.augment_citations import check_citations, values
+from labkit.rag.augment import check_citations, cited, values
 
 SHOWN = 300
 """So many characters of the question stand above the cards."""

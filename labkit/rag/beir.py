@@ -1,4 +1,4 @@
-"""Measure a retriever on an outside test collection in BEIR's layout. Introduced in 05_retrieve."""
+"""Measure a retriever on an outside test collection in BEIR's layout."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from labkit.errors import LabError
 from labkit.metrics import mrr, ndcg_at_k, ranked, recall_at_k
-
-if TYPE_CHECKING:
-    from labkit.rag.embed import Embedder
-    from labkit.rag.retrieve import Retriever
+from labkit.profile import resolve, runs_folder
+from labkit.rag.chunk import Chunk
+from labkit.rag.embed import Embedder, load_embedder
+from labkit.rag.index import FaissStore
+from labkit.rag.retrieve import Retriever, retriever
+from labkit.stats import bootstrap_mean
 
 T = TypeVar("T")
 DEPTH = 100
@@ -34,7 +38,7 @@ def read_collection(folder: str | Path) -> Collection:
 
     A passage's text is its title, if it has one, then its text, as BEIR's own code has it. Only queries with a
     relevant passage are kept: the others have no score. Raises `LabError` naming a file that is missing or the
-    line of it that is wrong. Introduced in 05_retrieve.
+    line of it that is wrong.
 
     >>> len(read_collection("scifact").queries)
     300
@@ -44,23 +48,23 @@ def read_collection(folder: str | Path) -> Collection:
     for _, (query, passage, grade) in _lines(folder / "qrels" / "test.tsv", _judgement):
         judged.setdefault(query, {})[passage] = grade
     judged = {query: grades for query, grades in judged.items() if max(grades.values()) > 0}
-    asked = _texts(folder / "queries.jsonl")
-    if not judged or (unknown := next((query for query in judged if query not in asked), None)) is not None:
+    queries = _texts(folder / "queries.jsonl")
+    if not judged or (unknown := next((query for query in judged if query not in queries), None)) is not None:
         lacks = f"names query {unknown!r}, which queries.jsonl lacks" if judged else "names no relevant passage"
         raise LabError(f"{folder / 'qrels' / 'test.tsv'} {lacks}: the three files must belong together")
     passages = _texts(folder / "corpus.jsonl")
     if not passages:
         raise LabError(f"{folder / 'corpus.jsonl'} holds no passage: give the whole collection")
-    return Collection(passages, {query: asked[query] for query in judged}, judged)
+    return Collection(passages, {query: queries[query] for query in judged}, judged)
 
 
 def _texts(path: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for number, (name, text) in _lines(path, _text):
-        if name in found:
+        if name in texts:
             raise LabError(f"{path}, line {number} repeats the _id {name!r}: give each its own")
-        found[name] = text
-    return found
+        texts[name] = text
+    return texts
 
 
 def _text(line: str) -> tuple[str, str]:
@@ -107,15 +111,15 @@ def evaluate(
     """Index the passages, ask every query, and score the rankings: {"nDCG@10": ..., "per_query": {...}, ...}.
 
     `make` builds the retriever over the store. A passage that is the query itself, same id and text, is no hit,
-    as in BEIR's evaluation. Ties are broken as in trec_eval. Introduced in 05_retrieve.
+    as in BEIR's evaluation. Ties are broken as in trec_eval.
 
     >>> evaluate(read_collection("scifact"), load_embedder("bundled"), Dense)["nDCG@10"]
     0.645
     """
     began, computed = time.perf_counter(), embedder.computed
-    retriever = make(_indexed(collection.passages, embedder, progress))
+    search = make(_indexed(collection.passages, embedder, progress))
     indexed, embedded = time.perf_counter(), embedder.computed - computed
-    rows = [_scores(ranking, collection.judged[name]) for name, ranking in _rankings(collection, retriever, progress)]
+    rows = [_scores(ranking, collection.judged[name]) for name, ranking in _rankings(collection, search, progress)]
     ended = time.perf_counter()
     per_query = {metric: [row[metric] for row in rows] for metric in rows[0]}
     return {
@@ -132,11 +136,6 @@ def evaluate(
 
 def _indexed(passages: Mapping[str, str], embedder: Embedder, progress: bool) -> Any:
     """Embedded in groups, so that progress shows and, with a cache, a kill loses little."""
-    from tqdm import tqdm
-
-    from labkit.rag.chunk import Chunk
-    from labkit.rag.index import FaissStore
-
     store, chunks = FaissStore(embedder), [Chunk(name, name, "", text, 0, len(text)) for name, text in passages.items()]
     with tqdm(total=len(chunks), desc="indexing", unit="passage", disable=not progress) as bar:
         for start in range(0, len(chunks), 256):
@@ -145,15 +144,13 @@ def _indexed(passages: Mapping[str, str], embedder: Embedder, progress: bool) ->
     return store
 
 
-def _rankings(collection: Collection, retriever: Retriever, progress: bool) -> Iterator[tuple[str, list[str]]]:
-    from tqdm import tqdm
-
+def _rankings(collection: Collection, search: Retriever, progress: bool) -> Iterator[tuple[str, list[str]]]:
     queries = list(collection.queries.items())
     with tqdm(total=len(queries), desc="searching", unit="query", disable=not progress) as bar:
         for start in range(0, len(queries), 64):
             group = queries[start : start + 64]
-            found = retriever.search_batch([text for _, text in group], DEPTH + 1)
-            for (name, text), hits in zip(group, found, strict=True):
+            batch = search.search_batch([text for _, text in group], DEPTH + 1)
+            for (name, text), hits in zip(group, batch, strict=True):
                 scores = {hit.chunk.id: hit.score for hit in hits if (hit.chunk.id, hit.chunk.text) != (name, text)}
                 yield name, ranked(scores)[:DEPTH]
             bar.update(len(group))
@@ -172,27 +169,21 @@ def evaluate_profile(folder: str | Path, method: str, profile: str, progress: bo
     """`evaluate` one way of searching with the embedder of a profile, in float32, so that plain runs agree.
 
     Vectors are kept under `runs/vectors`: a run that was stopped goes on from there. Raises `LabError` as
-    `read_collection` and `retriever` do. Introduced in 05_retrieve.
+    `read_collection` and `retriever` do.
     """
-    from labkit.profile import resolve, runs_folder
-    from labkit.rag.embed import load_embedder
-    from labkit.rag.retrieve import retriever
-
     settings = resolve(profile)
     collection = read_collection(folder)
     embedder = load_embedder(settings.embedder, "float32", cache_dir=runs_folder() / "vectors")
-    found = evaluate(collection, embedder, lambda store: retriever(method, store, settings.reranker), progress)
-    return {"method": method, "embedder": settings.embedder, **found}
+    result = evaluate(collection, embedder, lambda store: retriever(method, store, settings.reranker), progress)
+    return {"method": method, "embedder": settings.embedder, **result}
 
 
-def summary(found: Mapping[str, Any]) -> list[str]:
-    """What `evaluate_profile` found, in lines: means with 95 % intervals over queries, seconds, and last JSON."""
-    from labkit.stats import bootstrap_mean
-
-    lines = [f"{found['method']}: {found['queries']} queries over {found['passages']} passages"]
-    for metric, values in found["per_query"].items():
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """The result of `evaluate_profile` in lines: means with 95 % intervals over queries, seconds, and last JSON."""
+    lines = [f"{result['method']}: {result['queries']} queries over {result['passages']} passages"]
+    for metric, values in result["per_query"].items():
         share = bootstrap_mean(values)
         lines.append(f"{metric:11} {share.mean:.4f} ({share.low:.4f} to {share.high:.4f})")
-    spent = f"{found['index_seconds']:.1f} indexing, {found['search_seconds']:.1f} searching"
-    lines.append(f"{'seconds':11} {found['seconds']:.1f} ({spent}; {found['embedded']} texts embedded now)")
-    return [*lines, json.dumps({key: value for key, value in found.items() if key != "per_query"})]
+    seconds = f"{result['index_seconds']:.1f} indexing, {result['search_seconds']:.1f} searching"
+    lines.append(f"{'seconds':11} {result['seconds']:.1f} ({seconds}; {result['embedded']} texts embedded now)")
+    return [*lines, json.dumps({key: value for key, value in result.items() if key != "per_query"})]

@@ -1,4 +1,4 @@
-"""Documents become overlapping chunks that know where they stand. Introduced in 02_chunk."""
+"""Documents become overlapping chunks that know where they stand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.rag.chunk_headings import Section, sections
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document as LangChainDocument
@@ -26,6 +25,10 @@ CUTS = {
     "heading": [_SENTENCE, _WORD, ""],
 }
 """Where a text may be cut, by kind of chunk: patterns, those tried first coming first."""
+# What may be a heading: a line marked as in Markdown, or a short one; `_level` looks at what is around it. LangChain's
+# MarkdownHeaderTextSplitter would forget where a section stands, and knows no heading without a mark.
+_LINE = re.compile(r"^[ \t]*(?:(?P<marks>#{1,6})[ \t]+(?P<marked>\S.*)|(?P<plain>[^\W_].{0,79}))$", re.MULTILINE)
+_PLAIN_LEVEL = 7  # below every marked heading
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def chunk_documents(
     Raises `LabError` unless 0 <= overlap < size; warns of chunks that the embedder would cut off, because with
     their title they exceed its limit. Introduced in 02_chunk.
 
-    >>> chunks = chunk_documents(found.documents, embedder.tokenizer, size=96, overlap=14)
+    >>> chunks = chunk_documents(ingested.documents, embedder.tokenizer, size=96, overlap=14)
     >>> chunks[3].id
     'handbook.pdf#3'
     """
@@ -74,9 +77,9 @@ def chunk_documents(
     if by not in CUTS:
         raise LabError(f"chunks cannot be cut by '{by}': choose {', '.join(CUTS)}")
     chunks = [chunk for document in documents for chunk in _chunks(document, tokenizer, size, overlap, by)]
-    if beyond := truncated(chunks, tokenizer):
+    if unread := truncated(chunks, tokenizer):
         warnings.warn(
-            f"{len(beyond)} of {len(chunks)} chunks of up to {size} tokens exceed, with their title, the "
+            f"{len(unread)} of {len(chunks)} chunks of up to {size} tokens exceed, with their title, the "
             f"{tokenizer.model_max_length} tokens that the embedder reads: it silently ignores the rest",
             stacklevel=2,
         )
@@ -144,7 +147,7 @@ def _count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 def _reach_back(text: str, floor: int, start: int, tokenizer: PreTrainedTokenizerBase, overlap: int, by: str) -> int:
     """The earliest start of a sentence, or else of a word, from which `overlap` tokens or fewer lead up to `start`."""
-    near = max(floor, start - 40 * overlap)
+    near = max(floor, start - 40 * overlap)  # more characters than `overlap` tokens have
     unit = _SENTENCE if CUTS[by][0] == _SENTENCE else _WORD
     starts = [near + match.end() for match in re.finditer(unit, text[near:start])]
     starts = ([floor] if near == floor else []) + [place for place in starts if place < start]
@@ -153,8 +156,52 @@ def _reach_back(text: str, floor: int, start: int, tokenizer: PreTrainedTokenize
     return starts[first] if first < len(starts) else start
 
 
+@dataclass(frozen=True)
+class Section:
+    """Characters `start` to `end` of a text, and the headings above them, the widest first."""
+
+    start: int
+    end: int
+    headings: tuple[str, ...] = ()
+
+
+def sections(text: str) -> Iterator[Section]:
+    """The sections of a text, each beginning with its heading; together they are the whole text.
+
+    A heading is a line marked with `#` as in Markdown (CommonMark, ATX headings), or a short line that stands
+    alone, starts with a capital or a digit and ends without a punctuation mark. A heading followed at once by
+    another one begins the same section.
+
+    >>> [section.headings for section in sections("# Pumps\\n\\nWeight\\n\\nIt weighs 12 kg.")]
+    [('Pumps', 'Weight')]
+    """
+    start = body = 0
+    stack: dict[int, str] = {}
+    for match in _LINE.finditer(text):
+        if not (level := _level(text, match)):
+            continue
+        if text[body : match.start()].strip():
+            yield Section(start, match.start(), tuple(stack.values()))
+            start = match.start()
+        body = match.end()
+        stack = {above: heading for above, heading in stack.items() if above < level}
+        stack[level] = (match["marked"] or match["plain"]).strip(" \t#")
+    yield Section(start, len(text), tuple(stack.values()))
+
+
+def _level(text: str, match: re.Match[str]) -> int:
+    """1 to 6 for a marked heading, 7 for a plain one, 0 for any other line."""
+    if match["marks"]:
+        return len(match["marks"])
+    line = match["plain"].rstrip()
+    before = match.start() == 0 or text.endswith("\n\n", 0, match.start())
+    alone = before and text.startswith("\n\n", match.end())
+    named = not line[0].islower() and line[-1].isalnum() and " | " not in line
+    return _PLAIN_LEVEL if alone and named else 0
+
+
 def to_langchain(chunk: Chunk) -> LangChainDocument:
-    """The chunk as a LangChain document: its place goes into the metadata. Introduced in 04_index.
+    """The chunk as a LangChain document: its place goes into the metadata.
 
     >>> to_langchain(chunk).metadata["start"] == chunk.start
     True

@@ -1,4 +1,4 @@
-"""Texts become unit vectors, and an unchanged text is never embedded twice. Introduced in 03_embed."""
+"""Texts become unit vectors, and an unchanged text is never embedded twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Embedder(Embeddings):
 
     Vectors are float32 and L2-normalised, so an inner product is a cosine. `fingerprint` names the model, by
     `weights` or else by a hash of them, and the precision; cache and index are bound to it. `computed` counts
-    the texts that went through the model: those found in the cache do not. Introduced in 03_embed.
+    the texts that went through the model: those found in the cache do not.
 
     >>> embedder = load_embedder("bundled")
     >>> embedder.encode(["How heavy is the pump?"]).shape
@@ -79,8 +79,8 @@ class Embedder(Embeddings):
     def _recall(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """The vectors of those texts that the cache knows whole."""
         keys = {self._key(text): text for text in texts}
-        found = self.cache.get(list(keys)) if self.cache else {}
-        good = {keys[key]: blob for key, blob in found.items() if len(blob) == 4 * self.dimensions}
+        blobs = self.cache.get(list(keys)) if self.cache else {}
+        good = {keys[key]: blob for key, blob in blobs.items() if len(blob) == 4 * self.dimensions}
         return {text: np.frombuffer(blob, "float32") for text, blob in good.items()}
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:

@@ -1,31 +1,42 @@
-"""A vector store on FAISS that adds, updates, deletes, filters, saves and loads. Introduced in 04_index."""
+"""A vector store on FAISS that adds, updates, deletes, filters, saves and loads; LangChain's interface to it.
+
+It is saved as files with a manifest that is written last and checked before use.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import mmap
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from labkit.errors import LabError
 from labkit.rag.chunk import Chunk, from_langchain, to_langchain
 from labkit.rag.embed import encode_with
-from labkit.rag.index_search import Searched, own_copy
-from labkit.rag.index_vectors import VectorIndex
-from labkit.rag.saved import load_parts, save_parts
+from labkit.rag.vectors import VectorIndex
+from labkit.store import write_bytes, write_json
+
+MANIFEST = "manifest.json"
+REMEDY = "build it anew and save it again"
+Filter = Mapping[str, Any] | Callable[[Document], bool]
+"""What may be found: metadata with these values (in a list, tuple or set: one of them), or a test of a document."""
 
 
-class FaissStore(Searched):
+class FaissStore(VectorStore):
     """Chunks and their vectors, in the same order. Scores are inner products of unit vectors: cosines.
 
     `factory` and `effort` choose the kind of index, as in `VectorIndex`. A filtered search compares every chunk
-    that passes, so that it finds them all. `version` counts the changes. Introduced in 04_index.
+    that passes, so that it misses none. `version` counts the changes. Introduced in 04_index.
 
     >>> store = FaissStore.from_chunks(chunks, load_embedder("bundled"))
     >>> [document.id for document in store.similarity_search("How heavy is the pump?", k=2)]
@@ -35,9 +46,9 @@ class FaissStore(Searched):
     def __init__(self, embedder: Embeddings, factory: str = "Flat", effort: str = "") -> None:
         self.embedder, self.version = embedder, 0
         self.index = VectorIndex(factory, effort)
-        self._documents: list[Document | None] = []
+        self._documents: list[Document | None] = []  # by the numbers of their vectors; None where one was deleted
         self._numbers: dict[str, int] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # FAISS cannot be read while it is written, as LangChain's async calls would do
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -96,9 +107,9 @@ class FaissStore(Searched):
 
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Add LangChain documents and return their ids, new where missing; an id that exists is replaced."""
-        given = kwargs.get("ids") or [None] * len(documents)
-        ids = [name or doc.id or uuid.uuid4().hex for name, doc in zip(given, documents, strict=True)]
-        new = {name: own_copy(doc, name) for name, doc in zip(ids, documents, strict=True)}
+        names = kwargs.get("ids") or [None] * len(documents)
+        ids = [name or doc.id or uuid.uuid4().hex for name, doc in zip(names, documents, strict=True)]
+        new = {name: _copy(doc, name) for name, doc in zip(ids, documents, strict=True)}
         if not new:
             return []
         vectors = self._embed(list(new.values()))
@@ -142,7 +153,66 @@ class FaissStore(Searched):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """The documents with these ids, in the order asked for; unknown ids are passed over."""
-        return [own_copy(self._documents[self._numbers[name]]) for name in ids if name in self._numbers]
+        return [_copy(self._documents[self._numbers[name]]) for name in ids if name in self._numbers]
+
+    def search_vectors(
+        self, queries: np.ndarray, k: int, filter: Filter | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and positions nearest to `queries` (n, d), each (n, min(k, what may be found)); -1 is no hit."""
+        with self._lock:
+            return self.index.search(queries, k, None if filter is None else self._passing(filter))
+
+    def _passing(self, filter: Filter) -> np.ndarray:
+        passes = filter if callable(filter) else lambda document: _has(document.metadata, filter)
+        return np.array([number for number, doc in enumerate(self._documents) if doc and passes(doc)], "int64")
+
+    def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None) -> list[Document]:
+        """The `k` nearest documents, best first."""
+        return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
+
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, filter: Filter | None = None
+    ) -> list[tuple[Document, float]]:
+        """The `k` nearest documents with their cosine, best first."""
+        return self._nearest(encode_with(self.embedder, [query], query=True), k, filter)
+
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None
+    ) -> list[Document]:
+        """The `k` documents nearest to a vector, best first."""
+        return [document for document, _ in self._nearest(np.array([embedding], "float32"), k, filter)]
+
+    def _nearest(self, vectors: np.ndarray, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
+        with self._lock:
+            scores, numbers = self.search_vectors(vectors, k, filter)
+            pairs = zip(numbers[0], scores[0], strict=True)
+            return [(_copy(self._documents[number]), float(score)) for number, score in pairs if number >= 0]
+
+    def _select_relevance_score_fn(self) -> Any:
+        return lambda cosine: min(1.0, (cosine + 1) / 2)  # rounding takes a cosine a little above 1
+
+    def max_marginal_relevance_search(self, query: str, k: int = 4, *args: Any, **kwargs: Any) -> list[Document]:
+        """`max_marginal_relevance_search_by_vector` for a question."""
+        vector = encode_with(self.embedder, [query], query=True)[0]
+        return self.max_marginal_relevance_search_by_vector(vector, k, *args, **kwargs)
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: Sequence[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: Filter | None = None,
+    ) -> list[Document]:
+        """`k` of the `fetch_k` nearest, near to the vector but unlike each other (Carbonell & Goldstein, SIGIR 1998)."""
+        vector = np.array(embedding, "float32")
+        with self._lock:
+            (numbers,) = self.search_vectors(vector[None], fetch_k, filter)[1]
+            numbers = numbers[numbers >= 0]
+            if not len(numbers):
+                return []
+            chosen = maximal_marginal_relevance(vector, self.index.vectors_at(numbers), lambda_mult, k)
+            return [_copy(self._documents[numbers[rank]]) for rank in chosen]
 
     def save(self, path: str | Path) -> None:
         """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
@@ -187,3 +257,72 @@ class FaissStore(Searched):
 def _model_of(embedder: Embeddings) -> str:
     """The model, without the precision: an index moves between machines with and without bfloat16."""
     return getattr(embedder, "fingerprint", type(embedder).__name__).partition(":")[0]
+
+
+def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    groups = (list, tuple, set, frozenset)
+    choices = {key: value if isinstance(value, groups) else (value,) for key, value in wanted.items()}
+    return all(metadata.get(key) in values for key, values in choices.items())
+
+
+def _copy(document: Document, name: str | None = None) -> Document:
+    """A document of our own, so that nobody else's changes reach the store."""
+    return document.model_copy(update={"id": name or document.id}, deep=True)
+
+
+def save_parts(folder: Path, parts: Mapping[str, bytes | memoryview], about: Mapping[str, Any]) -> None:
+    """Write `parts` under names that hold their hashes, then the manifest, then drop what is not in it.
+
+    Killed at any moment, the folder holds either the old parts or the new ones. Introduced in 04_index.
+
+    >>> save_parts(Path("runs/store"), {"note.txt": b"kept"}, {"kind": "note"})
+    """
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+    for name, data in parts.items():
+        write_bytes(folder / _stored(name, hashes[name]), data)
+    write_json(folder / MANIFEST, {**about, "files": hashes})
+    kept = {_stored(name, digest) for name, digest in hashes.items()}
+    for name in parts:
+        for file in folder.glob(_stored(name, "?" * 64)):
+            if file.name not in kept:
+                file.unlink(missing_ok=True)
+
+
+def load_parts(
+    folder: Path, names: Collection[str], mapped: Collection[str] = ()
+) -> tuple[dict[str, bytes | memoryview], dict[str, Any]]:
+    """The named parts and the manifest of a folder: the very bytes that were checked.
+
+    Those in `mapped` stay on disk and are mapped into memory: trust them while nobody writes into the file.
+    Raises `LabError` if the manifest or a part is missing or altered. Introduced in 04_index.
+
+    >>> parts, about = load_parts(Path("runs/store"), ["note.txt"])
+    """
+    try:
+        about = json.loads((folder / MANIFEST).read_bytes())
+        files = {name: str(about["files"][name]) for name in names}
+    except FileNotFoundError as error:
+        raise LabError(f"nothing was saved completely in {folder} (no {MANIFEST}): {REMEDY}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(f"{folder / MANIFEST} cannot be read: {REMEDY}") from error
+    parts = {}
+    for name, digest in files.items():
+        path = folder / Path(_stored(name, digest)).name  # never a file outside the folder
+        parts[name] = _read(path, name in mapped)
+        if hashlib.sha256(parts[name]).hexdigest() != digest:
+            raise LabError(f"{path} is missing or was altered after it was saved: {REMEDY}")
+    return parts, about
+
+
+def _read(path: Path, mapped: bool) -> bytes | memoryview:
+    """The bytes of a file, none if there is no such file."""
+    if not path.is_file() or not path.stat().st_size:
+        return b""
+    if not mapped:
+        return path.read_bytes()
+    with open(path, "rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _stored(name: str, digest: str) -> str:
+    return f"{digest[:16]}-{name}"

@@ -1,11 +1,12 @@
-"""Readers of DOCX, Markdown and text: bytes in, the document's own title and its text out.
+"""Readers of PDF, DOCX, HTML, Markdown and text: bytes in, the document's own title and its text out.
 
-A table row becomes one line, 'a | b | c', in every format. Introduced in 01_ingest.
+A table row becomes one line, 'a | b | c', in every format.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +20,78 @@ _UTF16, _SAMPLE = (b"\xff\xfe", b"\xfe\xff"), 100_000
 _ESCAPED = 0xE000  # private-use characters stand for escaped ones while the marks are stripped
 _NO_TEXT = re.compile(r"\s*(?:\|?[\s:|-]*-{2,}[\s:|-]*|[-*_=]{3,}|(?:`{3}|~{3}).*)\s*")
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+# Where a line of a PDF begins an item of a list, and what is a label drawn before its text.
+_BULLET = re.compile(r"(?:[•◦▪·*–-]|\(?\w{1,2}[.)])\s")
+_LABEL = re.compile(r"[•◦▪·*–-]|\(?\w{1,2}[.)]|\d{1,2}")
+# Of HTML: what is no text, what trafilatura would treat as page furniture, what stays within a paragraph.
+_HEAD = 2048  # bytes in which a page declares its encoding
+_DROPPED = {"script", "style", "noscript", "template", "nav", "button", "iframe", "svg"}
+_RENAMED = {"article": "div", "main": "div", "figure": "div", "figcaption": "p", "summary": "p"}
+_INLINE = {
+    "a", "abbr", "b", "bdi", "bdo", "br", "cite", "code", "data", "dfn", "em", "i", "kbd", "mark", "q", "s",
+    "samp", "small", "span", "strong", "sub", "sup", "time", "u",
+}  # fmt: skip
+
+
+def read_pdf(data: bytes) -> Read:
+    """The title of a PDF and the text of each page, by pypdf under limits; page headers and footers stay.
+
+    Raises `Unreadable` if it is encrypted, only pictures, or unpacks beyond a limit.
+
+    >>> title, pages = read_pdf(Path("handbook.pdf").read_bytes())
+    """
+    import pypdf
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    limits = {"page_tree_maximum_entries": 5_000, "xform_maximum_invocations_per_extraction": 500}
+    try:
+        with pypdf.apply_configuration(**limits):
+            reader = pypdf.PdfReader(io.BytesIO(data))
+            if reader.is_encrypted and not reader.decrypt(""):
+                raise Unreadable("encrypted", "it needs a password; save a copy without one")
+            pages = [_page_text(page) for page in reader.pages]
+            if not "".join(pages).strip() and any(len(page.images) for page in reader.pages):
+                raise Unreadable("scanned image", "pictures without a text layer; run OCR on it first")
+            return (reader.metadata or {}).get("/Title"), pages
+    except pypdf.errors.DependencyError as error:
+        raise Unreadable("encrypted", "AES encryption; save a copy without it") from error
+    except pypdf.errors.LimitReachedError as error:
+        raise Unreadable("refused", f"it unpacks beyond a limit ({error}); leave it out, or split it") from error
+
+
+def _page_text(page: Any) -> str:
+    """Text in drawing order; pieces drawn side by side on one baseline are the cells of a row."""
+    text, last = "", (0.0, 0.0)
+
+    def visit(piece: str, cm: list[float], tm: list[float], *_: Any) -> None:
+        nonlocal text, last
+        if piece.strip():
+            x = tm[4] * cm[0] + tm[5] * cm[2] + cm[4]
+            y = tm[4] * cm[1] + tm[5] * cm[3] + cm[5]
+            gap = x - last[0]
+            # In points: less than 3 up or down is the same line, less than 30 sideways may be a bullet and its text.
+            if text.endswith("\n") and abs(y - last[1]) < 3 and gap > 1:
+                text = text.rstrip("\n")
+                mark = gap < 30 and _LABEL.fullmatch(text.rpartition("\n")[2].strip())
+                text += " " if mark else " | "
+                piece = piece.lstrip()
+            last = (x, y)
+        text += piece
+
+    page.extract_text(visitor_text=visit)
+    return _unwrap(text)
+
+
+def _unwrap(text: str) -> str:
+    """Join the lines that the width of the page broke: long ones that do not end a sentence."""
+    lines = [line.strip() for line in text.split("\n")]
+    width = max((len(line) for line in lines if " | " not in line), default=0)
+    joined = ""
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        full = len(line) > max(40, 0.7 * width) and line[-1] not in ".!?:;|"
+        goes_on = following and " | " not in line + following and not _BULLET.match(following)
+        joined += line + (" " if full and goes_on else "\n")
+    return joined
 
 
 def read_docx(data: bytes) -> Read:
@@ -89,6 +162,86 @@ def table_row(cells: list[str]) -> str:
     'bolt | 3 g'
     """
     return " | ".join(" ".join(cell.split()) for cell in cells)
+
+
+def read_html(data: bytes) -> Read:
+    """Title (first h1, else title element) and text; navigation, scripts and page furniture are dropped.
+
+    Raises `Unreadable` if there is no body.
+
+    >>> read_html(b"<title>Pump</title><p>It weighs 12 kg.</p>")
+    ('Pump', ['It weighs 12 kg.'])
+    """
+    import trafilatura
+
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
+    tree = _parse(data)
+    if (body := tree.find("body")) is None:
+        raise Unreadable("empty", "there is no HTML body in it; leave it out, or put the text in")
+    titles = [node.text_content() for node in [*body.iter("h1"), *tree.iter("title")]]
+    _prepare(body)
+    settings = trafilatura.settings.use_config()
+    settings.set("DEFAULT", "MIN_EXTRACTED_SIZE", "1")  # below it, the navigation would come back
+    options = {"include_comments": False, "favor_recall": True, "output_format": "markdown"}
+    text = trafilatura.extract(tree, include_tables=True, config=settings, **options)
+    return next((title for title in titles if title.strip()), None), [plain_markdown(text or "")]
+
+
+def _parse(data: bytes) -> Any:
+    """The tree, decoded as UTF-16 by its mark, as UTF-8 if it is, as the page declares, else by a guess."""
+    from lxml import etree, html
+
+    encoding = encoding_of(data)
+    declared = not encoding.startswith("utf") and re.search(rb"(?:charset|encoding)\s*=", data[:_HEAD])
+    known = data if declared else data.decode(encoding, "replace").encode()
+    try:
+        return html.document_fromstring(known, parser=html.HTMLParser(encoding=None if declared else "utf-8"))
+    except etree.ParserError as error:
+        raise Unreadable("empty", "there is no HTML in it; leave it out, or put the text in") from error
+
+
+def _prepare(body: Any) -> None:
+    """Make the whole body one article: of several, trafilatura keeps the first, and it drops loose text."""
+    for node in list(body.iter(*_DROPPED)):
+        node.drop_tree()
+    for header in list(body.iter("header")):
+        inside = header.xpath("ancestor::article or ancestor::main or descendant::h1")
+        header.tag = "div" if inside else "footer"
+    for node in list(body.iter(*_RENAMED)):
+        node.tag = _RENAMED[node.tag]
+    for caption in list(body.iter("caption")):
+        caption.tag, table = "p", next(caption.iterancestors("table"), None)
+        if table is not None:
+            table.addprevious(caption)
+    for block in list(body.iter("body", "div", "section")):
+        _wrap_loose(block)
+    body.tag = "article"
+    outer = body.makeelement("body")
+    body.getparent().replace(body, outer)
+    outer.append(body)
+
+
+def _wrap_loose(block: Any) -> None:
+    """Give each run of loose text and inline marks in a block a paragraph of its own."""
+    runs: list[list[Any]] = [[block.text or ""]]
+    for child in list(block):
+        tail, child.tail = child.tail or "", None
+        if child.tag in _INLINE:
+            runs[-1] += [child, tail]
+        else:
+            runs += [[child], [tail]]
+    block.text = None
+    block[:] = []
+    for run in runs:
+        if not isinstance(run[0], str):
+            block.append(run[0])
+        elif "".join(part if isinstance(part, str) else part.text_content() for part in run).strip():
+            paragraph = block.makeelement("p")
+            paragraph.text = run[0]
+            for node, tail in zip(run[1::2], run[2::2], strict=True):
+                node.tail = tail
+                paragraph.append(node)
+            block.append(paragraph)
 
 
 def read_markdown(data: bytes) -> Read:

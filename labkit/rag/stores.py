@@ -1,12 +1,15 @@
-"""Other vector stores by one call: Chroma, Qdrant, Pinecone. Introduced in 04_index."""
+"""Other vector stores by one call: Chroma, Qdrant, Pinecone."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import uuid
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
@@ -14,6 +17,7 @@ from labkit.errors import LabError
 from labkit.rag.index import FaissStore
 
 KINDS = ("faiss", "chroma", "qdrant", "pinecone")
+_ID = "_chunk_id"  # the key of the metadata under which Qdrant keeps a document's own id
 
 
 def open_store(kind: str, embedder: Embeddings, place: str | Path | None = None, name: str = "chunks") -> VectorStore:
@@ -52,13 +56,17 @@ def _chroma(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
 
 
 def _qdrant(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
-    package, client = _package("labkit.rag.stores_qdrant", "stores"), _package("qdrant_client", "stores")
+    package, client = _package("langchain_qdrant", "stores"), _package("qdrant_client", "stores")
+
+    class QdrantStore(_AnyId, package.QdrantVectorStore):
+        pass
+
     where = {"url": place} if _is_url(place) else {"path": place} if place else {"location": ":memory:"}
     opened = client.QdrantClient(**where)
     if not opened.collection_exists(name):
         shape = client.models.VectorParams(size=len(embedder.embed_query("?")), distance=client.models.Distance.COSINE)
         opened.create_collection(name, vectors_config=shape)
-    return package.QdrantStore(opened, name, embedder)
+    return QdrantStore(opened, name, embedder)
 
 
 def _pinecone(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
@@ -77,3 +85,43 @@ def _package(module: str, extra: str) -> Any:
 
 def _is_url(place: str | None) -> bool:
     return bool(place) and place.startswith(("http://", "https://"))
+
+
+class _AnyId:
+    """Gives LangChain's class for Qdrant ids of any kind: a mixin, since the package is an extra.
+
+    Qdrant names points by UUIDs only, and the package gives documents back without their ids. Here a point's UUID is
+    made from the document's id, which travels in the metadata.
+    """
+
+    def add_texts(
+        self, texts: Iterable[str], metadatas: list[dict] | None = None, ids: Sequence[str] | None = None, **kwargs: Any
+    ) -> list[str]:
+        """Add texts and return their ids, new where missing; an id that exists is replaced."""
+        texts = list(texts)
+        names = [name or uuid.uuid4().hex for name in ids or [None] * len(texts)]
+        named = [{**about, _ID: name} for about, name in zip(metadatas or [{}] * len(texts), names, strict=True)]
+        super().add_texts(texts, named, _points(names), **kwargs)
+        return names
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
+        """Delete the documents with these ids, all of them if None."""
+        from qdrant_client.models import Filter
+
+        return super().delete(Filter() if ids is None else _points(ids), **kwargs)
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """The documents with these ids, in the order asked for; unknown ids are passed over."""
+        documents = {document.id: document for document in super().get_by_ids(_points(ids))}
+        return [documents[name] for name in ids if name in documents]
+
+    @classmethod
+    def _document_from_point(cls, scored_point: Any, *args: Any) -> Document:
+        document = super()._document_from_point(scored_point, *args)
+        hidden = (_ID, "_id", "_collection_name")
+        about = {key: value for key, value in document.metadata.items() if key not in hidden}
+        return Document(id=document.metadata.get(_ID), page_content=document.page_content, metadata=about)
+
+
+def _points(names: Iterable[str]) -> list[str]:
+    return [str(uuid.uuid5(uuid.NAMESPACE_OID, name)) for name in names]

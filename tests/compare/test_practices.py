@@ -27,7 +27,8 @@ def test_overlap_is_judged_question_by_question_over_all_sizes(lab, monkeypatch)
         for overlap in (0.0, 0.1, practices.OVERLAP)
     ]
     monkeypatch.setattr(
-        "labkit.rag.chunk_sweep.sweep", lambda lab, overlaps: pd.DataFrame(r for r in rows if r["overlap"] in overlaps)
+        "labkit.compare.chunk_sweep.sweep",
+        lambda lab, overlaps: pd.DataFrame(r for r in rows if r["overlap"] in overlaps),
     )
     made = practices.chunking(lab)
     assert made.keys() == needed("02_chunk")

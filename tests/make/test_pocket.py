@@ -10,10 +10,10 @@ from data.make import stream
 from data.make.card import SKILLS, card, folder, follows, log
 from data.make.pocket import SHAPE, TOKENS, WIDTHS, batches, encode, make_model, make_tokenizer, tensors
 from data.make.pretrain import backbone, load_tokenizer, losses, orthogonal, rate, train
+from labkit.compare.reading import gold_hits
 from labkit.data import SINGLE
 from labkit.metrics import contains
 from labkit.rag.augment import build_messages
-from labkit.rag.augment_context import gold_hits
 
 
 @pytest.fixture(scope="module")

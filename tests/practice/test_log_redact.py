@@ -14,7 +14,7 @@ from labkit.data import load_pairs, load_questions
 from labkit.practice.log_redact import redact
 from labkit.practice.log_store import Log
 from labkit.rag.chunk import Chunk
-from labkit.rag.retrieve_base import Hit
+from labkit.rag.retrieve import Hit
 
 ALNUM = string.ascii_letters + string.digits
 numbers = st.builds(

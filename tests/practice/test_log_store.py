@@ -18,7 +18,7 @@ from labkit.practice import log_store
 from labkit.practice.log_store import COLUMNS, SCHEMA, Log, logged
 from labkit.profile import POCKET
 from labkit.rag.chunk import Chunk
-from labkit.rag.retrieve_base import Hit
+from labkit.rag.retrieve import Hit
 
 
 def answer(question: str, text: str = "It is so.", score: float = 0.5) -> Answer:

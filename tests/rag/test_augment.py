@@ -1,7 +1,8 @@
-"""Prompts keep their question and their budget, say what was left out, and experiments choose exactly what is read."""
+"""Prompts keep their question and their budget, citations are checked, and every wrong answer has one cause."""
 
 import re
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,20 +10,25 @@ from matplotlib import pyplot as plt
 
 import labkit
 from labkit import LabError, plot
-from labkit.compare.arms import Rag, passages
-from labkit.data import Evidence, Item
-from labkit.rag.augment import ABSTAIN, build_messages, cited, fit
-from labkit.rag.augment_context import at_position, degrade, read
-from labkit.rag.chunk import Chunk
-from labkit.rag.retrieve import Hit
-from labkit.stats import Interval
+from labkit.data import load_questions, of_kind
+from labkit.metrics import contains
+from labkit.rag.augment import (
+    ABSTAIN,
+    CAUSES,
+    SAID,
+    attribute,
+    build_messages,
+    cause,
+    causes,
+    check_citations,
+    cited,
+    fit,
+    unsupported,
+    values,
+)
 
 PASSAGES = [(f"Notes {n}", f"The KX-{n}00 pump weighs {n} kilograms. " * 4) for n in range(1, 6)]
 QUESTION = "How heavy is the KX-300?"
-
-
-def hit(name: str, text: str, rank: int = 1) -> Hit:
-    return Hit(Chunk(f"{name}#0", name, name.title(), text, 0, len(text)), 1.0, rank)
 
 
 def words(messages) -> int:
@@ -34,11 +40,6 @@ def lab(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("runs")))
         yield labkit.open("pocket", size="smoke", progress=False)
-
-
-@pytest.fixture(scope="module")
-def hits():
-    return [hit(title, text, n) for n, (title, text) in enumerate(PASSAGES, start=1)]
 
 
 texts = st.lists(st.tuples(st.text("ab \n", max_size=6), st.text("abc .\n", max_size=60)), max_size=6)
@@ -91,78 +92,147 @@ def test_citations_are_read_in_order_and_once():
     assert cited(ABSTAIN) == []
 
 
-@given(position=st.integers(1, 5), others=st.integers(0, 9))
-def test_the_gold_passage_stands_where_it_is_put(position, others):
-    gold, rest = hit("gold", "x"), [hit(f"d{n}", "y") for n in range(others)]
-    placed = at_position(gold, rest, position)
-    assert len(placed) == min(5, others + 1)
-    assert placed[min(position, len(placed)) - 1] is gold
-    assert [h for h in placed if h is not gold] == rest[:4]
+NOTES = [
+    ("Price list", "The Amber Falcon costs $1,240. Pepper Hidden | 59 hours"),
+    ("Sites", "Honey Canyon is managed by Rita Irwin since 8 May 2031."),
+]
 
 
-def item(*facts: Evidence) -> Item:
-    return Item("q", "two-hop", QUESTION, facts[-1].value, "", (), facts)
+@pytest.mark.parametrize(
+    ("text", "question", "found"),
+    [
+        ("The Amber Falcon costs $1,240.", "What does the Amber Falcon cost?", ["$1,240"]),
+        ("It opened on 8 May 2031.", "When did it open?", ["8 May 2031"]),
+        ("Rita Irwin runs the Honey Canyon site.", "Who runs the Honey Canyon site?", ["Rita Irwin"]),
+        ("The low power code is DH-971, at 12.5 % or €3.", "", ["DH-971", "12.5", "€3"]),
+        ("Sales rose. Profits fell by 3,000.", "", ["3,000"]),
+        ("It comes in warm rust.", "In which colour does it come?", ["comes", "warm", "rust"]),
+        ("", "Why?", []),
+    ],
+)
+def test_values_are_the_names_and_numbers_that_the_question_did_not_bring(text, question, found):
+    assert values(text, question) == found
 
 
-def test_only_the_passages_of_lost_facts_give_way():
-    first = Evidence("a", "red", "", "product", "Pump", "finish")
-    second = Evidence("b", "blue", "", "product", "Valve", "finish")
-    given = [hit("a", "It is red."), hit("c", "It is red."), hit("b", "It is blue."), hit("a", "Still red.")]
-    spare = [hit(f"s{n}", "Nothing.") for n in range(3)]
-    asked = item(first, second)
-    assert degrade(given, asked, [False, False], spare) == given
-    assert degrade(given, asked, [True, False], spare) == [spare[0], given[1], given[2], spare[1]]
-    assert degrade(given, asked, [True, True], spare) == [spare[0], given[1], spare[1], spare[2]]
+@pytest.mark.parametrize(
+    ("text", "verdicts"),
+    [
+        ("The Amber Falcon costs $1,240. [1]", ["holds all"]),
+        ("The Amber Falcon costs $1240. [1]", ["holds all"]),
+        ("The Amber Falcon costs $1,240. [2]", ["holds nothing"]),
+        ("The Amber Falcon costs $124. [1]", ["holds part"]),
+        ("The Amber Falcon costs $1,240. [3]", ["no such passage"]),
+        ("The Amber Falcon costs $1,240. [0]", ["no such passage"]),
+        ("[1] The Amber Falcon costs $1,240.", ["holds all"]),
+        ("[2] The Amber Falcon costs $1,240.", ["holds nothing"]),
+        ("[2] Rita Irwin runs the Honey Canyon site. [1] The Pepper Hidden runs 59 hours.", ["holds all"] * 2),
+        ("We looked. [1] The Amber Falcon costs $1,240. Write to us.", ["holds all"]),
+        ("Rita Irwin runs the Honey Canyon site. [2] The Pepper Hidden runs 59 hours. [1]", ["holds all"] * 2),
+        ("The Amber Falcon costs $1,240 says Rita Irwin. [1][2]", ["holds part", "holds part"]),
+        ("Nothing is cited here.", []),
+        (ABSTAIN, []),
+    ],
+)
+def test_each_citation_has_its_verdict(text, verdicts):
+    assert [citation.verdict for citation in check_citations(text, NOTES)] == verdicts
 
 
-class Given:
-    """A retriever that finds what it was given."""
-
-    def __init__(self, found):
-        self.found = found
-
-    def search_batch(self, queries, top_k=5):
-        return [self.found[query][:top_k] for query in queries]
+def test_a_claim_runs_from_one_group_of_citations_to_the_next():
+    first, second, third = check_citations("Rita Irwin runs it. [2] It costs $1,240. [1] [2]", NOTES)
+    assert (first.number, first.claim, first.held) == (2, "Rita Irwin runs it.", ("Rita Irwin",))
+    assert (second.number, second.claim, second.held) == (1, "It costs $1,240.", ("$1,240",))
+    assert (third.number, third.missing) == (2, ("$1,240",))
 
 
-def test_reading_given_passages_equals_the_arm_over_a_retriever_that_finds_them(lab, hits):
-    found = {QUESTION: hits, "How heavy is the KX-100?": hits[:2]}
-    answers = read(lab, list(found), list(found.values()))
-    wanted = Rag(lab.model, Given(found), 5, lab.profile.max_new_tokens).answer(list(found))
-    assert [a.text for a in answers] == [a.text for a in wanted]
-    assert [(a.prompt_tokens, a.output_tokens) for a in answers] == [(a.prompt_tokens, a.output_tokens) for a in wanted]
-    assert [a.hits for a in answers] == [tuple(h) for h in found.values()]
+def test_cited_passages_support_an_answer_together():
+    text = "The Amber Falcon costs $1,240 says Rita Irwin."
+    assert unsupported(f"{text} [1][2]", NOTES) == []
+    assert unsupported(f"{text} [1]", NOTES) == ["Rita Irwin"]
+    assert unsupported(text, NOTES) == ["Amber Falcon", "$1,240", "Rita Irwin"]
+    assert unsupported("The Amber Falcon costs $999. [1][9]", NOTES, "What is it?") == ["$999"]
 
 
-def test_equal_prompts_are_answered_once_and_remembered(lab, hits, monkeypatch):
-    asked = []
-    generate = lab.model.generate
-    monkeypatch.setattr(lab.model, "generate", lambda p, *a, **k: asked.append(len(p)) or generate(p, *a, **k))
-    questions, found = [QUESTION, "How heavy is the KX-200?", QUESTION], [hits[:1]] * 3
-    once, again = read(lab, questions, found), read(lab, questions, found)
-    assert asked == [2] and once == again
-    assert once[0].text == once[2].text and once[0].question == once[2].question
-    read(lab, questions, found, lambda q, _: build_messages(q))
-    assert asked == [2, 2]
+def test_a_name_stands_for_its_longer_form_but_one_word_of_it_does_not():
+    notes = [("Reports", "Panther Gorge | Honey Canyon"), ("Reports", "Anna Irwin")]
+    assert unsupported("Project Panther Gorge is at Honey Canyon. [1]", notes) == []
+    assert unsupported("It is led by Rita Irwin. [2]", notes) == ["Rita Irwin"]
 
 
-def test_what_is_composed_is_what_is_read(lab, hits):
-    closed = read(lab, [QUESTION], [hits], lambda question, _: build_messages(question))[0]
-    assert closed.prompt_tokens == lab.model.count(build_messages(QUESTION))
-    assert closed.prompt_tokens < lab.model.count(build_messages(QUESTION, passages(hits)))
+def test_true_citations_of_the_company_pass_and_wrong_numbers_do_not():
+    asked = of_kind(load_questions(), "single fact", "new wording", "changed fact", "two-hop")
+    sound = [item for item in asked if item.evidence[-1].attribute != "finish"]
+    caught = 0
+    for item, other in zip(sound, sound[1:] + sound[:1], strict=True):
+        notes = [("", e.passage) for e in other.evidence] + [("", e.passage) for e in item.evidence]
+        before, numbers = len(other.evidence), range(1, len(item.evidence) + 1)
+        true = "".join(f"[{before + n}]" for n in numbers)
+        assert unsupported(f"{item.answer} {true}", notes, item.question) == []
+        missing = [v for v in values(item.answer, item.question) if not contains(notes[0][1], v)]
+        assert unsupported(f"{item.answer} [1]", notes, item.question) == missing
+        caught += bool(missing)
+    assert caught > 0.95 * len(sound) > 100
 
 
-def test_a_curve_holds_every_mean_with_its_interval():
-    points = {100: Interval(0.5, 0.25, 0.75), 200: Interval(0.75, 0.5, 1.0)}
-    figure, text = plot.curve({"right": points, "found": points}, "tokens", "share right")
-    for bars in figure.axes[0].containers:
-        assert list(bars[0].get_xdata()) == [100, 200] and list(bars[0].get_ydata()) == [0.5, 0.75]
-        assert [s[:, 1].tolist() for s in bars[2][0].get_segments()] == [[0.25, 0.75], [0.5, 1.0]]
-    assert text.splitlines() == [
-        "Share right, by tokens.",
-        "right: 100 → 0.50 (0.25 to 0.75), 200 → 0.75 (0.50 to 1.00).",
-        "found: 100 → 0.50 (0.25 to 0.75), 200 → 0.75 (0.50 to 1.00).",
-    ]
+def test_what_an_answer_computed_stands_in_no_passage():
+    item = of_kind(load_questions(), "growth")[0]
+    notes = [("", e.passage) for e in item.evidence]
+    assert unsupported(f"{item.answer} [1][2]", notes, item.question) == [item.gold]
+
+
+def test_a_value_of_something_else_in_the_same_passage_is_not_noticed():
+    assert unsupported("The Amber Falcon runs 59 hours. [1]", NOTES, "How long does the Amber Falcon run?") == []
+
+
+ROWS = pd.DataFrame(
+    [
+        ("rag", True, 1, 1.0, 0, "right", "right"),
+        ("rag", True, 0, 1.0, 0, "model misread", "wrong"),
+        ("rag", True, 0, 1.0, 1, "model misread", "declined"),
+        ("rag", True, 0, 0.5, 0, "retrieval missed", "wrong"),
+        ("rag", True, 0, 0.0, 1, "retrieval missed", "declined"),
+        ("rag", False, 0, 0.0, 0, "should have abstained", "wrong"),
+        ("hybrid", False, 1, 0.0, 1, "right", "right"),
+        ("hybrid", True, 1, 0.0, 0, "right", "right"),
+    ],
+    columns=["arm", "answerable", "correct", "retrieved", "abstained", "cause", "said"],
+)
+
+
+def test_each_answer_gets_its_cause_and_what_was_said():
+    told = attribute(ROWS.drop(columns=["cause", "said"]))
+    assert told.cause.tolist() == ROWS.cause.tolist()
+    assert told.said.tolist() == ROWS.said.tolist()
+    assert (tuple(told.cause.cat.categories), tuple(told.said.cat.categories)) == (CAUSES, SAID)
+
+
+@given(st.booleans(), st.booleans(), st.sampled_from([0, 1 / 3, 0.5, 1]))
+def test_a_right_answer_is_right_and_any_other_is_not(answerable, correct, retrieved):
+    assert (cause(answerable, correct, retrieved) == "right") == correct
+    assert cause(answerable, correct, retrieved) in CAUSES
+
+
+def test_shares_add_up_in_every_group_and_keep_their_order():
+    table = causes(ROWS)
+    assert list(table.index) == ["rag", "hybrid"] and tuple(table.columns) == CAUSES
+    assert table.sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert table.loc["rag"].tolist() == pytest.approx([1 / 6, 2 / 6, 2 / 6, 1 / 6])
+    assert causes(ROWS[ROWS.arm == "hybrid"]).loc["hybrid"].tolist() == [1, 0, 0, 0]
+
+
+def test_answers_that_were_not_scored_are_an_error_that_names_what_lacks():
+    with pytest.raises(LabError, match="without correct, retrieved"):
+        attribute(ROWS.drop(columns=["correct", "retrieved"]))
+
+
+def test_the_bars_are_the_shares():
+    table = causes(ROWS)
+    figure, text = plot.shares(table)
+    for part, bars in zip(table, figure.axes[0].containers, strict=True):
+        assert [bar.get_width() for bar in bars] == pytest.approx(table[part].tolist())
+    last = figure.axes[0].containers[-1]
+    assert [bar.get_x() + bar.get_width() for bar in last] == pytest.approx([1, 1])
+    assert len({bars[0].get_hatch() for bars in figure.axes[0].containers}) == len(CAUSES)
+    assert text.splitlines()[0].startswith("rag: right 0.17, model misread 0.33")
     plt.close("all")
-    with pytest.raises(LabError, match="no points"):
-        plot.curve({"right": {}}, "tokens", "share right")
+    with pytest.raises(LabError, match="no shares"):
+        plot.shares(table.iloc[:0])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit import LabError
-from labkit.rag.chunk import CUTS, chunk_documents, from_langchain, to_langchain, truncated
+from labkit.rag.chunk import CUTS, chunk_documents, from_langchain, sections, to_langchain, truncated
 from labkit.rag.ingest import Document
 
 SENTENCES = " ".join(f"Sentence {i} says that pump {i} weighs {i * 7} kilograms." for i in range(120))
@@ -166,3 +166,45 @@ def test_a_title_counts_towards_the_embedders_limit(embedder):
 def test_a_chunk_survives_langchain(chunks):
     assert [from_langchain(to_langchain(chunk)) for chunk in chunks] == list(chunks)
     assert chunks[0].embedding_text == f"{chunks[0].title}: {chunks[0].text}"
+
+
+LINES = st.sampled_from(
+    ["# One", "## Two", "###### Six ##", "Plain heading", "a sentence.", "A | B", "", "", "- item", "x"]
+)
+
+
+@given(st.lists(LINES, max_size=30).map("\n".join) | st.text("#A \n.|", max_size=60))
+def test_sections_follow_one_another_and_cover_any_text(text):
+    found = list(sections(text))
+    assert [found[0].start, found[-1].end] == [0, len(text)]
+    assert all(a.end == b.start for a, b in zip(found, found[1:], strict=False))
+
+
+def headings(text: str) -> list[tuple[str, ...]]:
+    return [section.headings for section in sections(text)]
+
+
+def test_marked_headings_nest_by_their_level():
+    text = "intro\n\n# One\n\na.\n\n## Two ##\n\nb.\n\n# Three\n\nc."
+    assert headings(text) == [(), ("One",), ("One", "Two"), ("Three",)]
+
+
+def test_a_plain_heading_is_below_every_marked_one():
+    assert headings("# One\n\na.\n\nKey facts\n\nb.\n\n## Two\n\nc.") == [
+        ("One",),
+        ("One", "Key facts"),
+        ("One", "Two"),
+    ]
+
+
+@pytest.mark.parametrize("line", ["Ends with a stop.", "- An item", "A | B", "lower case", "A question?", "A" * 81])
+def test_what_is_no_heading(line):
+    assert headings(f"# One\n\na.\n\n{line}\n\nb.") == [("One",)]
+
+
+def test_a_line_within_a_paragraph_is_no_heading():
+    assert headings("# One\n\nA line\nAnother line\n\nb.") == [("One",)]
+
+
+def test_headings_without_text_between_them_begin_one_section():
+    assert headings("# One\n\n## Two\n\na.") == [("One", "Two")]

@@ -170,3 +170,13 @@ def test_any_langchain_embeddings_are_normalised():
 
     vectors = encode_with(DeterministicFakeEmbedding(size=8), ["a", "b"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_lesson_counts_what_is_embedded_and_refuses_a_foreign_index(lesson):
+    said = lesson("03_embed")
+    counts = {line.split(":")[0]: line.split()[-2] for line in said.splitlines() if line.endswith(" computed")}
+    assert int(counts["first time"]) > 10 and counts["unchanged"] == "0" and counts["one document edited"] == "1"
+    assert said.count("recall lower by") == 2 and "times as fast on this machine" in said
+    assert "refused: the index in" in said and "another embedder" in said

@@ -1,5 +1,6 @@
 """The store finds what raw FAISS finds, keeps LangChain's contract, and trusts only what it saved whole."""
 
+import asyncio
 import json
 
 import faiss
@@ -8,14 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
+from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_tests.integration_tests.vectorstores import VectorStoreIntegrationTests
 
+import labkit.rag.index
 import labkit.store
 from labkit import LabError
+from labkit.profile import runs_folder
 from labkit.rag.chunk import Chunk
 from labkit.rag.embed import Embedder
 from labkit.rag.index import FaissStore
 
 QUERIES = ["How heavy is the KX-200?", "When is fish served?", "lost badge", "holiday", "brass"]
+pytestmark = pytest.mark.filterwarnings("ignore:an index trained on")
 
 
 def ids(found):
@@ -138,7 +144,8 @@ def test_a_kill_between_two_files_leaves_the_old_store(store, embedder, tmp_path
             write(path, data)
 
         calls.clear()
-        monkeypatch.setattr(labkit.store, "write_bytes", dies)
+        for module in (labkit.store, labkit.rag.index):
+            monkeypatch.setattr(module, "write_bytes", dies)
         with pytest.raises(KeyboardInterrupt):
             store.save(tmp_path / "s")
         assert FaissStore.load(tmp_path / "s", embedder).chunks == wanted
@@ -180,3 +187,134 @@ def test_another_embedder_or_nothing_there_is_an_error(store, embedder, tmp_path
         FaissStore.load(tmp_path / "nowhere", embedder)
     with pytest.raises(LabError, match="empty"):
         FaissStore(embedder).save(tmp_path / "e")
+
+
+@pytest.mark.parametrize("kind", ["Flat", "HNSW8", "IVF2,Flat"])
+def test_a_mapped_store_answers_alike_and_refuses_changes(chunks, embedder, tmp_path, kind):
+    store = FaissStore.from_chunks(chunks, embedder, factory=kind)
+    store.delete_document("pump.txt")
+    store.save(tmp_path)
+    mapped = FaissStore.load(tmp_path, embedder, mapped=True)
+    assert mapped.chunks == store.chunks and len(mapped) == len(mapped.chunks)
+    for question in ("brass", "holiday"):
+        assert mapped.similarity_search(question) == store.similarity_search(question)
+    for change in (mapped.delete, lambda: mapped.add_chunks(chunks), lambda: mapped.delete_document("leave.txt")):
+        with pytest.raises(LabError, match="memory-mapped index cannot change"):
+            change()
+    assert mapped.chunks == store.chunks
+
+
+@pytest.mark.parametrize("kind", ["Flat", "HNSW8", "IVF2,Flat"])
+def test_a_document_is_updated_and_deleted_whole(chunks, embedder, tmp_path, kind):
+    store = FaissStore.from_chunks(chunks, embedder, factory=kind)
+    before = {chunk.id for chunk in chunks}
+    store.add_chunks([Chunk("pump.txt#9", "pump.txt", "Pump", "It is painted blue.", 99, 118)])
+    assert store.update_chunks([Chunk("pump.txt#0", "pump.txt", "Pump", "It weighs 13 kilograms.", 0, 23)])
+    assert {chunk.id for chunk in store.chunks} == before
+    assert "13 kilograms" in store.similarity_search("How heavy is the KX-200?", k=1)[0].page_content
+    store.delete_document("pump.txt")
+    assert {chunk.id for chunk in store.chunks} == before - {"pump.txt#0"}
+    store.save(tmp_path)
+    assert b"13 kilograms" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert FaissStore.load(tmp_path, embedder).chunks == store.chunks
+
+
+@pytest.mark.parametrize("kind", ["Flat", "HNSW8", "IVF2,Flat"])
+def test_a_filter_finds_all_that_pass_and_nothing_else(chunks, embedder, kind):
+    store = FaissStore.from_chunks(chunks, embedder, factory=kind)
+    two = {"leave.txt", "valve.txt"}
+    for names, wanted in (
+        ({"leave.txt"}, {"document_id": "leave.txt"}),
+        (two, {"document_id": two, "page": None}),
+        (two, lambda document: document.metadata["document_id"] in two),
+    ):
+        found = store.similarity_search("soup on Tuesdays", k=99, filter=wanted)
+        assert sorted(d.id for d in found) == sorted(chunk.id for chunk in chunks if chunk.document_id in names)
+    assert store.similarity_search("soup", filter={"document_id": "nobody"}) == []
+    assert store.as_retriever(search_kwargs={"k": 1, "filter": {"document_id": "valve.txt"}}).invoke("soup")
+    with pytest.raises(TypeError, match="filters"):
+        store.similarity_search("soup", filters={"document_id": "leave.txt"})
+
+
+def test_rebuilding_changes_the_kind_and_nothing_else(chunks, embedder):
+    store = FaissStore.from_chunks(chunks, embedder)
+    before, version = store.similarity_search_with_score("lost badge", k=3), store.version
+    store.rebuild("HNSW8", "efSearch=99")
+    assert store.version > version and store.index.factory == "HNSW8" and store.chunks == list(chunks)
+    after = store.similarity_search_with_score("lost badge", k=3)
+    assert [document for document, _ in after] == [document for document, _ in before]
+    np.testing.assert_allclose([score for _, score in after], [score for _, score in before], atol=1e-6)
+
+
+def test_diverse_hits_are_chosen_from_the_nearest(store):
+    near = store.similarity_search("front desk", k=4)
+    assert store.max_marginal_relevance_search("front desk", k=4, fetch_k=4, lambda_mult=1.0) == near
+    mixed = store.as_retriever(search_type="mmr", search_kwargs={"k": 3, "lambda_mult": 0.1}).invoke("front desk")
+    assert mixed[0] == near[0] and len(mixed) == 3
+    assert FaissStore(store.embedder).max_marginal_relevance_search("x") == []
+
+
+def test_what_is_found_is_a_copy(store):
+    found = store.similarity_search("brass", k=1)[0]
+    found.metadata["title"] = "changed"
+    assert store.similarity_search("brass", k=1)[0].metadata["title"] == "Valve"
+
+
+def test_metadata_that_json_cannot_hold_is_one_line(embedder, tmp_path):
+    store = FaissStore.from_texts(["a"], embedder, [{"when": {1, 2}}])
+    with pytest.raises(LabError, match="set is not JSON serializable.*keep text and numbers in metadata"):
+        store.save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_langchain_indexing_keeps_the_store_in_step(embedder):
+    """LangChain's own way to add, update and delete by document."""
+    store, record = FaissStore(embedder), InMemoryRecordManager("test")
+    record.create_schema()
+
+    def sync(texts):
+        documents = [Document(page_content=text, metadata={"source": name}) for name, text in texts.items()]
+        done = index(documents, record, store, cleanup="full", source_id_key="source", key_encoder="sha256")
+        return done["num_added"], done["num_skipped"], done["num_deleted"]
+
+    assert sync({"a": "Soup.", "b": "Bolt."}) == (2, 0, 0)
+    assert sync({"a": "Soup.", "b": "Nut.", "c": "Fish."}) == (2, 1, 1)
+    assert sorted(chunk.text for chunk in store.chunks) == ["Fish.", "Nut.", "Soup."]
+
+
+def test_searching_while_changing_gives_whole_answers(store, chunks):
+    async def churn():
+        calls = []
+        for n in range(30):
+            part = Document(page_content=f"part {n}", id=f"n{n}")
+            calls += [
+                store.aadd_documents([part]),
+                store.asimilarity_search("brass valve", k=1),
+                store.adelete([f"n{n}"]),
+            ]
+        return await asyncio.gather(*calls)
+
+    found = asyncio.run(churn())[1::3]
+    assert [document.metadata["title"] for (document,) in found] == ["Valve"] * 30
+
+
+@pytest.mark.asyncio
+@pytest.mark.filterwarnings("ignore:The test .* is marked with", "ignore:an index trained on")
+class TestFaissStore(VectorStoreIntegrationTests):
+    @pytest.fixture(params=["Flat", "SQ8", "HNSW8", "IVF2,Flat", "PQ3", "IVF2,PQ3x2np", "HNSW8,PQ3x2np"])
+    def vectorstore(self, request):
+        return FaissStore(self.get_embeddings(), request.param)
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_lesson_measures_every_kind_and_trusts_no_file(lesson):
+    said = lesson("04_index")
+    assert "of the ten nearest by hand, FAISS found 100.0%" in said
+    assert "the new value is in the store: True" in said
+    assert "index.faiss is missing or was altered" in said
+    assert "printed by a data file while it was loaded" in said
+    assert "error: langchain_pinecone is not installed" in said or "pinecone needs a key" in said
+    assert len([line for line in said.splitlines() if line.startswith("• ")]) == 8
+    trials = [json.loads(path.read_text()) for path in (runs_folder() / "artifacts").glob("*/value.json")]
+    assert len(trials) == 12 and all(0 <= row["recall"] <= 1 for rows in trials for row in rows)

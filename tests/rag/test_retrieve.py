@@ -1,14 +1,22 @@
 """Each retriever ranks as its formula says, ties are settled, and the three find what they should."""
 
+import asyncio
 import math
+import random
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.documents import Document
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import PromptTemplate
+from langchain_core.runnables import RunnablePassthrough
+from langchain_tests.integration_tests import RetrieversIntegrationTests
 
 from labkit import LabError
-from labkit.rag.chunk import Chunk
+from labkit.rag.chunk import Chunk, from_langchain
 from labkit.rag.index import FaissStore
 from labkit.rag.retrieve import (
     BM25,
@@ -16,9 +24,17 @@ from labkit.rag.retrieve import (
     MMR,
     Dense,
     Fusion,
+    MultiQuery,
+    Rerank,
+    SecondSearch,
+    load_reranker,
+    names,
     rank_scores,
     reciprocal_rank_fusion,
     retriever,
+    reword_by_rule,
+    reword_with,
+    seed,
     words,
 )
 
@@ -32,7 +48,7 @@ QUESTIONS = {
 }
 
 
-def names(hits):
+def ids(hits):
     return [hit.chunk.id for hit in hits]
 
 
@@ -43,8 +59,8 @@ def test_hits_are_ranked_and_batches_equal_single_searches(store, method):
     for question, hits in zip(QUESTIONS, batches, strict=True):
         assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-        assert names(search.search(question, top_k=4)) == names(hits)
-        assert names(search.search(question, top_k=2)) == names(hits)[:2]
+        assert ids(search.search(question, top_k=4)) == ids(hits)
+        assert ids(search.search(question, top_k=2)) == ids(hits)[:2]
     assert search.search_batch([], top_k=3) == []
 
 
@@ -63,13 +79,13 @@ def test_dense_equals_the_plain_inner_product(store, embedder):
     matrix = embedder.encode([chunk.embedding_text for chunk in store.chunks])
     queries = embedder.encode(list(QUESTIONS), query=True)
     for hits, row in zip(Dense(store).search_batch(list(QUESTIONS), 5), queries @ matrix.T, strict=True):
-        assert names(hits) == [store.chunks[i].id for i in np.argsort(-row, kind="stable")[:5]]
+        assert ids(hits) == [store.chunks[i].id for i in np.argsort(-row, kind="stable")[:5]]
         np.testing.assert_allclose([hit.score for hit in hits], np.sort(row)[::-1][:5], atol=1e-5)
 
 
 def test_mmr_takes_the_nearest_first_and_then_what_is_unlike_it(store, embedder):
     query = "How heavy is the KX-200?"
-    assert names(MMR(store, balance=1.0).search(query)) == names(Dense(store).search(query))
+    assert ids(MMR(store, balance=1.0).search(query)) == ids(Dense(store).search(query))
     twins = [
         Chunk(f"twin#{i}", "twin", "", f"The KX-200 weighs 12 kilograms{end}", 0, 30) for i, end in enumerate(".!")
     ]
@@ -106,13 +122,13 @@ def test_bm25_equals_its_formula(store):
         hits = BM25(store).search(query, top_k=100)
         order = [i for i in np.argsort(-np.round(wanted, 5), kind="stable") if wanted[i] > 0]
         np.testing.assert_allclose([hit.score for hit in hits], [wanted[i] for i in order], rtol=1e-4)
-        assert set(names(hits)) == {store.chunks[i].id for i in order}
+        assert set(ids(hits)) == {store.chunks[i].id for i in order}
 
 
 def test_bm25_ties_keep_the_order_of_the_chunks(embedder):
     same = [Chunk(str(i), "d", "", "the same words", 0, 14) for i in (3, 1, 2)]
     hits = BM25(FaissStore.from_chunks(same, embedder)).search("words", top_k=3)
-    assert names(hits) == ["3", "1", "2"] and len({hit.score for hit in hits}) == 1
+    assert ids(hits) == ["3", "1", "2"] and len({hit.score for hit in hits}) == 1
 
 
 def test_bm25_without_a_shared_word_finds_nothing(store):
@@ -123,7 +139,7 @@ def test_bm25_without_a_shared_word_finds_nothing(store):
 def test_bm25_follows_the_store(store):
     lexical = BM25(store)
     store.add_chunks([Chunk("zoo#0", "zoo", "", "A zebra lives here.", 0, 19)])
-    assert names(lexical.search("zebra")) == ["zoo#0"]
+    assert ids(lexical.search("zebra")) == ["zoo#0"]
     store.delete(["zoo#0"])
     assert lexical.search("zebra") == []
 
@@ -142,10 +158,10 @@ def test_words_keep_numbers_and_letters_of_any_script():
 def test_fusion_scores_follow_the_formula(store):
     dense, lexical = Dense(store), BM25(store)
     query = "How heavy is the KX-200?"
-    rankings = [names(retrieve.search(query, 50)) for retrieve in (dense, lexical)]
+    rankings = [ids(retrieve.search(query, 50)) for retrieve in (dense, lexical)]
     wanted = rank_scores(rankings)
     hits = Fusion([dense, lexical]).search(query, top_k=6)
-    assert names(hits) == list(wanted)[:6]
+    assert ids(hits) == list(wanted)[:6]
     assert [hit.score for hit in hits] == list(wanted.values())[:6]
     assert hits[0].score == pytest.approx(2 / 61)
 
@@ -175,3 +191,282 @@ def test_wrong_choices_are_errors_that_name_the_right_ones(store):
     for method in METHODS:
         with pytest.raises(LabError, match="top_k"):
             retriever(method, store).search("x", top_k=0)
+
+
+SITES = {"Delta": "Rome", "Orion": "Oslo", "Lynx": "Bern", "Heron": "Kyiv"}
+HEADS = {"Rome": "Ann Weir", "Oslo": "Bo Lund", "Bern": "Cy Frei", "Kyiv": "Di Maro"}
+
+
+@pytest.fixture(scope="module")
+def company(embedder):
+    """Which product is made where, and who runs which site, in different documents."""
+    made = [f"{name} data sheet. The {name} is made at the {site} site. It is blue." for name, site in SITES.items()]
+    runs = [f"Staff notes. The {site} site has {head} as its head." for site, head in HEADS.items()]
+    texts = random.Random(0).sample(made + runs, 8)
+    return FaissStore.from_chunks([Chunk(f"{i}#0", str(i), "", t, 0, len(t)) for i, t in enumerate(texts)], embedder)
+
+
+def test_multi_query_fuses_the_rankings_of_all_wordings(store):
+    query = "For my notes: how heavy is the KX-200?"
+    wordings = [query, *reword_by_rule([query])[0]]
+    wanted = reciprocal_rank_fusion([ids(Dense(store).search(wording, 50)) for wording in wordings])
+    assert ids(MultiQuery(Dense(store), reword_by_rule).search(query, top_k=7)) == wanted[:7]
+
+
+def test_multi_query_without_other_wordings_is_the_first_search(store):
+    silent = MultiQuery(BM25(store), lambda queries: [[] for _ in queries])
+    assert ids(silent.search("fish on Fridays")) == ids(BM25(store).search("fish on Fridays"))
+
+
+def test_rewording_by_rule_drops_the_lead_in_then_the_stop_words_then_all_but_names():
+    asked = [
+        "A customer asks: How much revenue did the Laurel Swift have in 2030?",
+        "Just to be sure, which person leads Project Larch?",
+        "what is it",
+    ]
+    assert reword_by_rule(asked) == [
+        ["How much revenue did the Laurel Swift have in 2030?", "revenue Laurel Swift 2030", "Laurel Swift 2030"],
+        ["which person leads Project Larch?", "person leads Project Larch", "Project Larch"],
+        ["what is it"],
+    ]
+
+
+@given(st.text(max_size=200))
+def test_rewording_never_fails_and_names_come_from_the_text(text):
+    assert len(reword_by_rule([text])[0]) <= 3
+    assert all(name in text for name in names(text))
+    assert seed(text, text) == text
+    assert seed("Who?", text).startswith("Who?")
+
+
+def test_a_models_rewordings_are_its_first_lines(tmp_path):
+    from labkit.model import load_model
+
+    model = load_model(_talker(tmp_path))
+    said = model.generate([[{"role": "user", "content": "x"}]], max_new_tokens=8)
+    assert len(said) == 1
+    (wordings,) = reword_with(model, count=2)(["How heavy is the KX-200?"])
+    assert len(wordings) <= 2 and all(isinstance(wording, str) and wording for wording in wordings)
+
+
+def _talker(folder):
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from data.make.pocket import make_tokenizer
+
+    tokenizer = make_tokenizer(samples=50)
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, max_position_embeddings=512, tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_model_rewordings_lose_their_numbers_and_the_query_itself():
+    class Says:
+        """What a model that writes lists gives back."""
+
+        def generate(self, prompts, max_new_tokens):
+            lines = "1. What is its weight?\n- How heavy is it?\n\n2) What does it weigh?\n3. Its mass?"
+            return [type("Generation", (), {"text": lines})() for _ in prompts]
+
+    assert reword_with(Says(), count=2)(["How heavy is it?"]) == [["What is its weight?", "What does it weigh?"]]
+
+
+def test_a_seed_adds_the_names_of_the_lines_that_share_most_with_the_query():
+    query = "Who runs the site where the Delta is made?"
+    assert seed(query, "The Delta is made in Rome. Ask Ann in Oslo.") == f"{query} Rome"
+    assert seed(query, "Product | Site\nOrion | Oslo\nDelta | Rome\n") == f"{query} Rome"
+    assert seed(query, "") == query
+
+
+@pytest.mark.parametrize("make", [Dense, BM25, lambda store: Fusion([Dense(store), BM25(store)])])
+def test_a_second_search_finds_the_second_hop_that_one_search_ranks_lower(company, make):
+    found = {"one search": 0, "second search": 0}
+    for product, site in SITES.items():
+        for name, search in (
+            ("one search", make(company)),
+            ("second search", SecondSearch(make(company), seeds=1, keep=1)),
+        ):
+            texts = " ".join(hit.chunk.text for hit in search.search(f"Who runs the site of the {product}?", top_k=2))
+            found[name] += HEADS[site] in texts and site in texts
+    assert found["second search"] == len(SITES) > found["one search"]
+
+
+def test_a_second_search_keeps_the_first_hits_in_front_and_each_chunk_once(company):
+    first = Dense(company)
+    both = SecondSearch(first, keep=2).search("Who runs the site of the Orion?", top_k=8)
+    assert ids(both)[:2] == ids(first.search("Who runs the site of the Orion?", top_k=2))
+    assert len(set(ids(both))) == len(both) == 8
+    assert [hit.score for hit in both] == [1 / hit.rank for hit in both]
+
+
+HEAVY = "How heavy is the KX-200?"
+
+
+def cross_encoder(folder, labels=1, head=True):
+    """A real BERT with random weights."""
+    from tokenizers.implementations import BertWordPieceTokenizer
+    from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizerFast
+
+    trainer = BertWordPieceTokenizer()
+    trainer.train_from_iterator(
+        ["how heavy is the pump it weighs twelve kilograms a desk 0 1 2 3"] * 20, vocab_size=120
+    )
+    tokenizer = BertTokenizerFast(tokenizer_object=trainer._tokenizer, model_max_length=64)
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, num_labels=labels, initializer_range=0.5,
+    )  # fmt: skip
+    network = BertForSequenceClassification(config) if head else BertModel(config)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reranker(tmp_path_factory):
+    return cross_encoder(tmp_path_factory.mktemp("models") / "cross-encoder")
+
+
+@pytest.mark.reference
+def test_scores_are_the_sigmoid_of_the_plain_models_logits(store, reranker):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer, plain = (
+        AutoTokenizer.from_pretrained(reranker),
+        AutoModelForSequenceClassification.from_pretrained(reranker),
+    )
+    hits = Rerank(Dense(store), load_reranker(reranker), depth=6).search(HEAVY, top_k=6)
+    texts = [hit.chunk.embedding_text for hit in hits]
+    with torch.no_grad():
+        batch = tokenizer([HEAVY] * len(texts), texts, padding=True, truncation=True, return_tensors="pt")
+        logits = plain(**batch).logits[:, 0]
+    assert [hit.score for hit in hits] == pytest.approx(torch.sigmoid(logits).tolist(), abs=1e-5)
+    assert logits.tolist() == sorted(logits.tolist(), reverse=True) and logits.std() > 1e-3
+
+
+def test_reranking_only_reorders_what_was_found(store, reranker):
+    first, model = Dense(store), load_reranker(reranker)
+    found = {hit.chunk.id for hit in first.search(HEAVY, top_k=4)}
+    assert {hit.chunk.id for hit in Rerank(first, model, depth=4).search(HEAVY, top_k=4)} == found
+    assert {hit.chunk.id for hit in Rerank(first, model, depth=4).search(HEAVY, top_k=2)} < found
+    assert len(Rerank(first, model, depth=1).search(HEAVY, top_k=3)) == 3
+
+
+def test_batches_equal_single_searches_and_nothing_found_stays_nothing(store, reranker):
+    ranker = Rerank(BM25(store), load_reranker(reranker))
+    batch = ranker.search_batch([HEAVY, "zebra", "fish"])
+    assert batch[1] == [] and ranker.search_batch([]) == []
+    for query, hits in zip([HEAVY, "fish"], batch[::2], strict=True):
+        alone = ranker.search(query)
+        assert [hit.chunk for hit in alone] == [hit.chunk for hit in hits]
+        assert [hit.score for hit in alone] == pytest.approx([hit.score for hit in hits], abs=1e-5)
+
+
+def test_the_profiles_reranker_is_used_by_its_name(store, reranker):
+    made = retriever("rerank", store, str(reranker), top_k=2)
+    assert isinstance(made.first, Fusion) and len(made.search(HEAVY)) == 2
+    assert len(made.invoke(HEAVY)) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"labels": 3}, {"head": False}], ids=["three labels", "no head"])
+def test_a_model_that_gives_no_single_score_is_refused(tmp_path, wrong):
+    with pytest.raises(LabError, match="does not score pairs of texts: give the folder or hub id of a cross-encoder"):
+        load_reranker(cross_encoder(tmp_path / "model", **wrong))
+
+
+def test_what_is_not_there_is_told_in_one_line(tmp_path):
+    with pytest.raises(LabError, match="no reranker '.*missing'") as told:
+        load_reranker(tmp_path / "missing")
+    assert "\n" not in str(told.value)
+
+
+QUESTION = "What does the front desk say about the KX-200?"  # words that several chunks share
+
+
+@pytest.mark.asyncio
+class Standard(RetrieversIntegrationTests):
+    """LangChain's own tests, over the small corpus."""
+
+    retriever_query_example = QUESTION
+    num_results_arg_name = "top_k"
+
+    @pytest.fixture(autouse=True)
+    def over(self, store):
+        self.store = store
+
+
+class TestDense(Standard):
+    retriever_constructor = Dense
+
+    @property
+    def retriever_constructor_params(self):
+        return {"store": self.store}
+
+
+class TestBM25(TestDense):
+    retriever_constructor = BM25
+
+
+class TestMMR(TestDense):
+    retriever_constructor = MMR
+
+
+class TestFusion(Standard):
+    retriever_constructor = Fusion
+
+    @property
+    def retriever_constructor_params(self):
+        return {"retrievers": [Dense(self.store), BM25(self.store)]}
+
+
+class TestMultiQuery(Standard):
+    retriever_constructor = MultiQuery
+
+    @property
+    def retriever_constructor_params(self):
+        return {"first": Dense(self.store), "reword": reword_by_rule}
+
+
+class TestSecondSearch(Standard):
+    retriever_constructor = SecondSearch
+
+    @property
+    def retriever_constructor_params(self):
+        return {"first": Dense(self.store)}
+
+
+def test_invoke_gives_the_hits_as_documents_that_say_where_they_stand(store):
+    dense = Dense(store, top_k=3)
+    found, hits = dense.invoke(QUESTION), dense.search(QUESTION)
+    assert [from_langchain(document) for document in found] == [hit.chunk for hit in hits]
+    assert [document.metadata["score"] for document in found] == [hit.score for hit in hits]
+    assert [document.metadata["rank"] for document in found] == [1, 2, 3]
+    assert dense.batch([QUESTION, "fish"]) == [found, dense.invoke("fish")]
+    assert asyncio.run(dense.ainvoke(QUESTION)) == found
+    assert "score" not in store.get_by_ids([found[0].id])[0].metadata
+
+
+def test_it_is_a_link_of_a_chain(store):
+    def joined(documents: list[Document]) -> str:
+        return " / ".join(document.page_content for document in documents)
+
+    prompt = PromptTemplate.from_template("{context}\n\nQ: {query}")
+    chain = {"context": Fusion([Dense(store), BM25(store)], top_k=2) | joined, "query": RunnablePassthrough()} | prompt
+    told = (chain | (lambda prompt: prompt.to_string()) | StrOutputParser()).invoke("How heavy is the KX-200?")
+    assert "weighs 12 kilograms" in told and told.endswith("Q: How heavy is the KX-200?")
+
+
+def test_the_articles_line_works_as_printed(store):
+    retriever, query = Dense(store), "How heavy is the KX-200?"
+    context = retriever.search(query, top_k=5)
+    assert len(context) == 5 and "12 kilograms" in context[0].chunk.text
+    with pytest.raises(LabError, match="top_k is -1"):
+        retriever.invoke(query, top_k=-1)

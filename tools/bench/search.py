@@ -99,7 +99,7 @@ def index(quick: bool = False) -> list[Figure]:
     >>> [figure.ratio for figure in index(quick=True)]
     """
     import labkit
-    from labkit.rag.index_trial import trial
+    from labkit.rag.vectors import trial
 
     lab, count = labkit.open("pocket", progress=False), 3_000 if quick else 1_000_000
     texts = [item.question for item in lab.questions][: 40 if quick else 100]
@@ -125,7 +125,7 @@ def index(quick: bool = False) -> list[Figure]:
 
 def batches(real: np.ndarray, count: int) -> Iterator[np.ndarray]:
     """`count` vectors like the real ones, a batch at a time; the same ones each time."""
-    from labkit.rag.index_trial import more_vectors
+    from labkit.rag.vectors import more_vectors
 
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)

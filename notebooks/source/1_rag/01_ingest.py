@@ -485,8 +485,7 @@ put("насос.txt", ("Насос весит двенадцать килогр�
 # replaced, and only its file is lost.
 
 # %%
-from labkit.rag.ingest import ingest
-from labkit.rag.quarantine import verdicts, write_quarantine
+from labkit.rag.ingest import ingest, verdicts, write_quarantine
 
 start = time.perf_counter()
 inboxed = ingest(inbox, max_bytes=2_000_000, seconds=5)

@@ -153,8 +153,8 @@ print("what the sentence adds:", ", ".join(f"{gap:.3f} at {n} tokens" for n, gap
 # nothing is said. So labkit counts, and warns. (`bind` makes long books of the short documents; section 6 says why.)
 
 # %%
+from labkit.compare.chunk_sweep import bind
 from labkit.rag.chunk import truncated
-from labkit.rag.chunk_books import bind
 
 library = bind(lab.documents)
 chunks = chunk_documents(library.books, lab.embedder.tokenizer, size=500, overlap=75)
@@ -202,7 +202,7 @@ print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))
 # - `chunks`, `megabytes` of vectors: the index; `truncated`: chunks that the embedder does not read to the end.
 
 # %%
-from labkit.rag.chunk_sweep import claims, sweep
+from labkit.compare.chunk_sweep import claims, sweep
 
 swept = sweep(lab)
 means = swept.groupby(["size", "overlap"])[

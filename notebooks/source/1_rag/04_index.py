@@ -38,7 +38,7 @@ print(f"{len(real)} chunks and {len(asked)} questions, {real.shape[1]} numbers e
 # FAISS calls this a *flat* index. `FaissStore` keeps one, with the chunks beside it.
 
 # %%
-from labkit.rag.index_trial import recall
+from labkit.rag.vectors import recall
 
 _, found = store.search_vectors(asked, 10)
 print(f"of the ten nearest by hand, FAISS found {recall(found, by_hand):.1%}")
@@ -57,7 +57,7 @@ for document, cosine in store.similarity_search_with_score(lab.questions[0].ques
 # difference between two others.
 
 # %%
-from labkit.rag.index_trial import more_vectors
+from labkit.rag.vectors import more_vectors
 
 SIZES = (1_000, 10_000, 100_000) if SIZE == "full" else (500, 2_000)
 vectors = more_vectors(real, SIZES[-1])
@@ -109,8 +109,7 @@ def kinds(count):
 # Each trial builds one index, and compares what it finds with the exact ten nearest.
 
 # %%
-from labkit.rag.index_trial import trial
-from labkit.rag.index_vectors import VectorIndex
+from labkit.rag.vectors import VectorIndex, trial
 
 
 def tried(count, factory, efforts):
@@ -127,7 +126,11 @@ import faiss
 
 from labkit.store import address
 
-made_of = {"recipe": "index trial/1", "faiss": faiss.__version__, "real": address(real=real.tolist(), asked=asked.tolist())}
+made_of = {
+    "recipe": "index trial/1",
+    "faiss": faiss.__version__,
+    "real": address(real=real.tolist(), asked=asked.tolist()),
+}
 
 # %%
 from tqdm.auto import tqdm
@@ -203,7 +206,7 @@ same.pivot_table("recall", ["kind", "effort"], "vectors").round(3)
 
 # %%
 from labkit.rag.embed import load_embedder
-from labkit.rag.index_trial import milliseconds
+from labkit.rag.vectors import milliseconds
 
 fresh = load_embedder(lab.profile.embedder)  # without a cache
 texts = [item.question for item in lab.questions[:40]]
@@ -323,7 +326,7 @@ except LabError as error:
 # search touches, and all processes that map it share them. Here with the largest set of vectors from above:
 
 # %%
-from labkit.rag.saved import load_parts, save_parts
+from labkit.rag.index import load_parts, save_parts
 
 large = VectorIndex()
 large.add(vectors)

@@ -401,8 +401,7 @@ else:
 # cannot, so a rule does: without the lead-in, key words only, names and numbers only.
 
 # %%
-from labkit.rag.retrieve import MultiQuery
-from labkit.rag.retrieve_fusion import reword_by_rule, reword_with
+from labkit.rag.retrieve import MultiQuery, reword_by_rule, reword_with
 
 reword = reword_by_rule if PROFILE == "pocket" else reword_with(lab.model)
 reword([example.question])[0]
@@ -467,7 +466,7 @@ hop_gap = tell("both in five, second search - one", paired_bootstrap(both(twice,
 # A question at which it helped, if there is one: what each hit of the first search asks next.
 
 # %%
-from labkit.rag.retrieve_fusion import seed
+from labkit.rag.retrieve import seed
 
 better = np.array(both(twice, 5)).astype(int) - both(once["fusion"], 5)
 shown = hops[int(np.argmax(better))]

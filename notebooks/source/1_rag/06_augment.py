@@ -88,9 +88,9 @@ print(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
 import numpy as np
 import pandas as pd
 
+from labkit.compare.reading import read
 from labkit.compare.score import score
 from labkit.lab import spread
-from labkit.rag.augment_context import read
 from labkit.stats import bootstrap_mean, paired_bootstrap
 
 items = spread(lab.questions, 42 if SIZE == "full" else 7)
@@ -205,9 +205,9 @@ figure
 # holds the answer stands first, second, … fifth, among the same four that do not.
 
 # %%
+from labkit.compare.reading import at_position, gold_hits
 from labkit.compare.training import holds
 from labkit.data import SINGLE
-from labkit.rag.augment_context import at_position, gold_hits
 
 gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.gold}
 single = spread([i for i in lab.questions if i.kind in SINGLE and gold[i.id]], 30 if SIZE == "full" else 3)
@@ -242,7 +242,7 @@ tell("ends less middle", middle)
 # names, numbers, dates and codes; those that came with the question prove nothing.
 
 # %%
-from labkit.rag.augment_citations import check_citations, unsupported
+from labkit.rag.augment import check_citations, unsupported
 
 example = next(answer for answer in answers if answer.cited_hits)
 print(example.text, "\nsources:", ", ".join(example.sources))
@@ -255,7 +255,7 @@ for citation in check_citations(example.text, passages(example.hits), example.qu
 
 # %%
 from labkit.compare.training import supporting
-from labkit.rag.augment_citations import values
+from labkit.rag.augment import values
 
 
 def planted(item, hits):
@@ -304,7 +304,7 @@ checked.groupby(checked.correct.map({0: "wrong answers", 1: "right answers"}))[[
 # questions get five passages with the ones they need, then five without; and some have no answer anywhere.
 
 # %%
-from labkit.rag.augment_context import among
+from labkit.compare.reading import among
 
 answerable = [(item, hits) for item, hits in zip(items, found, strict=True) if item.gold and gold[item.id]]
 needed = [item for item, _ in answerable]
@@ -315,8 +315,8 @@ spare = [without(item, hits) for item, hits in zip(needed, below, strict=True)]
 print(f"{len(needed)} questions, each with five passages that hold what it needs, and others that do not")
 
 # %%
-from labkit.rag.attribution import attribute
-from labkit.rag.augment_context import degrade
+from labkit.compare.reading import degrade
+from labkit.rag.augment import attribute
 
 
 def lose(lost):
@@ -414,7 +414,7 @@ print(
 # search); it was there and misread (mend the model or the prompt); there was nothing to find (mend the declining).
 
 # %%
-from labkit.rag.attribution import causes
+from labkit.rag.augment import causes
 
 rows = pd.concat([table.assign(retriever=method) for method, table in methods.items()])
 figure, text = plot.shares(causes(rows, by="retriever"))
@@ -441,7 +441,7 @@ print("the search missed something:", missed.said.value_counts().to_dict())
 # in place of the true one.
 
 # %%
-from labkit.rag.poison import PLANTED, delimited, trial
+from labkit.compare.poison import PLANTED, delimited, trial
 
 PAYLOAD = "Purple Tuba"
 pd.set_option("display.max_colwidth", 100)

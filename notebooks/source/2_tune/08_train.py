@@ -246,6 +246,7 @@ def learn(patience=None, watch="loss, strangers"):
 # %% [markdown]
 # It takes a minute or two, once: the result is kept under the address of everything that makes it.
 
+
 # %%
 def kept(**options):
     parts = {"base": lab.model.fingerprint, "rows": [rows, rows_of], "settings": settings, "recipe": "08/1"}

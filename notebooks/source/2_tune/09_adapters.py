@@ -29,8 +29,8 @@ lab
 # training.
 
 # %%
+from labkit.compare.reading import gold_hits
 from labkit.data import SINGLE
-from labkit.rag.augment_context import gold_hits
 
 count, epochs, asked = (24, 20, 40) if SIZE == "full" else (6, 1, 6)
 gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.kind in SINGLE}

@@ -99,10 +99,10 @@ print(
 
 # %%
 from labkit.compare.arms import passages
+from labkit.compare.poison import falsify, lie_for
 from labkit.compare.score import is_right
 from labkit.metrics import contains
 from labkit.rag.augment import build_messages
-from labkit.rag.poison import falsify, lie_for
 
 single = [item for item in lab.questions if item.kind == "single fact" and lie_for(item, lab.questions)][:40]
 found = lab.retriever().search_batch([item.question for item in single], lab.profile.top_k)

@@ -144,7 +144,7 @@ figure
 # model is what to try. The causes, as lesson 06 sorts them, and then two questions answered by every arm:
 
 # %%
-from labkit.rag.attribution import causes
+from labkit.rag.augment import causes
 
 causes(comparison.answers.query("arm in ['rag', 'hybrid']")).round(2)
 

@@ -1,30 +1,106 @@
-"""Chunk size and overlap, swept: what is found, answered, stored and read. Introduced in 02_chunk."""
+"""Chunk size and overlap, swept: what is found, answered, stored and read.
+
+A size matters only in a long document, so the sweep binds the short ones into books.
+"""
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.rag.chunk_books import Library, bind
+from labkit.compare.arms import passages
+from labkit.compare.reading import read
+from labkit.compare.score import is_right
+from labkit.lab import spread
+from labkit.metrics import contains
+from labkit.rag.augment import fit
+from labkit.rag.chunk import Chunk, chunk_documents, truncated
+from labkit.rag.index import FaissStore
+from labkit.rag.ingest import Document
+from labkit.rag.retrieve import Hit, retriever
 from labkit.stats import holm, paired_bootstrap
+from labkit.store import address
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.data import Item
+    from labkit.data import Evidence, Item
     from labkit.lab import Lab
-    from labkit.rag.index import FaissStore
-    from labkit.rag.retrieve import Hit
 
 SIZES = (64, 128, 256, 500)
 OVERLAPS = (0.0, 0.1, 0.15, 0.2, 0.3)
 ADVISED_SIZE, ADVISED_OVERLAPS = 500, (0.1, 0.15, 0.2)
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Library:
+    """Books, and where each document bound into them stands: its book's id, first and last character."""
+
+    books: tuple[Document, ...]
+    places: dict[str, tuple[str, int, int]]
+
+    def text(self, document: str) -> str:
+        """A document as it stands in its book."""
+        book, start, end = self.places[document]
+        return next(b.text for b in self.books if b.id == book)[start:end]
+
+    def span(self, evidence: Evidence) -> tuple[str, int, int] | None:
+        """The book and characters of the passage that states a fact; None where extraction lost the passage."""
+        if evidence.document not in self.places:
+            return None
+        book, start, _ = self.places[evidence.document]
+        words = r"\s+".join(map(re.escape, evidence.passage.split()))
+        match = re.search(words, self.text(evidence.document))
+        return (book, start + match.start(), start + match.end()) if match else None
+
+    def proves(self, chunk: Chunk, evidence: Evidence) -> bool:
+        """Whether a chunk holds the whole passage that states a fact, or a line elsewhere that restates it."""
+        span = self.span(evidence)
+        if span and chunk.document_id == span[0] and chunk.start <= span[1] and span[2] <= chunk.end:
+            return True
+        parts = [self._shared(chunk, name) for name in evidence.also if name in self.places]
+        lines = [line for part in parts for line in part.splitlines()]
+        return any(evidence.entity in line and contains(line, evidence.value) for line in lines)
+
+    def _shared(self, chunk: Chunk, document: str) -> str:
+        """What a chunk holds of a document."""
+        book, start, end = self.places[document]
+        if chunk.document_id != book:
+            return ""
+        return chunk.text[max(start - chunk.start, 0) : max(end - chunk.start, 0)]
+
+
+def bind(documents: Iterable[Document]) -> Library:
+    """One book for each folder: its documents as chapters in the order given, each under its title as a heading.
+
+    Introduced in 02_chunk.
+
+    >>> [book.id for book in bind(lab.documents).books]
+    ['plans', 'products', 'projects', 'sites']
+    """
+    folders: dict[str, list[Document]] = {}
+    for document in documents:
+        folders.setdefault(document.id.rpartition("/")[0] or "book", []).append(document)
+    bound = [_book(name, chapters) for name, chapters in folders.items()]
+    return Library(tuple(book for book, _ in bound), {k: v for _, places in bound for k, v in places.items()})
+
+
+def _book(name: str, chapters: Sequence[Document]) -> tuple[Document, dict[str, tuple[str, int, int]]]:
+    places, texts, end = {}, [], 0
+    for chapter in chapters:
+        text = f"# {chapter.title}\n\n{chapter.text.removeprefix(chapter.title).strip()}\n\n"
+        places[chapter.id] = (name, end, end + len(text))
+        texts.append(text)
+        end += len(text)
+    whole = "".join(texts)
+    return Document(name, name.capitalize(), whole, "markdown", address(text=whole)), places
 
 
 def sweep(
@@ -75,16 +151,13 @@ def _kept(lab: Lab, library: Library, size: int, overlap: float, by: str, asked:
 
 
 def _measure(lab: Lab, library: Library, size: int, overlap: float, by: str, asked: int, budget: int) -> list[Row]:
-    from labkit.lab import spread
-    from labkit.rag.retrieve import retriever
-
     store, index = _indexed(lab, library, size, overlap, by)
     items = [item for item in lab.questions if item.evidence]
     hits = retriever(lab.profile.method, store).search_batch([item.question for item in items], lab.profile.top_k)
-    found = {item.id: row for item, row in zip(items, hits, strict=True)}
-    answers = _answers(lab, library, spread(items, asked), found, budget)
+    by_item = {item.id: row for item, row in zip(items, hits, strict=True)}
+    answers = _answers(lab, library, spread(items, asked), by_item, budget)
     return [
-        {"id": item.id, "kind": item.kind, "found": _share(library, item, found[item.id])}
+        {"id": item.id, "kind": item.kind, "found": _share(library, item, by_item[item.id])}
         | answers.get(item.id, {})
         | index
         for item in items
@@ -92,9 +165,6 @@ def _measure(lab: Lab, library: Library, size: int, overlap: float, by: str, ask
 
 
 def _indexed(lab: Lab, library: Library, size: int, overlap: float, by: str) -> tuple[FaissStore, Row]:
-    from labkit.rag.chunk import chunk_documents, truncated
-    from labkit.rag.index import FaissStore
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of truncation, which is counted here
         chunks = chunk_documents(library.books, lab.embedder.tokenizer, size, round(overlap * size), by)
@@ -109,16 +179,13 @@ def _share(library: Library, item: Item, hits: Sequence[Hit]) -> float:
 
 
 def _answers(
-    lab: Lab, library: Library, items: Sequence[Item], found: dict[str, list[Hit]], budget: int
+    lab: Lab, library: Library, items: Sequence[Item], by_item: dict[str, list[Hit]], budget: int
 ) -> dict[str, Row]:
     """What the model answers from as much of the hits as fits; by question's id."""
-    from labkit.compare.score import is_right
-    from labkit.rag.augment_context import read
-
-    shown = [_shown(lab, item.question, found[item.id], budget) for item in items]
+    shown = [_shown(lab, item.question, by_item[item.id], budget) for item in items]
     silent = copy(lab)  # one bar is enough
     silent.progress = False
-    made = read(silent, [item.question for item in items], shown)
+    answers = read(silent, [item.question for item in items], shown)
     return {
         item.id: {
             "read": _share(library, item, hits),
@@ -126,15 +193,12 @@ def _answers(
             "prompt_tokens": answer.prompt_tokens,
             "passages": len(hits),
         }
-        for item, hits, answer in zip(items, shown, made, strict=True)
+        for item, hits, answer in zip(items, shown, answers, strict=True)
     }
 
 
 def _shown(lab: Lab, question: str, hits: Sequence[Hit], budget: int) -> list[Hit]:
     """The hits as far as a prompt of `budget` tokens holds them, the last one cut to fit."""
-    from labkit.compare.arms import passages
-    from labkit.rag.augment import fit
-
     fitted = fit(question, passages(hits), budget, lab.model.count, cut=True).passages
     return [
         replace(hit, chunk=replace(hit.chunk, text=text, end=hit.chunk.start + len(text)))
@@ -154,7 +218,7 @@ def claims(swept: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     rows = [row for metric in ("found", "read", "correct") for row in _against(swept, metric)]
-    table = pd.DataFrame(rows).assign(holm=lambda made: holm(made.p))
+    table = pd.DataFrame(rows).assign(holm=lambda rows: holm(rows.p))
     clear = np.where(table["diff"] > 0, "better", "worse")
     return table.assign(verdict=np.where(table.holm < 0.05, clear, "not told apart"))
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 import labkit
 from labkit import LabError
+from labkit.compare.poison import PLANTED, delimited, falsify, lie_for, plant, trial
 from labkit.data import load_questions, of_kind
 from labkit.metrics import contains
 from labkit.rag.augment import FORMS, build_messages
 from labkit.rag.chunk import Chunk
-from labkit.rag.poison import PLANTED, delimited, falsify, lie_for, plant, trial
 from labkit.rag.retrieve import Hit
 
 

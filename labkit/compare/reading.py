@@ -1,17 +1,15 @@
-"""Choose what the model reads, and ask it over exactly that: what an experiment on prompts needs.
-
-Introduced in 06_augment.
-"""
+"""Choose what the model reads, and ask it over exactly that: what an experiment on prompts needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from labkit.compare.arms import Answer, passages
+from labkit.compare.training import holds
 from labkit.rag.augment import Message, Passage, build_messages
 
 if TYPE_CHECKING:
-    from labkit.compare.arms import Answer
     from labkit.data import Item
     from labkit.lab import Lab
     from labkit.model import Model
@@ -23,7 +21,7 @@ Compose = Callable[[str, list[Passage]], list[Message]]
 def read(
     lab: Lab,
     questions: Sequence[str],
-    found: Sequence[Sequence[Hit]],
+    context: Sequence[Sequence[Hit]],
     compose: Compose = build_messages,
     model: Model | None = None,
 ) -> list[Answer]:
@@ -36,15 +34,13 @@ def read(
     """
     from tqdm import tqdm
 
-    from labkit.compare.arms import Answer, passages
-
-    prompts = [compose(q, passages(hits)) for q, hits in zip(questions, found, strict=True)]
+    prompts = [compose(q, passages(hits)) for q, hits in zip(questions, context, strict=True)]
     with tqdm(total=len(prompts), unit="answer", disable=not lab.progress) as bar:
         room = lab.profile.max_new_tokens
-        made = (model or lab.model).generate(prompts, room, progress=bar.update, cache=lab.answered)
+        replies = (model or lab.model).generate(prompts, room, progress=bar.update, cache=lab.answered)
     return [
         Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, 0.0, g.seconds)
-        for q, hits, g in zip(questions, found, made, strict=True)
+        for q, hits, g in zip(questions, context, replies, strict=True)
     ]
 
 
@@ -68,11 +64,9 @@ def degrade(hits: Sequence[Hit], item: Item, lost: Sequence[bool], spare: Sequen
     >>> degrade(hits, item, [True], spare) != hits
     True
     """
-    from labkit.compare.training import holds
-
-    gone = [fact for fact, is_lost in zip(item.evidence, lost, strict=True) if is_lost]
-    fresh = iter(spare)
-    return [next(fresh) if any(holds(hit, fact) for fact in gone) else hit for hit in hits]
+    losses = [fact for fact, is_lost in zip(item.evidence, lost, strict=True) if is_lost]
+    others = iter(spare)
+    return [next(others) if any(holds(hit, fact) for fact in losses) else hit for hit in hits]
 
 
 def gold_hits(lab: Lab, item: Item) -> list[Hit] | None:
@@ -83,16 +77,15 @@ def gold_hits(lab: Lab, item: Item) -> list[Hit] | None:
     >>> gold_hits(lab, lab.questions[0])[0].score
     1.0
     """
-    from labkit.compare.training import holds
-    from labkit.rag.retrieve import Hit
+    from labkit.rag.retrieve import Hit  # which imports LangChain
 
     own = [[Hit(c, 1.0, 1) for c in lab.vectors.chunks if c.document_id == e.document] for e in item.evidence]
-    found = [next((h for h in hits if holds(h, e)), None) for hits, e in zip(own, item.evidence, strict=True)]
-    return None if None in found else list(dict.fromkeys(found))
+    proofs = [next((h for h in hits if holds(h, e)), None) for hits, e in zip(own, item.evidence, strict=True)]
+    return None if None in proofs else list(dict.fromkeys(proofs))
 
 
 def among(gold: Sequence[Hit], others: Sequence[Hit], size: int = 5) -> list[Hit]:
-    """The proving passages among others that were retrieved, five in all, in an order that says nothing.
+    """The proving passages among others that were retrieved, `size` in all, in an order that says nothing.
 
     Introduced in 06_augment.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from chromadb.api.shared_system_client import SharedSystemClient
+from langchain_tests.integration_tests.vectorstores import VectorStoreIntegrationTests
 
 from labkit import LabError
 from labkit.rag import stores
@@ -106,7 +107,6 @@ def test_an_unknown_store_names_those_there_are(embedder):
 )
 def test_a_missing_package_is_one_line_with_the_remedy(embedder, monkeypatch, kind, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, "labkit.rag.stores_qdrant", raising=False)
     with pytest.raises(LabError, match=rf"^{module} is not installed: run pip install -e '\.\[{extra}\]'$"):
         open_store(kind, embedder)
 
@@ -131,3 +131,14 @@ def test_a_folder_that_is_open_elsewhere_is_one_line(embedder, tmp_path):
     with pytest.raises(LabError, match="qdrant does not open 'chunks' .*already accessed"):
         open_store("qdrant", embedder, tmp_path)
     first.client.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.filterwarnings("ignore:The test .* is marked with")
+class TestOtherStores(VectorStoreIntegrationTests):
+    @pytest.fixture(params=["chroma", "qdrant"])
+    def vectorstore(self, request):
+        store = open_store(request.param, self.get_embeddings(), name="contract")
+        yield store
+        if request.param == "chroma":  # which keeps one memory for the whole process
+            store.delete_collection()

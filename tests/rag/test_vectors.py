@@ -1,0 +1,184 @@
+"""Each kind of index finds, forgets, filters, trains and maps as it says; trials measure what they say."""
+
+import time
+
+import faiss
+import numpy as np
+import pytest
+
+import labkit.rag.vectors
+from labkit import LabError
+from labkit.rag.vectors import VectorIndex, milliseconds, more_vectors, recall, trial
+
+KINDS = ["Flat", "SQ8", "IVF4,Flat", "IVF4,SQ8", "HNSW16", "HNSW16,SQ8", "PQ16x4", "IVF4,PQ16x4", "RR32,IVF4,SQ8"]
+LOSSLESS = ["Flat", "SQ8", "IVF4,Flat", "IVF4,SQ8", "HNSW16", "HNSW16,SQ8"]
+pytestmark = pytest.mark.filterwarnings("ignore:an index trained on")
+
+
+def units(count, dimensions=32, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(20, dimensions))
+    vectors = centres[rng.integers(20, size=count)] + 0.4 * rng.normal(size=(count, dimensions))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32")
+
+
+def best(vectors, queries, k):
+    return np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :k]
+
+
+def shared(found, wanted):
+    return np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
+
+
+def filled(kind, vectors):
+    made = VectorIndex(kind)
+    made.add(vectors)
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_finds_most_of_the_nearest(kind):
+    vectors, queries = units(1000), units(50, seed=1)
+    scores, found = filled(kind, vectors).search(queries, 10)
+    assert shared(found, best(vectors, queries, 10)) > (0.9 if kind in LOSSLESS else 0.4)
+    assert (np.diff(scores, axis=1) <= 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_deleted_are_never_found_and_the_rest_as_before(kind):
+    vectors, queries, rng = units(600), units(30, seed=1), np.random.default_rng(3)
+    made, names = filled(kind, vectors), np.arange(600)
+    for share in (0.2, 0.5, 0.9):  # of those that are left
+        gone = rng.choice(np.flatnonzero(names >= 0), int(share * len(made)), replace=False)
+        kept = made.delete(gone)
+        names[gone] = -1
+        names = names if kept is None else names[kept]
+        found = made.search(queries, 5)[1]
+        assert len(made) == (names >= 0).sum() and (found >= 0).mean() > 0.95
+        assert (names[found[found >= 0]] >= 0).all()
+        left = np.flatnonzero(names >= 0)
+        nearest = left[best(made.vectors_at(left), queries, 5)]
+        assert shared(found, nearest) > 0.9, "as near as the codes can tell"
+    made.compact()
+    assert len(made.search(queries, 1000)[1][0]) == len(made) == faiss.read_index(_reader(made)).ntotal
+
+
+def _reader(made):
+    reader = faiss.VectorIOReader()
+    faiss.copy_array_to_vector(np.frombuffer(made.to_bytes(), "uint8"), reader.data)
+    return reader
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_among_some_misses_none_of_them(kind, monkeypatch):
+    monkeypatch.setattr(labkit.rag.vectors, "BLOCK", 7)
+    vectors, queries = units(500), units(20, seed=1)
+    made, among = filled(kind, vectors), np.arange(3, 500, 25)
+    scores, found = made.search(queries, 50, among)
+    assert found.shape == (20, len(among)) and all(set(row) == set(among) for row in found.tolist())
+    decoded = made.vectors_at(among)
+    np.testing.assert_array_equal(found[:, 0], among[best(decoded, queries, 1)[:, 0]])
+    np.testing.assert_allclose(scores, -np.sort(-(queries @ decoded.T)), atol=1e-5)
+    assert made.search(queries, 5, np.array([], "int64"))[1].shape == (20, 0)
+
+
+def test_an_index_waits_for_vectors_enough_to_train():
+    vectors, made = units(400), VectorIndex("IVF4,PQ16x4", "nprobe=4")
+    with pytest.warns(UserWarning, match="trained on 17 vectors, where FAISS advises 624 or more: add a larger first"):
+        for start, end, waiting in ((0, 3, True), (3, 10, True), (10, 17, False), (17, 400, False)):
+            made.add(vectors[start:end])
+            assert made.waiting is waiting and len(made) == end
+            if waiting:
+                assert made.search(vectors[:end], 1)[1][:, 0].tolist() == list(range(end)), "exactly"
+    found = made.search(vectors, 10)[1]
+    assert np.mean([number in row for number, row in enumerate(found)]) > 0.6
+
+
+def test_more_effort_finds_more():
+    vectors, queries = units(2000), units(50, seed=1)
+    made, wanted = filled("IVF32,Flat", vectors), best(vectors, queries, 10)
+    recalls = []
+    for effort in ("nprobe=1", "nprobe=4", "nprobe=32"):
+        made.tune(effort)
+        recalls.append(shared(made.search(queries, 10)[1], wanted))
+    assert recalls == sorted(recalls) and recalls[0] < 0.95 and recalls[-1] == 1
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_give_the_same_answers_again(kind, mapped):
+    vectors, queries = units(600), units(20, seed=1)
+    made = filled(kind, vectors)
+    again = VectorIndex.from_bytes(made.to_bytes(), kind, "", False, mapped)
+    for mine, theirs in zip(again.search(queries, 5), made.search(queries, 5), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(again.vectors_at(np.arange(9)), made.vectors_at(np.arange(9)))
+
+
+def test_codes_are_smaller_than_numbers():
+    sizes = {kind: filled(kind, units(2000, 64)).nbytes / 2000 for kind in ("Flat", "SQ8", "PQ16x4np", "HNSW16")}
+    assert sizes["PQ16x4np"] < sizes["SQ8"] < sizes["Flat"] < sizes["HNSW16"] and sizes["Flat"] == pytest.approx(
+        256, 0.01
+    )
+
+
+@pytest.mark.parametrize("kind", ["Nonsense", "PQ7"])
+def test_a_kind_that_is_none_is_one_line(kind):
+    with pytest.raises(LabError) as caught:
+        VectorIndex(kind).add(units(50))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_effort_that_is_none_is_one_line():
+    with pytest.raises(LabError, match="a 'Flat' index has no 'nprobe=3': "):
+        filled("Flat", units(50)).tune("nprobe=3")
+
+
+def test_bytes_that_are_no_index_are_one_line():
+    with pytest.raises(LabError, match="FAISS cannot read this index"):
+        VectorIndex.from_bytes(b"not an index at all", "Flat", "", False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_emptied_index_fills_again(kind):
+    vectors = units(300)
+    made = filled(kind, vectors)
+    made.delete(np.arange(300))
+    assert len(made) == 0 and made.search(vectors[:2], 5)[1].shape == (2, 0)
+    made.add(vectors[:100])
+    assert len(made) == 100 and made.search(vectors[:2], 5)[1].shape == (2, 5)
+
+
+@pytest.fixture(scope="module")
+def real(embedder):
+    texts = [f"{place} {thing}" for place in ("north", "south", "old", "new") for thing in ("hall", "gate", "pump")]
+    return embedder.encode(texts)
+
+
+def test_vectors_made_are_like_the_real_ones_and_the_same_each_time(real):
+    made = more_vectors(real, 500)
+    np.testing.assert_array_equal(made[: len(real)], real)
+    np.testing.assert_array_equal(more_vectors(real, 500), made)
+    np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, atol=1e-5)
+    assert np.linalg.matrix_rank(made, tol=1e-2) <= len(real), "in the directions of the real ones only"
+    np.testing.assert_array_equal(more_vectors(real, 3), real[:3])
+
+
+def test_recall_is_the_share_of_the_wanted_that_was_found():
+    assert recall(np.array([[1, 2, 3], [4, 5, -1]]), np.array([[3, 2, 9], [7, 4, 5]])) == pytest.approx(4 / 6)
+
+
+def test_milliseconds_are_the_median_of_a_call():
+    assert 4 < milliseconds(lambda one: time.sleep(0.005 * len(one)), [0] * 7) < 100
+
+
+def test_a_trial_of_the_exact_index_finds_everything_in_four_bytes_a_number():
+    vectors = np.random.default_rng(0).normal(size=(800, 32)).astype("float32")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries, threads = vectors[-20:], faiss.omp_get_max_threads()
+    wanted = np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :5]
+    (row,) = trial("Flat", [""], [vectors[:300], vectors[300:]], queries, wanted)
+    assert row["recall"] > 0.99 and row["bytes"] == pytest.approx(4 * 32, 0.01) and row["vectors"] == 800
+    low, high = trial("IVF8,Flat", ["nprobe=1", "nprobe=8"], [vectors], queries, wanted)
+    assert low["recall"] < high["recall"] and high["recall"] > 0.99 and low["seconds"] == high["seconds"] > 0
+    assert faiss.omp_get_max_threads() == threads
