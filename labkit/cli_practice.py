@@ -29,7 +29,7 @@ def log(
 
     Example: labkit log --rate 3 down
     """
-    from labkit.practice.log_store import Log
+    from labkit.practice.log import Log
     from labkit.profile import runs_folder
 
     path = file or runs_folder() / "log.sqlite"
