@@ -73,10 +73,8 @@ def sweep(
     """
     from functools import partial
 
-    from labkit.practice.sweep import here
+    from labkit.practice.sweep import here, read_grid, run_at
     from labkit.practice.sweep import sweep as measure
-    from labkit.practice.sweep_grid import read_grid
-    from labkit.practice.sweep_ray import run_at
     from labkit.profile import runs_folder
 
     grid = read_grid(experiment)
