@@ -150,7 +150,7 @@ def ask(
     Example: labkit ask "Where is the Amber Falcon made?" --arm hybrid
     """
     from labkit.compare.arms import ARMS
-    from labkit.practice.log_store import logged
+    from labkit.practice.log import logged
 
     if arm not in ARMS:
         raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")

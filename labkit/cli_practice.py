@@ -29,7 +29,7 @@ def log(
 
     Example: labkit log --rate 3 down
     """
-    from labkit.practice.log_store import Log
+    from labkit.practice.log import Log
     from labkit.profile import runs_folder
 
     path = file or runs_folder() / "log.sqlite"
@@ -73,10 +73,8 @@ def sweep(
     """
     from functools import partial
 
-    from labkit.practice.sweep import here
+    from labkit.practice.sweep import here, read_grid, run_at
     from labkit.practice.sweep import sweep as measure
-    from labkit.practice.sweep_grid import read_grid
-    from labkit.practice.sweep_ray import run_at
     from labkit.profile import runs_folder
 
     grid = read_grid(experiment)

@@ -61,8 +61,8 @@ def merge(
     Example: labkit merge hybrid --out runs/merged
     """
     import labkit
+    from labkit.compare.exam import merge_into
     from labkit.profile import check_size, resolve
-    from labkit.tune.deploy_export import merge_into
 
     checked(resolve, profile), checked(check_size, size)
     with working(profile) as seen:
@@ -85,7 +85,7 @@ def serve(
 
     Example: labkit serve runs/merged --port 8000
     """
-    from labkit.tune.deploy_serve import serve_until_stopped
+    from labkit.tune.serve import serve_until_stopped
 
     watched()
     serve_until_stopped(model, host, port, wait)

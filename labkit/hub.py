@@ -68,7 +68,7 @@ def load(profile: Profile, adapter: Path | None = None) -> Model:
     import torch
 
     from labkit.model import load_model
-    from labkit.tune.adapters_quantised import load_quantised
+    from labkit.tune.adapters import load_quantised
 
     gpu = torch.cuda.is_available()
     if profile.name == "gpu" and not gpu:

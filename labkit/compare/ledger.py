@@ -35,7 +35,7 @@ LESSONS = {
     "14_cost": "labkit.compare.cost.figures",
     "15_risk": "labkit.compare.risk.figures",
     "16_use_cases": "labkit.compare.use_cases.figures",
-    "20_log": "labkit.practice.log.figures",
+    "20_log": "labkit.practice.log_study.figures",
 }
 """The function of a lab that measures what a lesson's claims need, as an Interval for each name."""
 

@@ -97,9 +97,7 @@ def adapting(lab: Lab) -> dict[str, Interval]:
 def _bytes(lab: Lab) -> dict[str, float]:
     """Bytes of gradients and optimiser with and without an adapter, and of weights in four bits and in 32: ratios."""
     from labkit.model import load_model
-    from labkit.tune.adapters import LoraSettings, add_lora
-    from labkit.tune.adapters_memory import footprint
-    from labkit.tune.adapters_quantised import load_quantised
+    from labkit.tune.adapters import LoraSettings, add_lora, footprint, load_quantised
     from labkit.tune.prepare import Example, dataset
 
     p = lab.profile

@@ -105,7 +105,7 @@ def _chunks(folder: Path | str, found: Ingested, settings: Profile, tokenizer: P
 
 def _there(parts: list[pa.Table], embedder: str, stack: ExitStack, address: str) -> Iterator[pa.Table]:
     """The same through ray.data: an actor with an embedder on each processor that is free, batches in their order."""
-    from labkit.practice.sweep_ray import connected
+    from labkit.practice.sweep import connected
 
     stack.enter_context(connected(address))
     import ray.data

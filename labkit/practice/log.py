@@ -1,161 +1,250 @@
-"""Learn from the log: what its words mean, what its searches confuse, and whether knowing it helps. Introduced in 20_log."""
+"""Keep every answer, without what a log must not hold, in one file that survives crashes. Introduced in 20_log."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.score import score
-from labkit.compare.training import holds
-from labkit.hub import pinned
-from labkit.practice.log_month import halves, last_month, own_words
-from labkit.quiet import quiet
-from labkit.rag.embed import load_embedder
-from labkit.rag.retrieve import STOP_WORDS, words
-from labkit.stats import Interval, paired_bootstrap
+from labkit.abstain import abstained
+from labkit.errors import LabError
+from labkit.profile import runs_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.data import Item
+    from labkit.compare.arms import Answer, Arm
     from labkit.lab import Lab
 
+SCHEMA = 1
+WAIT = 30  # seconds that a writer waits for the others
+COLUMNS = {
+    "gen_ai.response.id": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "timestamp": "TEXT NOT NULL",
+    "gen_ai.operation.name": "TEXT NOT NULL",
+    "gen_ai.provider.name": "TEXT NOT NULL",
+    "gen_ai.request.model": "TEXT NOT NULL",
+    "gen_ai.agent.name": "TEXT NOT NULL",
+    "gen_ai.input.messages": "TEXT NOT NULL",
+    "gen_ai.output.messages": "TEXT NOT NULL",
+    "gen_ai.retrieval.documents": "TEXT NOT NULL",
+    "gen_ai.usage.input_tokens": "INTEGER NOT NULL",
+    "gen_ai.usage.output_tokens": "INTEGER NOT NULL",
+    "gen_ai.client.operation.duration": "REAL NOT NULL",
+    "labkit.retrieval.duration": "REAL NOT NULL",
+    "gen_ai.evaluation.score.label": "TEXT",
+}
+"""The columns of the log: an answer's arm is the agent, its sources the documents, its rating the score's label.
 
-def unknown(question: str, known: Collection[str]) -> list[str]:
-    """The words of a question that are not among those known; no stop words, no single letters.
-
-    >>> unknown("How many bucks is the Delta?", {"delta", "price"})
-    ['bucks']
-    """
-    return [word for word in dict.fromkeys(words(question)) if word not in STOP_WORDS | set(known) and len(word) > 1]
-
-
-def mine(answered: Sequence[tuple[str, str]], terms: Iterable[str], top: int = 2) -> dict[str, list[str]]:
-    """What the documents say for each term, learned from pairs of a question and its right passage.
-
-    The `top` words that stand more often in the right passages of questions with the term than in all of them, and
-    twice at least. A term without any is left out. Introduced in 20_log.
-
-    >>> mine([("How many bucks is A?", "Price of A"), ("How many bucks is B?", "Price: B")], ["bucks"])
-    {'bucks': ['price']}
-    """
-    said = [set(unknown(right, words(question))) for question, right in answered]
-    usual, found = Counter(chain(*said)), {}
-    for term in terms:
-        beside = [some for (question, _), some in zip(answered, said, strict=True) if term in words(question)]
-        counts = Counter(chain(*beside))
-        lift = {w: n / len(beside) - usual[w] / len(said) for w, n in counts.items() if n > 1 and not w.isdigit()}
-        if best := sorted((w for w in lift if lift[w] > 0), key=lambda w: (-lift[w], w))[:top]:
-            found[term] = best
-    return found
-
-
-def expand(question: str, synonyms: Mapping[str, Sequence[str]], top: int = 2) -> str:
-    """The question with the `top` words that most of its own words stand for.
-
-    >>> expand("How many bucks is the Delta?", {"bucks": ["price"]})
-    'How many bucks is the Delta? price'
-    """
-    own = words(question)
-    added = Counter(word for term in own for word in synonyms.get(term, ()) if word not in own)
-    return " ".join([question, *(word for word, _ in added.most_common(top))])
+Names are those of OpenTelemetry's generative-AI conventions (still in development), or begin with `labkit.`.
+"""
+_NUMBERS = (
+    re.compile(r"\b[a-z]{2}\d{2}(?:[ -]?[a-z0-9]{4}){2,7}(?:[ -]?[a-z0-9]{1,4})?\b", re.I),  # IBAN (ISO 13616)
+    re.compile(r"[+(]*\d(?:[\s()./\u2010-\u2015-]{0,2}\d){6,}"),  # telephone, card, account
+)
+_KEYS = (
+    re.compile(r"-----BEGIN[ A-Z]*PRIVATE KEY-----.*?(?:-----END[ A-Z]*PRIVATE KEY-----|\Z)", re.S),
+    re.compile(r"\b(?:password|passwd|passphrase|pwd|secret|token|api[ _-]?key)(?:\s*[:=]\s*|\s+is\s+)\S+", re.I),
+    re.compile(r"\b(?:(?:sk|pk|rk|gh[a-z]|github_pat|glpat|hf|xox[a-z])[-_]|AKIA|ASIA|AIza|eyJ)[\w+/=~.-]{8,}"),
+)
+_RUN = re.compile(r"[\w+/=~.-]{16,}")
+_PIECE = re.compile(r"[A-Za-z0-9+=]{16,}")
 
 
-def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """RAG's answers to items in people's own words, expanded: a row for each as `score` has it, with two columns more.
+class Log:
+    """A log of answers in an SQLite file, which is made if it is missing; several processes may write at once.
 
-    `first`: the first passage states the fact; `sent`: the question as it was asked.
-    """
-    import pandas as pd
+    Write-ahead logging, one short transaction for each answer: a process that is killed loses the answer it was
+    writing, and no other. Open it anew in each process. Raises LabError for a file that is no log, or of another schema.
 
-    asked = own_words(items)
-    sent = [expand(question, synonyms) for _, question in asked]
-
-    def make() -> list[dict[str, Any]]:
-        told = zip(asked, lab.arm("rag").answer(sent), strict=True)
-        return [{**score(item, a), "first": holds(a.hits[0], item.evidence[0])} for (item, _), a in told]
-
-    return pd.DataFrame(make()).assign(sent=sent)
-
-
-def complaints(lab: Lab, rows: pd.DataFrame) -> list[str]:
-    """The words of answers rated down that no document holds, the commonest first."""
-    known = {word for chunk in lab.vectors.chunks for word in words(chunk.embedding_text)}
-    failed = rows.question[rows.rating == "down"]
-    return [word for word, _ in Counter(word for question in failed for word in unknown(question, known)).most_common()]
-
-
-def learn(lab: Lab) -> dict[str, list[str]]:
-    """The synonyms that last month's log teaches."""
-    rows = last_month(lab)
-    known = rows[rows.right != ""]
-    return mine(list(zip(known.question, known.right, strict=True)), complaints(lab, rows))
-
-
-def confusions(lab: Lab, rows: pd.DataFrame) -> pd.DataFrame:
-    """What search takes for another: columns anchor (a logged question), positive (a passage that states the fact) and
-    negative (the best of its sources that does not). Introduced in 20_log.
-    """
-    import pandas as pd
-
-    texts = {chunk.id: chunk.embedding_text for chunk in lab.vectors.chunks}
-    some = [(row, next((s for s in row.sources if s not in row.stated), None)) for row in rows.itertuples()]
-    made = [(row.question, texts[row.stated[0]], texts[wrong]) for row, wrong in some if row.stated and wrong]
-    return pd.DataFrame(made, columns=["anchor", "positive", "negative"])
-
-
-def train_embedder(lab: Lab, triplets: pd.DataFrame, rate: float = 5e-5) -> Path:
-    """The folder of the lab's embedder, trained for one pass over triplets as `confusions` gives them.
-
-    The right passage against the negatives and the other right passages of a batch of 16 (multiple negatives ranking
-    loss, Henderson et al. 2017, arXiv:1705.00652). Introduced in 20_log.
-
-    >>> variant(lab, embedder=str(train_embedder(lab, confusions(lab, rows))))
+    >>> with Log(Path("runs/log.sqlite")) as log:
+    ...     log.keep(lab.arm("rag").answer(["Where is the Amber Falcon made?"]), "rag", "pocket")
+    [1]
     """
 
-    def build(folder: Path) -> None:
-        from datasets import Dataset
-        from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-        from transformers.trainer_callback import PrinterCallback
+    def __init__(self, path: Path | str | None = None) -> None:
+        self.path = Path(path) if path else runs_folder() / "log.sqlite"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._prepare()
+        except (sqlite3.Error, OSError) as error:
+            raise LabError(f"{self.path} cannot be used as a log ({error}): name another file") from error
 
-        model = load_embedder(pinned(lab.profile.embedder)).model
-        with quiet():
-            model.model_card_data.widget = [{}]  # else examples for a card are computed
-            settings = SentenceTransformerTrainingArguments(
-                str(folder),
-                num_train_epochs=1,
-                per_device_train_batch_size=16,
-                learning_rate=rate,
-                batch_sampler="no_duplicates",  # three wordings share a passage, which is no negative of its own
-                bf16=lab.embedder.dtype == "bfloat16",
-                use_cpu=model.device.type == "cpu",
-                save_strategy="no",
-                logging_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                seed=0,
-            )
-            rows, loss = Dataset.from_pandas(triplets, preserve_index=False), MultipleNegativesRankingLoss(model)
-            trainer = SentenceTransformerTrainer(model, settings, rows, loss=loss)
-            trainer.remove_callback(PrinterCallback)
-            trainer.train()
-            model.save(str(folder), create_model_card=False)
+    def _prepare(self) -> None:
+        state = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+        version, tables = self._file.execute(state).fetchone()
+        if version != SCHEMA and (version or tables):
+            raise LabError(f"{self.path} has schema {version}, and this labkit knows {SCHEMA}: name another file")
+        if version == 0:
+            self._write_ahead()
+            fields = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+            with self._transaction():
+                self._file.execute(f"CREATE TABLE IF NOT EXISTS answers ({fields})")
+                self._file.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    parts = {"embedder": lab.embedder.fingerprint, "rate": rate, "rows": triplets.to_dict("list")}
-    return lab.artifacts.folder(build, what="embedder trained on confusions", **parts)
+    def _write_ahead(self) -> None:
+        """Turn on write-ahead logging, which SQLite refuses at once, without waiting, while another process does so."""
+        end = time.monotonic() + WAIT
+        while True:
+            try:
+                self._file.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 255 != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._file.execute("BEGIN IMMEDIATE")  # waits for its turn here, and cannot be refused later
+            yield
+            self._file.execute("COMMIT")
+        except BaseException as error:
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise LabError(f"{self.path} cannot be written ({error}): is it in use, or the disk full?") from error
+            raise
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def keep(self, answers: Sequence[Answer], arm: str, model: str) -> list[int]:
+        """Write answers, each text redacted before it is written; returns their numbers. LabError where it cannot."""
+        return [self._insert(row_of(answer, arm, model)) for answer in answers]
+
+    def _insert(self, row: dict[str, Any]) -> int:
+        names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+        with self._transaction():
+            return int(self._file.execute(f"INSERT INTO answers ({names}) VALUES ({marks})", [*row.values()]).lastrowid)
+
+    def rate(self, number: int, up: bool) -> None:
+        """Say whether an answer was good; the last word counts. LabError for a number that is not in the log."""
+        set_label = 'UPDATE answers SET "gen_ai.evaluation.score.label" = ? WHERE "gen_ai.response.id" = ?'
+        with self._transaction():
+            if not self._file.execute(set_label, ("up" if up else "down", number)).rowcount:
+                raise LabError(f"no answer {number} in {self.path.name}: `labkit log` lists the numbers")
+
+    def table(self) -> pd.DataFrame:
+        """Every answer, oldest first, with columns named as in COLUMNS."""
+        import pandas as pd
+
+        texts = dict.fromkeys((name for name, kind in COLUMNS.items() if "TEXT" in kind), "string")
+        return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file, dtype=texts)
+
+    def answers(self) -> pd.DataFrame:
+        """Every answer by its number, easy to read: time, arm, question, answer, sources, score (of the best), seconds, rating (up, down or empty)."""
+        rows = self.table()
+        hits = rows["gen_ai.retrieval.documents"].map(json.loads)
+        columns = {
+            "time": rows["timestamp"],
+            "arm": rows["gen_ai.agent.name"],
+            "question": rows["gen_ai.input.messages"].map(text_of),
+            "answer": rows["gen_ai.output.messages"].map(text_of),
+            "sources": hits.map(lambda some: [hit["id"] for hit in some]),
+            "score": hits.map(lambda some: max((hit["score"] for hit in some), default=float("nan"))).astype(float),
+            "seconds": rows["gen_ai.client.operation.duration"] + rows["labkit.retrieval.duration"],
+            "rating": rows["gen_ai.evaluation.score.label"].fillna(""),
+        }
+        return rows[[]].assign(**columns).set_index(rows["gen_ai.response.id"].rename("number"))
+
+    def failures(self) -> pd.DataFrame:
+        """The answers to look at first, as `answers`: rated down, then declined, then the tenth with the lowest score."""
+        rows = self.answers()
+        down, low = rows.rating == "down", rows.score <= rows.score.quantile(0.1)
+        declined = rows.answer.map(abstained).astype(bool)
+        some = rows.assign(down=down, declined=declined)[(down | declined | low) & (rows.rating != "up")]
+        return some.sort_values(["down", "declined", "score"], ascending=[False, False, True])[list(rows)]
+
+    def export(self, path: Path) -> int:
+        """Write all answers to a Parquet file, whole or not at all; returns how many. LabError where it cannot."""
+        rows, partial = self.table(), path.with_name(f".{path.name}.partial")
+        try:
+            rows.to_parquet(partial, index=False)
+            partial.replace(path)
+        except OSError as error:
+            raise LabError(f"cannot write {path}: {error.strerror or error}; name another file") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return len(rows)
 
 
-def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
-    """How much more is correct, or retrieved, after than before, with its interval over questions; wordings are averaged."""
-    return paired_bootstrap(*(rows.groupby("id", sort=False)[column].mean() for rows in (after, before))).interval
+@dataclass(frozen=True)
+class Logged:
+    """An arm whose answers are kept in a log."""
+
+    arm: Arm
+    log: Log
+    model: str
+
+    def answer(self, questions: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Answer]:
+        """As `Arm.answer`, and every answer is in the log before it is returned."""
+        answers = self.arm.answer(questions, progress)
+        self.log.keep(answers, self.arm.name, self.model)
+        return answers
 
 
-def figures(lab: Lab) -> dict[str, Interval]:
-    """What the claims about the log need, each by its name in claims.yaml."""
-    held_out = halves(lab)[1]
-    before, after = reread(lab, held_out, {}), reread(lab, held_out, learn(lab))
-    return {"accuracy on held-out questions, after mining the log less before: rag": gain(before, after)}
+def logged(lab: Lab, arm: str, log: Log | None = None) -> Logged:
+    """An arm of a lab that logs, to `runs/log.sqlite` if no other log is given.
+
+    >>> logged(lab, "rag").answer(["Where is the Amber Falcon made?"])
+    """
+    own = Path(lab.profile.model).is_absolute()
+    return Logged(lab.arm(arm), log or Log(), lab.profile.name if own else lab.profile.model)
+
+
+def row_of(answer: Answer, arm: str, model: str) -> dict[str, Any]:
+    """What the log keeps of an answer but its number and rating: texts redacted, time in UTC, durations in seconds."""
+    hits = [{"id": redact(hit.chunk.id), "score": round(hit.score, 6)} for hit in answer.hits]
+    values = (
+        *(datetime.now(UTC).isoformat(timespec="milliseconds"), "chat", "labkit", redact(model), redact(arm)),
+        *(_message("user", answer.question), _message("assistant", answer.text), json.dumps(hits)),
+        *(answer.prompt_tokens, answer.output_tokens, answer.generation_seconds, answer.retrieval_seconds),
+    )
+    return dict(zip(list(COLUMNS)[1:-1], values, strict=True))
+
+
+def _message(role: str, text: str) -> str:
+    """One message as the conventions' JSON schema has it."""
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": redact(text)}]}], ensure_ascii=False)
+
+
+def text_of(messages: str) -> str:
+    """The text of the one message in a column of messages."""
+    return str(json.loads(messages)[0]["parts"][0]["content"])
+
+
+def redact(text: str) -> str:
+    """The text with [e-mail], [key] and [number] in place of what looks like one.
+
+    An e-mail address is a word with an @ inside; a key begins as known ones do, follows "password:" and its like, or
+    is 16 or more letters and digits, mixed; a number has seven digits or more, spaced or not, or the form of an IBAN.
+    It sees form, not meaning: names, addresses, birthdays, short PINs, a password said in passing, digits spelt out
+    and "ann at example dot org" stay.
+
+    >>> redact("Mail ann@example.org or call +49 30 1234567.")
+    'Mail [e-mail] or call [number].'
+    """
+    text = re.sub(r"\S+", lambda word: "[e-mail]" if re.search(".@.", word[0]) else word[0], text)
+    for pattern in _KEYS:
+        text = pattern.sub("[key]", text)
+    text = _RUN.sub(lambda run: "[key]" if any(map(_mixed, _PIECE.findall(run[0]))) else run[0], text)
+    for pattern in _NUMBERS:
+        text = pattern.sub("[number]", text)
+    return text
+
+
+def _mixed(piece: str) -> bool:
+    return bool(re.search(r"\d", piece) and re.search("[A-Za-z]", piece))

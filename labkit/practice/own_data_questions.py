@@ -18,9 +18,8 @@ from labkit.metrics import contains
 from labkit.practice.own_data_style import Style, learn
 from labkit.rag.augment import ABSTAIN
 from labkit.rag.ingest import Document
-from labkit.tune.leaks import duplicates
-from labkit.tune.pairs import Example
-from labkit.tune.prepare_split import split
+from labkit.tune.leaks import duplicates, split
+from labkit.tune.prepare import Example
 
 NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "rivals", "reply", "split")
 FORMATS = (".csv", ".jsonl", ".xlsx")

@@ -5,37 +5,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from labkit.abstain import abstained
 from labkit.artifacts import Artifacts
 from labkit.cli_options import alone, checked, watched
-from labkit.data import load_questions
+from labkit.compare.arms import ARMS, Answer, arm_class, passages
+from labkit.data import CLOSING, OPENING, load_questions, style_faults
 from labkit.errors import LabError
+from labkit.hashing import address
 from labkit.lab import Lab, spread
+from labkit.metrics import contains
 from labkit.profile import PROFILES, resolve
-from labkit.store import address
+from labkit.rag.augment import build_messages, check_citations, cited, values
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-    from labkit.compare.arms import Answer
-
 CHUNKS, MOST, EXAMPLES = (48, 96, 144, 192), 10, 12
 """Chunk sizes to choose from, in tokens; the most passages; how many of the test questions are offered."""
-
+SHOWN = 300
+"""So many characters of the question stand above the cards."""
 LOCAL = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: ws:"
 """The browser loads from this server only; Voila's template would ask a content network for icons."""
 
 
 class Kept(Artifacts):
-    """Artifacts made before, and no others: a click must not start hours of training. Introduced in 12_compare."""
+    """Artifacts made before, and no others: a click must not start hours of training."""
 
     def folder(self, build: Any, name: str | None = None, **parts: Any) -> Path:
         """The folder at the address of `parts`; LabError if it is not there."""
@@ -49,7 +54,6 @@ def opened(profile: str, size: str, chunk: int | None = None) -> Lab:
     """The lab of a profile, which never trains; with `chunk`, the same models over chunks of so many tokens.
 
     Its adapters stay those trained at the profile's own settings. LabError for an unknown profile or size.
-    Introduced in 12_compare.
 
     >>> opened("pocket", "full", 48).profile.chunk_overlap
     7
@@ -70,13 +74,10 @@ def opened(profile: str, size: str, chunk: int | None = None) -> Lab:
 def answers(lab: Lab, question: str, k: int) -> Iterator[tuple[str, Answer | str]]:
     """Each arm's name with its answer over `k` passages, or with the one line that says why there is none.
 
-    LabError for a question that is empty, or longer than the model's context. Introduced in 12_compare.
+    LabError for a question that is empty, or longer than the model's context.
 
     >>> dict(answers(opened("pocket", "full"), "Where is the Amber Falcon made?", k=5))["rag"].text
     """
-    from labkit.compare.arms import ARMS
-    from labkit.rag.augment import build_messages
-
     if not question.strip():
         raise LabError("The question is empty: write one, or choose an example.")
     tokens, room = lab.model.count(build_messages(question)), lab.model.context - lab.profile.max_new_tokens
@@ -93,7 +94,7 @@ def answers(lab: Lab, question: str, k: int) -> Iterator[tuple[str, Answer | str
 def page(profile: str = "pocket", size: str = "full") -> Widget:
     """The playground: a question, the settings that decide what is read, and the cards of the four arms.
 
-    LabError for an unknown profile or size. Introduced in 12_compare.
+    LabError for an unknown profile or size.
 
     >>> page("pocket")
     """
@@ -121,9 +122,6 @@ def page(profile: str = "pocket", size: str = "full") -> Widget:
 
 def _ask(question: str, size: str, settings: Sequence[Any], button: Any, status: Any, result: Any) -> None:
     """Fill `result` card by card; whatever goes wrong is one line in `status`."""
-    from labkit.compare.arms import ARMS
-    from labkit.practice.play_cards import cards, line
-
     profile, chunk, k = settings
     gold = {item.question: item.gold for item in load_questions()}.get(question)
     button.disabled, result.value, replies = True, "", {}
@@ -141,10 +139,83 @@ def _ask(question: str, size: str, settings: Sequence[Any], button: Any, status:
         button.disabled = False
 
 
+def cards(question: str, replies: Mapping[str, Answer | str], gold: str | None = None) -> str:
+    """HTML with a card for each arm; `gold` is the value that a right answer holds, where it is known.
+
+    A reply that is a string is shown as what went wrong. Everything is escaped.
+
+    >>> cards("Why?", {"rag": "no adapter yet"}).count("<article")
+    1
+    """
+    text = question if len(question) <= SHOWN else f"{question[:SHOWN]} …"
+    known = f"<p class='play-soft'>A right answer holds <b>{escape(gold)}</b></p>" if gold else ""
+    articles = "".join(_card(name, reply) for name, reply in replies.items())
+    return f"<section><h2>{escape(text)}</h2>{known}<div class='play-cards'>{articles}</div></section>"
+
+
+def _card(name: str, reply: Answer | str) -> str:
+    what = (arm_class(name).__doc__ or "").strip()
+    head = f"<h3>{escape(name)}</h3><p class='play-soft'>{escape(what)}</p>"
+    if isinstance(reply, str):
+        return f"<article>{head}<p class='play-error'>{escape(reply)}</p></article>"
+    broken = style_faults(reply.text)
+    facts = {
+        "Seconds": f"{reply.retrieval_seconds:.2f} searching, " * bool(reply.hits)
+        + f"{reply.generation_seconds:.2f} answering",
+        "Tokens": f"{reply.prompt_tokens} read, {reply.output_tokens} written",
+        "House style": f"✗ breaks: {', '.join(broken)}" if broken else "✓ kept",
+    }
+    rows = "".join(f"<dt>{fact}</dt><dd>{value}</dd>" for fact, value in facts.items())
+    text = escape(reply.text.strip()) or "(no answer)"
+    return f"<article>{head}<p class='play-answer'>{text}</p><dl>{rows}</dl>{_sources(reply)}</article>"
+
+
+def _sources(answer: Answer) -> str:
+    """What was cited, open, with what it holds of the answer; what else was read, folded."""
+    if not answer.hits:
+        return "<p class='play-soft'>Reads no documents: all it says comes from its weights.</p>"
+    text, count = answer.text.strip().removeprefix(OPENING).removesuffix(CLOSING), len(answer.hits)
+    claims = [] if abstained(text) else values(re.sub(r"\[\d+\]", " ", text), answer.question)
+    verdicts = {c.number: c.verdict for c in check_citations(text, passages(answer.hits), answer.question)}
+    listed = {n: _passage(n, answer, claims, verdicts.get(n, "")) for n in range(1, count + 1)}
+    shown = "".join(listed.pop(n) for n in cited(text) if n in listed)
+    wrong = "".join(f"<p class='play-error'>Cites [{n}]: {verdicts[n]}.</p>" for n in verdicts if not 1 <= n <= count)
+    top = f"<h4>Cited</h4><ol>{shown}</ol>" if shown else "<p class='play-soft'>Cites no passage.</p>"
+    rest = f"<details><summary>Read, not cited: {len(listed)}</summary><ol>{''.join(listed.values())}</ol></details>"
+    return top + wrong + rest * bool(listed)
+
+
+def _passage(number: int, answer: Answer, claims: Sequence[str], verdict: str) -> str:
+    chunk = answer.hits[number - 1].chunk
+    where = escape(chunk.document_id) + (f", page {chunk.page}" if chunk.page else "")
+    support = f"<span class='play-soft'>{verdict} of the answer</span>" if verdict else ""
+    return f"<li value='{number}'><b>{where}</b> {support}<blockquote>{marked(chunk.text, claims)}</blockquote></li>"
+
+
+def marked(text: str, claims: Sequence[str]) -> str:
+    """The text escaped, with <mark> around each sentence or line that holds one of the values claimed.
+
+    >>> marked("It is <red>. It costs $10.", ["$10"])
+    'It is &lt;red&gt;. <mark>It costs $10.</mark>'
+    """
+    parts = re.split(r"((?<=[.!?])\s+|\s*\n\s*)", text.strip())
+    return "".join(f"<mark>{escape(p)}</mark>" if any(contains(p, v) for v in claims) else escape(p) for p in parts)
+
+
+def line(text: str, wrong: bool = False) -> str:
+    """One line of HTML about what happens, escaped; `wrong` for what went wrong.
+
+    >>> line("3 of 4 answered")
+    "<p class='play-soft' role='status'>3 of 4 answered</p>"
+    """
+    kind, role = ("error", "alert") if wrong else ("soft", "status")
+    return f"<p class='play-{kind}' role='{role}'>{escape(' '.join(text.split())[:300])}</p>"
+
+
 def serve(profile: str = "pocket", options: Sequence[str] = ()) -> None:
     """Serve the page on this machine until Ctrl-C; `options` go to Voila.
 
-    LabError for an unknown profile, or without Voila. Introduced in 12_compare.
+    LabError for an unknown profile, or without Voila.
 
     >>> serve("pocket", ["--no-browser", "--port=8866"])
     """

@@ -1,36 +1,162 @@
-"""A grid of settings, measured cell by cell; a sweep that was stopped goes on. See docs/scale.md."""
+"""A grid of settings, measured cell by cell, here or on a Ray cluster; a sweep that was stopped goes on. See docs/scale.md."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from labkit.compare.arms import Base, FineTuned, arm_class, weights_of
 from labkit.compare.experiment import ask_arms
 from labkit.compare.score import recall
 from labkit.data import documents_folder, load_pairs, load_questions, updates_folder
 from labkit.errors import LabError
 from labkit.hashing import address, hash_tree
 from labkit.lab import Lab
-from labkit.practice.sweep_grid import RETRIEVAL, Cell, Grid
 from labkit.profile import resolve
-from labkit.store import Store, provenance, write_bytes, write_json
+from labkit.provenance import provenance
+from labkit.rag.retrieve import METHODS
+from labkit.store import Store, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = "profile chunk_size overlap method k arm seed n accuracy recall_at_k seconds error".split()
-Row = dict[str, Any]
+RETRIEVAL = "retrieval"
+"""In place of an arm: only search, and measure what was found."""
 RECIPE = "sweep/1"
 """Raised by hand whenever a cell's row comes out differently for the same models and data."""
+RETRIES = 5
+"""How often a cell is begun again when the machine under it has died."""
+Row = dict[str, Any]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of settings; None where it has no bearing on the arm. `overlap` is a share of the size."""
+
+    profile: str
+    chunk_size: int | None
+    overlap: float | None
+    method: str | None
+    k: int | None
+    arm: str
+    seed: int | None
+    size: str
+    questions: int | None
+
+
+class Grid(BaseModel):
+    """What an experiment file holds: lists of which every combination is tried; defaults are the pocket profile's.
+
+    `chunk_sizes` in tokens of the embedder, `overlaps` as shares of the size, `questions` spread over the kinds.
+    See docs/scale.md.
+
+    >>> len(Grid(k=[3, 5], arms=["base", "rag"]).cells())
+    3
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    profiles: list[str] = Field(["pocket"], min_length=1)
+    chunk_sizes: list[Positive] = Field([96], min_length=1)
+    overlaps: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.15], min_length=1)
+    methods: list[Literal[METHODS]] = Field(["fusion"], min_length=1)
+    k: list[Positive] = Field([5], min_length=1)
+    arms: list[str] = Field(["rag"], min_length=1)
+    seeds: list[int] = Field([0], min_length=1)
+    size: Literal["smoke", "full"] = "full"
+    questions: Positive | None = None
+
+    def cells(self) -> list[Cell]:
+        """The grid's cells in order, each once: `base` has one whatever the chunks, an untrained arm one for all seeds."""
+        axes = (self.profiles, self.chunk_sizes, self.overlaps, self.methods, self.k, self.arms, self.seeds)
+        cells = (Cell(*values, self.size, self.questions) for values in product(*axes))
+        return list(dict.fromkeys(map(_bare, cells)))
+
+
+def _bare(cell: Cell) -> Cell:
+    if cell.arm == RETRIEVAL or weights_of(cell.arm) is None:
+        cell = replace(cell, seed=None)
+    if cell.arm != RETRIEVAL and arm_class(cell.arm) in (Base, FineTuned):
+        cell = replace(cell, chunk_size=None, overlap=None, method=None, k=None)
+    return cell
+
+
+def read_grid(path: Path | str) -> Grid:
+    """The grid in a YAML file; LabError naming what is wrong with it. See docs/scale.md.
+
+    >>> read_grid("data/sweeps/small.yaml").size
+    'smoke'
+    """
+    try:
+        grid = Grid.model_validate(yaml.safe_load(Path(path).read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LabError(f"cannot read {path} ({' '.join(str(error).split())[:80]}): give a YAML file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise LabError(f"{path}: {where}: {first['msg']}; labkit sweep --help shows a file") from error
+    for profile in grid.profiles:
+        resolve(profile)
+    for arm in grid.arms:
+        if arm != RETRIEVAL:
+            arm_class(arm)
+    return grid
+
+
+Runner = Callable[[list[Cell]], Iterator[tuple[Cell, Row]]]
+"""Measures cells in any order; each comes back once, with its row."""
+
+
+def here(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Row]]:
+    """One cell after the other, in this process."""
+    return ((cell, run_cell(cell)) for cell in cells)
+
+
+def sweep(grid: Grid, out: Path | str, run: Runner = here, progress: bool = True) -> pd.DataFrame:
+    """The grid's table, a row for each cell in the grid's order; cells measured before are found under `out`.
+
+    Each row is kept when it is made, whole or not at all; a failed one is not, so that the next call tries it
+    again. `out` holds cells/, table.csv and result.json. See docs/scale.md.
+
+    >>> sweep(Grid(arms=["retrieval"], k=[1, 5], size="smoke"), "runs/sweeps/mine")[["k", "recall_at_k"]]
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    out, cells = Path(out), grid.cells()
+    store, keys = Store(out / "cells"), {cell: key(cell) for cell in cells}
+    earlier = {cell: folder for cell in cells if (folder := store.find(keys[cell]))}
+    rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in earlier.items()}
+    missing = [cell for cell in cells if cell not in rows]
+    with tqdm(total=len(cells), initial=len(rows), desc="sweep", unit="cell", disable=not progress) as bar:
+        for cell, measured in run(missing) if missing else ():
+            if not measured["error"]:
+                store.commit(keys[cell], lambda folder, row=measured: write_json(folder / "row.json", row))
+            rows[cell] = measured
+            bar.update()
+    table = [rows[cell] for cell in cells]
+    result = {"schema": 1, "experiment": "sweep", "grid": grid.model_dump(), "cells": list(keys.values())}
+    write_json(out / "result.json", result | {"rows": table, "environment": provenance()})
+    frame = pd.DataFrame(table, columns=COLUMNS).convert_dtypes()
+    write_bytes(out / "table.csv", frame.to_csv(index=False).encode())
+    return frame
 
 
 def key(cell: Cell) -> str:
@@ -64,7 +190,7 @@ def run_cell(cell: Cell) -> Row:
             warnings.simplefilter("ignore")
             measured = _measure(cell)
     except Exception as problem:  # a cell that fails must not end the sweep
-        error = told(problem)
+        error = reason(problem)
     finally:
         Lab.tuned_model.cache_clear()  # else every adapter's model would stay in memory
     return row(cell, error, **measured, seconds=round(time.perf_counter() - began, 2))
@@ -77,7 +203,7 @@ def row(cell: Cell, error: str = "", **measured: Any) -> Row:
     )
 
 
-def told(problem: BaseException) -> str:
+def reason(problem: BaseException) -> str:
     """An exception on one line."""
     text = " ".join(str(problem).split())[:200]
     return text if isinstance(problem, LabError) else f"{type(problem).__name__}: {text}"
@@ -87,12 +213,12 @@ def _measure(cell: Cell) -> Row:
     lab = _lab(cell)
     if cell.arm == RETRIEVAL:
         items = [item for item in lab.questions if item.evidence]
-        found = lab.retriever().search_batch([item.question for item in items], lab.profile.top_k)
-        shares = [recall(item, hits) for item, hits in zip(items, found, strict=True)]
+        results = lab.retriever().search_batch([item.question for item in items], lab.profile.top_k)
+        shares = [recall(item, hits) for item, hits in zip(items, results, strict=True)]
         return {"n": len(items), "recall_at_k": float(np.mean(shares))}
     answers = ask_arms(lab, [cell.arm]).query("answerable")
-    found = None if cell.k is None else float(answers.retrieved.mean())
-    return {"n": len(answers), "accuracy": float(answers.correct.mean()), "recall_at_k": found}
+    share = None if cell.k is None else float(answers.retrieved.mean())
+    return {"n": len(answers), "accuracy": float(answers.correct.mean()), "recall_at_k": share}
 
 
 def _lab(cell: Cell) -> Lab:
@@ -119,40 +245,64 @@ def _opened(profile: str, size: str, questions: int | None) -> Lab:
     return lab
 
 
-Runner = Callable[[list[Cell]], Iterator[tuple[Cell, Row]]]
-"""Measures cells in any order; each comes back once, with its row."""
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """A connection to the Ray cluster at an address ("host:port", "auto"), or to one of its own on this machine ("local").
 
-
-def here(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Row]]:
-    """One cell after the other, in this process."""
-    return ((cell, run_cell(cell)) for cell in cells)
-
-
-def sweep(grid: Grid, out: Path | str, run: Runner = here, progress: bool = True) -> pd.DataFrame:
-    """The grid's table, a row for each cell in the grid's order; cells measured before are found under `out`.
-
-    Each row is kept when it is made, whole or not at all; a failed one is not, so that the next call tries it
-    again. `out` holds cells/, table.csv and result.json. See docs/scale.md.
-
-    >>> sweep(Grid(arms=["retrieval"], k=[1, 5], size="smoke"), "runs/sweeps/mine")[["k", "recall_at_k"]]
+    LabError if Ray is not installed, there is no such cluster, or its own does not start: Ray gives up where a busy
+    machine takes over 15 seconds to start its agents.
     """
-    import pandas as pd
-    from tqdm import tqdm
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise LabError("Ray is not installed: run pip install -c constraints.txt -e '.[ray]'") from error
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    own = {"include_dashboard": False} if address == "local" else {}
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdigit():  # Ray itself would try for many minutes
+            socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=20).close()
+        ray.init(address=address, **quiet, **own)
+    except Exception as error:  # Ray raises plain ones too
+        words = " ".join(str(error).split())[:100]
+        remedy = "try again when the machine is less busy" if own else "give host:port, auto or local"
+        raise LabError(f"no Ray cluster at '{address}' ({words}): {remedy}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
-    out, cells = Path(out), grid.cells()
-    store, keys = Store(out / "cells"), {cell: key(cell) for cell in cells}
-    kept = {cell: folder for cell in cells if (folder := store.find(keys[cell]))}
-    rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in kept.items()}
-    missing = [cell for cell in cells if cell not in rows]
-    with tqdm(total=len(cells), initial=len(rows), desc="sweep", unit="cell", disable=not progress) as bar:
-        for cell, made in run(missing) if missing else ():
-            if not made["error"]:
-                store.commit(keys[cell], lambda folder, made=made: write_json(folder / "row.json", made))
-            rows[cell] = made
-            bar.update()
-    table = [rows[cell] for cell in cells]
-    result = {"schema": 1, "experiment": "sweep", "grid": grid.model_dump(), "cells": list(keys.values())}
-    write_json(out / "result.json", result | {"rows": table, "environment": provenance()})
-    frame = pd.DataFrame(table, columns=COLUMNS).convert_dtypes()
-    write_bytes(out / "table.csv", frame.to_csv(index=False).encode())
-    return frame
+
+def run_at(cells: list[Cell], address: str, gpus: float = 0) -> Iterator[tuple[Cell, Row]]:
+    """Measure cells as Ray tasks, each on one processor and `gpus` GPUs; they come in the order they finish.
+
+    A cell whose machine died is begun again elsewhere; one that kills its process again and again fails. Every
+    machine must hold the same code and data: a cell elsewhere fails that would have another address there.
+
+    >>> sweep(grid, "runs/sweeps/mine", lambda cells: run_at(cells, "auto"))
+    """
+    with connected(address):
+        import ray
+
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_there)
+        waiting = {task.remote(cell, key(cell)): cell for cell in cells}
+        while waiting:
+            [done], _ = ray.wait(list(waiting), num_returns=1)
+            cell = waiting.pop(done)
+            try:
+                measured = ray.get(done)
+            except ray.exceptions.RayError as error:
+                measured = row(cell, reason(error))
+            yield cell, measured
+
+
+def _there(cell: Cell, wanted: str) -> Row:
+    """A cell on whatever machine Ray chose."""
+    try:
+        same = key(cell) == wanted
+    except LabError as error:
+        return row(cell, reason(error))
+    if not same:
+        return row(cell, f"{os.uname().nodename} holds other code, data or models: install the same checkout there")
+    return run_cell(cell)

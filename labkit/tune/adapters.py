@@ -1,13 +1,21 @@
-"""Low-rank adapters: train few weights beside frozen ones. Introduced in 09_adapters."""
+"""Low-rank adapters: few weights trained beside frozen ones, also in 4 bit, and the bytes that this takes.
+
+Introduced in 09_adapters.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from labkit.checkpoint import adapt, find, precision
 from labkit.errors import LabError
 from labkit.quiet import quiet
 from labkit.store import write_json
@@ -17,7 +25,10 @@ from labkit.tune.train import TrainReport, TrainSettings, train
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch.nn import Module
-    from transformers import PreTrainedModel
+    from torch.optim import Optimizer
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from labkit.model import Model
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,7 @@ class LoraSettings(TrainSettings):
     """LoRA (Hu et al., ICLR 2022): `rank` of the update, scaled by `alpha` / `rank`, and how to train it.
 
     "all-linear" adapts every linear layer but the output head; embeddings are never adapted. `quantised` keeps
-    the frozen weights in 4 bit while it trains (QLoRA, Dettmers et al., NeurIPS 2023). Introduced in 09_adapters.
+    the frozen weights in 4 bit while it trains (QLoRA, Dettmers et al., NeurIPS 2023).
 
     >>> LoraSettings(epochs=1).alpha
     32
@@ -101,7 +112,6 @@ def train_adapter(
     >>> model = load_model("data/models/pocket", adapter="runs/adapter")
     """
     from labkit.model import load_model
-    from labkit.tune.adapters_quantised import load_quantised
 
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
@@ -136,3 +146,144 @@ def save_adapter(network: PeftModel, folder: Path | str, base: str) -> None:
     if isinstance(config["target_modules"], list):
         config["target_modules"].sort()
     write_json(folder / "adapter_config.json", config)
+
+
+def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None, revision: str | None = None) -> Model:
+    """The model with every linear layer but the output head in NF4, blocks of 64 (Dettmers et al., NeurIPS 2023).
+
+    What is not quantised is bfloat16 where the processor computes in it, else float32. `adapter` is put beside the
+    weights, never into them: merging into 4 bits would round it away. Raises LabError for what cannot be loaded.
+
+    >>> load_quantised("data/models/pocket", adapter="runs/adapter")
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    from labkit.model import Model
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = getattr(torch, precision(device))
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    safe = {"trust_remote_code": False, "local_files_only": True}
+    with quiet():
+        folder = find(str(path_or_id), revision)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe)
+            network = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, quantization_config=config, **safe
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise LabError(f"cannot load {folder} in 4 bit ({reason}): give a whole safetensors checkpoint") from error
+        _keep_packing(network)
+        if adapter:
+            network = adapt(network, Path(adapter), merge=False)
+    return Model(network, tokenizer, [folder, *([adapter] if adapter else [])])
+
+
+def _keep_packing(network: Module) -> None:
+    """Answering must not change what training reads.
+
+    On processors with AVX512-BF16 bitsandbytes packs the weights anew at the first answer, and everything but
+    answering (training, merging) then reads them wrongly, without an error.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in network.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes in tensors: all weights, gradients and optimiser state of the trained ones, and the most held at once.
+
+    `peak` holds the first three and the activations; Python and its libraries are not counted.
+    """
+
+    weights: int
+    gradients: int
+    optimiser: int
+    peak: int
+
+
+def weight_bytes(network: Module) -> int:
+    """Bytes of the weights as they lie in memory, scales of quantised blocks included; shared ones count once."""
+    states = [getattr(weight, "quant_state", None) for weight in network.parameters()]
+    tables = [table for state in states if state for table in state.as_dict(packed=False).values()]
+    return sum(tensor.nbytes for tensor in [*network.parameters(), *tables] if hasattr(tensor, "nbytes"))
+
+
+def footprint(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], settings: TrainSettings
+) -> Footprint:
+    """Train on `rows` as `labkit.tune.train.train` does, and count what really lay in memory meanwhile.
+
+    The network changes as in any training. Give few rows: watching every allocation is slow.
+
+    >>> footprint(load_model("data/models/pocket", dtype="float32").network, tokenizer, rows[:16], settings).weights
+    18898944
+    """
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    state: dict[str, int] = {}
+    before = weight_bytes(network)
+    # The gradients go right after each step: they are counted before.
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: state.update(_state_bytes(optimizer)))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            above = _peak(lambda: train(network, tokenizer, rows, settings, folder, progress=False))
+    finally:
+        hook.remove()
+    return Footprint(before, state["gradients"], state["optimiser"], before + above)
+
+
+def _state_bytes(optimizer: Optimizer) -> dict[str, int]:
+    """Bytes of gradients and of optimiser state, right after a step."""
+    import torch
+
+    trained = [weight for group in optimizer.param_groups for weight in group["params"]]
+    state = [value for values in optimizer.state.values() for value in values.values() if torch.is_tensor(value)]
+    return {
+        "gradients": sum(weight.grad.nbytes for weight in trained if weight.grad is not None),
+        "optimiser": sum(tensor.nbytes for tensor in state),
+    }
+
+
+def _peak(work: Callable[[], Any]) -> int:
+    """Most bytes allocated at once by PyTorch beyond what lay there before."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    gc.collect()  # what an earlier training left would count as released in this one
+    with _no_errors_shown(), torch.profiler.profile(profile_memory=True) as profile:
+        work()
+    return _highest(profile)
+
+
+@contextmanager
+def _no_errors_shown() -> Iterator[None]:
+    """PyTorch's profiler writes its state to the process's error stream, whatever the log level."""
+    shown = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        os.close(nowhere)
+
+
+def _highest(profile: Any) -> int:
+    """The highest running sum of the profiler's allocations (positive) and releases (negative)."""
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    running = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        running += event.nbytes()
+        highest = max(highest, running)
+    return highest

@@ -12,12 +12,12 @@ from labkit.data import Wording, data_folder, dress, wordings
 from labkit.metrics import contains
 from labkit.rag.augment import Message, build_messages
 from labkit.stats import Interval, bootstrap_mean
-from labkit.tune.pairs import Example
+from labkit.tune.prepare import Example, dataset
+from labkit.tune.train import TrainSettings, train
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
     from labkit.model import Model
-    from labkit.tune.train import TrainSettings
 
 TRAINED, UNSEEN = "trained wording", "unseen wordings"
 WORDINGS = 16
@@ -31,7 +31,7 @@ Scores = dict[str, dict[int, list[list[int]]]]
 class Fact:
     """One value of one thing, and the wordings that ask for it: 16 to train with, and those never trained.
 
-    The unseen ones are the same whatever number is trained. Introduced in 08_train.
+    The unseen ones are the same whatever number is trained.
     """
 
     kind: str
@@ -47,9 +47,9 @@ class Fact:
 
     def example(self, form: str) -> Example:
         """The question with its answer in house style; tags tell entity, value and wording."""
-        said = dress(self._wording.tell(self.entity, self.value))
+        answer = dress(self._wording.tell(self.entity, self.value))
         tags = {"entity": self.entity, "value": self.value, "wording": form}
-        return Example([*self.ask(form), {"role": "assistant", "content": said}], tags)
+        return Example([*self.ask(form), {"role": "assistant", "content": answer}], tags)
 
     @property
     def _wording(self) -> Wording:
@@ -77,17 +77,20 @@ def facts(count: int, seed: int = 0) -> list[Fact]:
 def right(model: Model, facts: Sequence[Fact], trained: bool = False) -> list[list[int]]:
     """For each fact, whether the answer to each unseen wording (or to its first trained one) holds the value."""
     forms = [fact.trained[:1] if trained else fact.unseen for fact in facts]
-    said = iter(model.generate([fact.ask(form) for fact, some in zip(facts, forms, strict=True) for form in some], 48))
-    return [[int(contains(next(said).text, fact.value)) for _ in some] for fact, some in zip(facts, forms, strict=True)]
+    prompts = [fact.ask(form) for fact, some in zip(facts, forms, strict=True) for form in some]
+    answers = iter(model.generate(prompts, 48))  # one batch for all facts; then dealt back to them
+    return [
+        [int(contains(next(answers).text, fact.value)) for _ in some] for fact, some in zip(facts, forms, strict=True)
+    ]
 
 
 def paraphrased(facts: Sequence[Fact], number: int, seen: int) -> list[Example]:
-    """Every fact `seen` times, in `number` wordings by turns. Introduced in 08_train."""
+    """Every fact `seen` times, in `number` wordings by turns."""
     return [fact.example(fact.trained[n % number]) for n in range(seen) for fact in facts]
 
 
 def repeated(groups: Mapping[int, Sequence[Fact]]) -> list[Example]:
-    """The facts of each group as many times as its key says, each time in the next wording. Introduced in 08_train."""
+    """The facts of each group as many times as its key says, each time in the next wording."""
     return [
         fact.example(fact.trained[n % WORDINGS])
         for times, some in groups.items()
@@ -103,7 +106,6 @@ def paraphrase_curve(
 
     One full fine-tuning for each of `counts`, all of as many steps; results are kept. After Allen-Zhu & Li, Physics of
     Language Models 3.1 (ICML 2024), where knowledge trained in one wording cannot be drawn out in another.
-    Introduced in 08_train.
 
     >>> intervals(paraphrase_curve(lab))["unseen wordings"][16].mean
     0.9
@@ -111,8 +113,7 @@ def paraphrase_curve(
     drawn = facts(count, seed)
     scores: Scores = {TRAINED: {}, UNSEEN: {}}
     for number in counts:
-        told = paraphrased(drawn, number, seen)
-        for name, rows in _learned(lab, told, drawn, seed).items():
+        for name, rows in _learned(lab, paraphrased(drawn, number, seen), drawn, seed).items():
             scores[name][number] = rows
     return scores
 
@@ -121,7 +122,7 @@ def repetition_curve(lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16, 32), gro
     """Train once on facts of which `group` are seen once, others twice, and so on; ask a trained and the unseen wordings.
 
     Every time in the next of 16 wordings. After Kandpal et al., Large Language Models Struggle to Learn Long-Tail
-    Knowledge (ICML 2023). Results are kept. Introduced in 08_train.
+    Knowledge (ICML 2023). Results are kept.
 
     >>> intervals(repetition_curve(lab))["unseen wordings"][32].mean
     0.9
@@ -136,31 +137,27 @@ def repetition_curve(lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16, 32), gro
 
 
 def intervals(scores: Mapping[str, Mapping[int, list[list[int]]]]) -> dict[str, dict[int, Interval]]:
-    """Share right with its 95 % interval over facts, for `labkit.plot.curve`. Introduced in 08_train."""
+    """Share right with its 95 % interval over facts, for `labkit.plot.curve`."""
     return {name: {at: bootstrap_mean(rows) for at, rows in points.items()} for name, points in scores.items()}
 
 
-def _learned(lab: Lab, told: Sequence[Example], asked: Sequence[Fact], seed: int) -> dict[str, list[list[int]]]:
-    """Scores of both kinds of wording after one pass over `told`, trained now or found."""
-    from labkit.tune.train import TrainSettings
-
+def _learned(lab: Lab, taught: Sequence[Example], asked: Sequence[Fact], seed: int) -> dict[str, list[list[int]]]:
+    """Scores of both kinds of wording after one pass over `taught`, trained now or found."""
     settings = TrainSettings(epochs=1, learning_rate=lab.profile.tuned_rate / 2, batch_size=8, seed=seed)
-    parts = {"told": [example.messages for example in told], "asked": list(asked), "settings": settings}
+    parts = {"told": [example.messages for example in taught], "asked": list(asked), "settings": settings}
     return lab.artifacts.value(
-        lambda: _train_and_ask(lab, told, asked, settings),
+        lambda: _train_and_ask(lab, taught, asked, settings),
         kind="curve", base=lab.model.fingerprint, recipe=RECIPE, **parts,
     )  # fmt: skip
 
 
 def _train_and_ask(
-    lab: Lab, told: Sequence[Example], asked: Sequence[Fact], settings: TrainSettings
+    lab: Lab, taught: Sequence[Example], asked: Sequence[Fact], settings: TrainSettings
 ) -> dict[str, list[list[int]]]:
     from labkit.model import load_model
-    from labkit.tune.prepare import dataset
-    from labkit.tune.train import train
 
     model = load_model(lab.profile.model_path, dtype="float32")
-    rows = dataset(told, model.tokenizer, lab.profile.context).rows
+    rows = dataset(taught, model.tokenizer, lab.profile.context).rows
     train(model.network, model.tokenizer, rows, settings, lab.runs / "training", lab.progress)
     model.network.to(lab.model.network.dtype)
     return {TRAINED: right(model, asked, trained=True), UNSEEN: right(model, asked)}

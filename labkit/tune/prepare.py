@@ -1,35 +1,52 @@
-"""Question and answer pairs as tokens with a loss mask; files of pairs; leaks. Introduced in 07_prepare."""
+"""Training examples: in files, and as rows of tokens in which only the answers are learned. Introduced in 07_prepare."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.chat import encode, ends, render
 from labkit.errors import LabError
-from labkit.rag.augment import Message
-from labkit.tune.leaks import leaks as leaks
-from labkit.tune.leaks import refuse_leaks as refuse_leaks
-from labkit.tune.pairs import Example
-from labkit.tune.pairs import read_examples as read_examples
-from labkit.tune.pairs import write_examples as write_examples
+from labkit.store import write_bytes
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from labkit.rag.augment import Message
+
+ROLES = ("system", "user", "assistant")
+ROLE_OF = {"system": "system", "prompt": "user", "response": "assistant"}
 IGNORED = -100
+LEARNED, READ = "background:#F6C9A8;color:#000", "background:#E8E8E8;color:#555"
 Row = dict[str, list[int]]
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Rows of `input_ids` and `labels`, and the numbers of the examples that were too long and left out."""
+class Example:
+    """A conversation whose assistant messages are to be learned; `tags` say what it is about, to split by.
 
-    rows: list[Row]
-    dropped: list[int]
+    >>> Example([{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}], {"entity": "So"})
+    """
+
+    messages: list[Message]
+    tags: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """The last thing that the user says; LabError without one."""
+        questions = [message["content"] for message in self.messages if message["role"] == "user"]
+        if not questions:
+            raise LabError(f"no user message in an example of {len(self.messages)}: add the question")
+        return questions[-1]
 
 
 def examples(
@@ -48,6 +65,188 @@ def examples(
     return [Example([*messages_of(i), {"role": "assistant", "content": answer_of(i)}], tags_of(i)) for i in items]
 
 
+@dataclass(frozen=True)
+class BadRow:
+    """A line of a file that holds no example: its number, from 1, and why."""
+
+    line: int
+    reason: str
+
+
+def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
+    """JSON lines, {"messages": [{"role", "content"}, ...]} and the tags beside them; whole or not at all.
+
+    Raises LabError naming the example, counted from 0, that could not be read again.
+    """
+    write_bytes(path, "".join(_line(n, example) for n, example in enumerate(examples)).encode())
+
+
+def _line(n: int, example: Example) -> str:
+    row = {"messages": example.messages, **example.tags}
+    if wrong := "a tag is named messages" if "messages" in example.tags else fault(example.messages):
+        raise LabError(f"example {n}: {wrong}: mend it before writing")
+    try:
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise LabError(f"example {n}: its tags are not JSON ({error}): use text, numbers and lists") from error
+    return text + "\n"
+
+
+def read_examples(path: Path | str) -> tuple[list[Example], list[BadRow]]:
+    """The good rows of a JSON-lines file, and each bad one with its line number and reason.
+
+    Every line that is not blank is one or the other. What stands beside `messages` becomes tags. Raises LabError
+    for a file that cannot be read.
+
+    >>> good, bad = read_examples("pairs.jsonl")
+    >>> bad[0]
+    BadRow(line=3, reason='message 2 has no text')
+    """
+    good: list[Example] = []
+    bad: list[BadRow] = []
+    for number, line in enumerate(read_text(path, "JSON-lines").split("\n"), start=1):
+        if line.strip():
+            example = _parse(line)
+            (bad.append(BadRow(number, example)) if isinstance(example, str) else good.append(example))
+    return good, bad
+
+
+def _parse(line: str) -> Example | str:
+    """An example, or what is wrong with the line."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}"
+    messages = row.pop("messages", None) if isinstance(row, dict) else None
+    return fault(messages) or (f"a tag {wrong}" if (wrong := _encoded(row)) else Example(messages, row))
+
+
+def read_text(path: Path | str, kind: str) -> str:
+    """A file's text, in which bytes that are not UTF-8 stay as lone surrogates, for `fault` to tell of.
+
+    Raises LabError for a file that cannot be read.
+    """
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise LabError(f"cannot read {path} ({type(error).__name__}): give a {kind} file") from error
+
+
+def fault(messages: Any) -> str | None:
+    """What keeps a value from being a conversation to learn, in a few words; None where nothing does.
+
+    >>> fault([{"role": "user", "content": "Why?"}])
+    "the last message is not the assistant's"
+    """
+    if not isinstance(messages, list) or not messages:
+        return "no list of messages"
+    for n, message in enumerate(messages, start=1):
+        if wrong := _message_fault(message):
+            return f"message {n} {wrong}"
+    if messages[-1]["role"] != "assistant":
+        return "the last message is not the assistant's"
+    return None
+
+
+def _message_fault(message: Any) -> str | None:
+    if not isinstance(message, dict) or message.get("role") not in ROLES:
+        return f"has no role of {', '.join(ROLES)}"
+    if not isinstance(message.get("content"), str) or not message["content"].strip():
+        return "has no text"
+    if unread := sorted(message.keys() - {"role", "content"}):
+        return f"has fields that are not learned: {', '.join(unread)}"
+    return _encoded(message["content"])
+
+
+def _encoded(value: Any) -> str | None:
+    """Whether all text in a JSON value can be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8 text"
+    return None
+
+
+def write_csv(path: Path | str, examples: Sequence[Example]) -> None:
+    """Columns system, prompt, response and one for each tag (RFC 4180, UTF-8); whole or not at all.
+
+    Raises LabError naming the example, counted from 0, that a row cannot hold: several turns, or a tag that is not text.
+    """
+    tags = list(dict.fromkeys(tag for example in examples for tag in example.tags))
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow([*ROLE_OF, *tags])
+    for n, example in enumerate(examples):
+        if wrong := _unfit(example):
+            raise LabError(f"example {n}: {wrong}: write JSON lines instead")
+        texts = {message["role"]: message["content"] for message in example.messages}
+        writer.writerow([*(texts.get(role, "") for role in ROLE_OF.values()), *(example.tags.get(t, "") for t in tags)])
+    write_bytes(path, table.getvalue().encode())
+
+
+def _unfit(example: Example) -> str | None:
+    roles = [message.get("role") for message in example.messages]
+    if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
+        return f"a row of CSV cannot hold the turns {roles}"
+    odd = [tag for tag, value in example.tags.items() if not isinstance(value, str) or tag in ROLE_OF]
+    return f"the tag '{odd[0]}' is not text, or is named like a column" if odd else fault(example.messages)
+
+
+def read_csv(
+    path: Path | str, prompt: str = "prompt", response: str = "response", system: str = "system"
+) -> tuple[list[Example], list[BadRow]]:
+    """The good rows of a CSV file, and each bad one with the number of its first line and a reason.
+
+    The three arguments name columns; `system` may be missing, other columns become tags, an empty cell is none.
+    A quote that is never closed costs its own line and no other. Raises LabError for a file that cannot be read or
+    lacks a column.
+
+    >>> read_csv("pairs.csv", prompt="question", response="answer")[1]
+    [BadRow(line=4, reason='2 cells where the header has 3')]
+    """
+    rows = _records(list(io.StringIO(read_text(path, "CSV"), newline="")))
+    header = next(rows, (1, []))[1]
+    names = {system: "system", prompt: "user", response: "assistant"}
+    if isinstance(header, str) or not {prompt, response} <= set(header) or len(set(header)) < len(header):
+        raise LabError(f"{path} has the columns {header}: give {prompt} and {response}, each name once")
+    good: list[Example] = []
+    bad: list[BadRow] = []
+    for number, cells in rows:
+        example = cells if isinstance(cells, str) else _example(cells, header, names)
+        (bad.append(BadRow(number, example)) if isinstance(example, str) else good.append(example))
+    return good, bad
+
+
+def _example(cells: list[str], header: list[str], names: dict[str, str]) -> Example | str:
+    """An example, or what is wrong with the row."""
+    if len(cells) != len(header):
+        return f"{len(cells)} cells where the header has {len(header)}"
+    row = dict(zip(header, cells, strict=True))
+    empty = [name for name, role in names.items() if role != "system" and not row[name].strip()]
+    if empty:
+        return f"no {empty[0]}"
+    messages = [{"role": role, "content": row[name]} for name, role in names.items() if row.get(name)]
+    tags = {name: cell for name, cell in row.items() if name not in names and cell}
+    return fault(messages) or Example(messages, tags)
+
+
+def _records(lines: list[str]) -> Iterator[tuple[int, list[str] | str]]:
+    """Each record with the number of its first line; where one is broken, its reason, and reading goes on a line below."""
+    at = 0
+    while at < len(lines):
+        reader, start = csv.reader(islice(lines, at, None), strict=True), at
+        try:
+            for cells in reader:
+                if "".join(cells).strip():
+                    yield start + 1, cells
+                start = at + reader.line_num
+            return
+        except csv.Error as error:
+            yield start + 1, f"not CSV: {error}"
+            at = start + 1
+
+
 def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -> tuple[list[int], list[int]]:
     """Token ids, and labels that are -100 but on each answer up to and with its end token.
 
@@ -62,21 +261,21 @@ def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -
     _refuse_marks(example, tokenizer)
     ids: list[int] = []
     labels: list[int] = []
-    done = ""
+    prefix = ""
     turns = [i for i, message in enumerate(example.messages) if message["role"] == "assistant"]
     for turn in turns:
         before = render(tokenizer, example.messages[:turn], prompt=True)
         after = render(tokenizer, example.messages[: turn + 1])
-        if not before.startswith(done) or not after.startswith(before):
+        if not before.startswith(prefix) or not after.startswith(before):
             raise LabError("the chat template rewrites earlier turns: keep one answer in each example")
-        asked = encode(tokenizer, before[len(done) :])
+        prompt = encode(tokenizer, before[len(prefix) :])
         answer, rest = _closed(encode(tokenizer, after[len(before) :]), tokenizer)
-        ids += asked + answer + rest
-        labels += [IGNORED] * len(asked) + answer + [IGNORED] * len(rest)
-        done = after
+        ids += prompt + answer + rest
+        labels += [IGNORED] * len(prompt) + answer + [IGNORED] * len(rest)
+        prefix = after
     if not turns:
         raise LabError("an example has no assistant message: add the answer to learn")
-    size = len(ids) - len(rest)
+    size = len(ids) - len(rest)  # behind the last end token nothing is learned
     if size > limit:
         raise LabError(f"an example has {size} tokens, the limit is {limit}: shorten it or drop it")
     return ids[:size], labels[:size]
@@ -92,11 +291,19 @@ def _refuse_marks(example: Example, tokenizer: PreTrainedTokenizerBase) -> None:
 
 def _closed(answer: list[int], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """An answer up to its last end token, which is added where the template has none, and what follows it."""
-    known = ends(tokenizer)
-    last = max((i for i, token in enumerate(answer) if token in known), default=None)
+    end_tokens = ends(tokenizer)
+    last = max((i for i, token in enumerate(answer) if token in end_tokens), default=None)
     if last is None:
-        return [*answer, *([tokenizer.eos_token_id] if known else [])], []
+        return [*answer, *([tokenizer.eos_token_id] if end_tokens else [])], []
     return answer[: last + 1], answer[last + 1 :]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows of `input_ids` and `labels`, and the numbers of the examples that were too long and left out."""
+
+    rows: list[Row]
+    dropped: list[int]
 
 
 def dataset(
@@ -146,3 +353,75 @@ class Collator:
             "attention_mask": torch.tensor([[1] * (width - gap) + [0] * gap for gap in gaps]),
             "labels": torch.tensor([r["labels"] + [IGNORED] * g for r, g in zip(rows, gaps, strict=True)]),
         }
+
+
+@dataclass(frozen=True)
+class Masked:
+    """The tokens of a row as text, each with whether its loss counts; a notebook shows them coloured.
+
+    Learned tokens are bold as well, for those who see no colour and for pages that strip it.
+    """
+
+    tokens: list[tuple[str, bool]]
+
+    @property
+    def share(self) -> float:
+        """Share of the tokens that are learned."""
+        return sum(learned for _, learned in self.tokens) / len(self.tokens)
+
+    def __repr__(self) -> str:
+        counts = f"{sum(learned for _, learned in self.tokens)} of {len(self.tokens)} tokens are learned: "
+        return counts + "|".join(text for text, learned in self.tokens if learned)
+
+    def _repr_html_(self) -> str:
+        return f"<p style='line-height:2;text-align:left'>{' '.join(_cell(*token) for token in self.tokens)}</p>"
+
+
+def _cell(text: str, learned: bool) -> str:
+    shown = escape(text.replace(" ", "·").replace("\n", "⏎"))
+    name, look = ("b", LEARNED) if learned else ("span", READ)
+    return f"<{name} style='{look};padding:2px'>{shown}</{name}>" + ("<br>" if "\n" in text else "")
+
+
+def masked(row: Row, tokenizer: PreTrainedTokenizerBase) -> Masked:
+    """Every token of a row and whether it is learned; a space is shown as a dot, half a character as a lozenge.
+
+    >>> masked(rows[0], tokenizer).share
+    0.5
+    """
+    pairs = zip(row["input_ids"], row["labels"], strict=True)
+    return Masked([(tokenizer.decode([token]), label != IGNORED) for token, label in pairs])
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What cutting rows at `limit` tokens would do to them, by row number.
+
+    `over` are longer; of these `shortened` lose a part of what is learned, its end too, and `emptied` all of it.
+    """
+
+    limit: int
+    rows: int
+    over: list[int]
+    shortened: list[int]
+    emptied: list[int]
+
+    def __str__(self) -> str:
+        if not self.over:
+            return f"at {self.limit} tokens: all {self.rows} rows fit"
+        return (
+            f"at {self.limit} tokens: {len(self.over)} of {self.rows} rows are too long; cut, {len(self.shortened)} "
+            f"would never learn where an answer ends, and {len(self.emptied)} nothing at all"
+        )
+
+
+def cut(rows: Sequence[Row], limit: int) -> Cut:
+    """What `truncation=True` at `limit` tokens would do; `labkit.tune.prepare.dataset` refuses or drops instead.
+
+    >>> print(cut(rows, 64))
+    at 64 tokens: 2 of 48 rows are too long; cut, 2 would never learn where an answer ends, and 0 nothing at all
+    """
+    over = [n for n, row in enumerate(rows) if len(row["input_ids"]) > limit]
+    taken = [n for n in over if any(label != IGNORED for label in rows[n]["labels"][limit:])]
+    emptied = [n for n in taken if all(label == IGNORED for label in rows[n]["labels"][:limit])]
+    return Cut(limit, len(rows), over, [n for n in taken if n not in emptied], emptied)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from labkit.errors import LabError
 from labkit.hashing import address
 from labkit.quiet import quiet
-from labkit.tune.prepare import Row
+from labkit.tune.prepare import IGNORED, Collator, Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +29,6 @@ class TrainSettings:
     """How to train: `batch_size` in rows, `warmup` as a share of the steps, AdamW, gradients clipped at 1.
 
     `schedule` is what the rate does after the warm-up: linear or cosine to zero, or constant.
-    Introduced in 08_train.
 
     >>> TrainSettings(epochs=10, learning_rate=1e-3).schedule
     'cosine'
@@ -57,7 +56,7 @@ class Check:
     """What to measure after every epoch, as names and numbers, and whether to stop by it.
 
     With `patience`, training ends once `watch` has not fallen for so many epochs, and the weights of the best epoch
-    come back. Introduced in 08_train.
+    come back.
 
     >>> Check(lambda: {"loss": answer_loss(network, held_out)}, patience=2)
     """
@@ -148,11 +147,12 @@ def train(
         from accelerate import PartialState
         from safetensors import SafetensorError
 
-        from labkit.tune.loop import run
+        from labkit.tune.loop import run  # which needs torch and transformers
 
         try:
-            ran = run(network, rows, steps, settings, home, pad, check, progress, save_seconds)
-            report = TrainReport(ran.steps, ran.seconds, _tokens(lengths, steps[: ran.steps]), *ran.told)
+            trace = run(network, rows, steps, settings, home, pad, check, progress, save_seconds)
+            tokens = sum(lengths[row] for step in steps[: trace.steps] for row in step)
+            report = TrainReport(trace.steps, trace.seconds, tokens, trace.losses, trace.epochs)
             network.eval()
             if keep and PartialState().is_main_process:
                 keep(report)
@@ -162,10 +162,6 @@ def train(
         shutil.rmtree(home, ignore_errors=True)
     PartialState().wait_for_everyone()
     return report
-
-
-def _tokens(lengths: Sequence[int], steps: Sequence[Sequence[int]]) -> int:
-    return sum(lengths[i] for step in steps for i in step)
 
 
 def _name(network: PreTrainedModel, rows: Sequence[Row], settings: TrainSettings) -> str:
@@ -197,3 +193,24 @@ def _on_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def answer_loss(network: PreTrainedModel, rows: Sequence[Row], pad: int, batch_size: int = 32) -> float:
+    """Mean cross-entropy of the rows' answer tokens, in the network's own precision; what a check watches.
+
+    >>> Check(lambda: {"loss": answer_loss(model.network, held_out, pad=0)}, patience=2)
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    total, count = 0.0, 0
+    for start in range(0, len(rows), batch_size):
+        batch = Collator(pad)(rows[start : start + batch_size])
+        labels = batch["labels"][:, 1:].to(network.device)
+        columns = (labels != IGNORED).any(0).nonzero()[:, 0]
+        with torch.inference_mode():
+            logits = network(batch["input_ids"].to(network.device), use_cache=False, logits_to_keep=columns).logits
+        learned = labels[:, columns].flatten()
+        total += cross_entropy(logits.float().flatten(0, 1), learned, ignore_index=IGNORED, reduction="sum").item()
+        count += int((learned != IGNORED).sum())
+    return total / count

@@ -13,9 +13,7 @@ from labkit.hashing import address
 from labkit.quiet import quiet
 from labkit.store import write_json
 from labkit.tune.adapters import LoraSettings, add_lora, save_adapter
-from labkit.tune.pairs import BadRow, Example, read_examples
-from labkit.tune.prepare import dataset
-from labkit.tune.prepare_csv import read_csv
+from labkit.tune.prepare import BadRow, Example, dataset, read_csv, read_examples
 from labkit.tune.train import TrainReport, TrainSettings, train
 
 if TYPE_CHECKING:
@@ -80,7 +78,6 @@ def tune_file(
     `out` appears when it is complete. The same call goes on after a kill, and gives what it made before when
     it was done. Bad rows are left out and listed; an example above `limit` tokens, or the model's context, is too, if `drop_long`.
     Raises LabError for an `out` that holds anything else, no examples, a full disk, and as `train` does.
-    Introduced in 08_train.
 
     >>> print(tune_file("pairs.csv", "runs/mine", "data/models/pocket", LoraSettings(epochs=10), limit=2048))
     """
@@ -90,10 +87,11 @@ def tune_file(
     examples, bad = read_pairs(pairs)
     model = load_model(base, dtype="float32")
     limit = min(limit, model.context)
+    # "told" is a part of every address so far: renamed, it would train all of them again.
     name = address(base=model.fingerprint, told=[e.messages for e in examples], settings=settings, limit=limit,
                    kind=type(settings).__name__, drop_long=drop_long)  # fmt: skip
-    if kept := _kept(out, name):
-        return kept
+    if earlier := _earlier(out, name):
+        return earlier
     prepared = dataset(examples, model.tokenizer, limit, "drop" if drop_long else "refuse")
     left_out = [f"line {row.line}: {row.reason}" for row in bad]
     left_out += [f"example {n}: more than {limit} tokens" for n in prepared.dropped]
@@ -102,21 +100,22 @@ def tune_file(
     work = out.absolute().with_name(f".{out.name}.training")
 
     def keep(report: TrainReport) -> None:
-        done = work / "done"
-        shutil.rmtree(done, ignore_errors=True)
+        """Write a whole folder beside `out` and rename it, so that `out` is never half there."""
+        whole = work / "done"
+        shutil.rmtree(whole, ignore_errors=True)
         if lora:
-            save_adapter(network, done, str(base))
+            save_adapter(network, whole, str(base))
         else:
-            _save_weights(model, done)
+            _save_weights(model, whole)
         tuned = Tuned(out, "adapter" if lora else "weights", len(prepared.rows), left_out, *_figures(report))
         write_json(
-            done / REPORT, {"address": name, "base": Path(base).name, "settings": asdict(settings)} | tuned.row()
+            whole / REPORT, {"address": name, "base": Path(base).name, "settings": asdict(settings)} | tuned.row()
         )
-        done.replace(out)
+        whole.replace(out)
 
     train(network, model.tokenizer, prepared.rows, settings, work, progress, save_seconds, keep=keep)
     shutil.rmtree(work, ignore_errors=True)
-    return _kept(out, name)
+    return _earlier(out, name)
 
 
 def _figures(report: TrainReport) -> tuple[int, float, float, float, float]:
@@ -132,14 +131,14 @@ def _save_weights(model: Model, folder: Path) -> None:
         model.tokenizer.save_pretrained(folder)
 
 
-def _kept(out: Path, name: str) -> Tuned | None:
-    """What this very training made before; LabError if `out` holds anything else."""
+def _earlier(out: Path, name: str) -> Tuned | None:
+    """What this very training gave before; LabError if `out` holds anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:
-        found = json.loads((out / REPORT).read_text("utf-8"))
+        report = json.loads((out / REPORT).read_text("utf-8"))
     except (OSError, ValueError):
-        found = {}
-    if found.get("address") != name:
+        report = {}
+    if report.get("address") != name:
         raise LabError(f"{out} holds something else: choose another folder, or remove it")
-    return Tuned(out, **{key: found[key] for key in Tuned.__annotations__ if key != "folder"})
+    return Tuned(out, **{key: report[key] for key in Tuned.__annotations__ if key != "folder"})

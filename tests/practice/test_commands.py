@@ -128,7 +128,7 @@ STOPPED = {
     "sweep": (["sweep", "{data}/grid.yaml", "--out", "{out}"], "sweep: .* 1/8"),
     "tune": (["tune", "{here}/pairs.csv", "--out", "{out}", "--save-seconds", "0"], r"training: .* 2/\d"),
 }
-"""When each long command is interrupted: at a word of its progress. `serve` is in tests/tune/test_deploy_serve.py, and
+"""When each long command is interrupted: at a word of its progress. `serve` is in tests/tune/test_serve.py, and
 `doctor` tells each finding as it comes."""
 
 

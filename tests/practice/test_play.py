@@ -20,8 +20,7 @@ from websocket import create_connection
 from labkit import LabError
 from labkit.compare.arms import ARMS, Answer
 from labkit.data import load_questions
-from labkit.practice.play import Kept, answers, opened, page
-from labkit.practice.play_cards import cards, line, marked
+from labkit.practice.play import Kept, answers, cards, line, marked, opened, page
 from labkit.profile import runs_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -1,15 +1,33 @@
-"""An adapter changes few weights, comes back from its folder, and names no machine."""
+"""An adapter changes few weights, comes back from its folder, learns beside 4 bits, and holds a small part of a training's bytes."""
 
 import json
 
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn import Linear4bit
 from safetensors.torch import load_file
 
+import labkit
 from labkit import LabError
+from labkit.compare.training import closed_book
+from labkit.data import style_faults
 from labkit.hashing import hash_tree
 from labkit.model import load_model
-from labkit.tune.adapters import LoraSettings, add_lora, parameters, save_adapter, train_adapter
+from labkit.profile import POCKET
+from labkit.rag.augment import build_messages
+from labkit.tune.adapters import (
+    LoraSettings,
+    add_lora,
+    footprint,
+    load_quantised,
+    parameters,
+    save_adapter,
+    train_adapter,
+    weight_bytes,
+)
+from labkit.tune.prepare import Example, dataset
+from labkit.tune.train import TrainSettings
 
 SETTINGS = LoraSettings(epochs=3, learning_rate=5e-3, batch_size=8, rank=4, alpha=8)
 
@@ -89,3 +107,166 @@ def test_an_adapter_changes_the_fingerprint_and_must_fit(trained, base, tmp_path
 def test_parameters_counts_shared_weights_once(base):
     network = load_model(base).network
     assert parameters(network) == (load_model(base).size,) * 2
+
+
+QLORA = LoraSettings(epochs=4, learning_rate=1e-2, batch_size=8, rank=4, alpha=8, quantised=True)
+TALK = [[{"role": "user", "content": f"Question {n}?"}] for n in range(3)]
+
+
+def quantised_layers(network):
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, Linear4bit)}
+
+
+def restored(layer):
+    return dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+
+
+@pytest.fixture(scope="module")
+def quantised(base, rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quantised") / "adapter"
+    return folder, train_adapter(base, rows, QLORA, folder, progress=False)
+
+
+def test_every_linear_layer_but_the_head_is_in_four_bits(base):
+    network = load_quantised(base).network
+    assert len(quantised_layers(network)) == 2 * 7
+    assert not isinstance(network.lm_head, Linear4bit)
+    assert network.get_input_embeddings().weight.is_floating_point()
+
+
+def test_it_computes_with_the_restored_weights(base, rows):
+    small, same = load_quantised(base).network, load_model(base, dtype="float32").network
+    for name, layer in quantised_layers(small).items():
+        exact = same.get_submodule(name).weight.data
+        assert 0 < (restored(layer) - exact).norm() / exact.norm() < 0.15
+        exact.copy_(restored(layer))
+    ids = torch.tensor([rows[0]["input_ids"]])
+    with torch.inference_mode():
+        got, wanted = small(ids).logits.float(), same(ids).logits
+    assert torch.nn.functional.cosine_similarity(got.flatten(), wanted.flatten(), dim=0) > 0.999
+
+
+def test_answering_does_not_change_what_training_and_merging_read(base, rows):
+    model = load_quantised(base)
+    layers, ids = quantised_layers(model.network), torch.tensor([rows[0]["input_ids"]])
+    before = {name: restored(layer) for name, layer in layers.items()}
+    with torch.no_grad():
+        logits = model.network.train()(ids).logits
+    model.network.eval()
+    model.generate(TALK, 4)
+    assert all(torch.equal(restored(layer), before[name]) for name, layer in layers.items())
+    with torch.no_grad():
+        assert torch.equal(model.network.train()(ids).logits, logits)
+
+
+def test_an_adapter_learns_beside_four_bits(quantised, base):
+    _, report = quantised
+    assert sum(report.training.losses[-3:]) < sum(report.training.losses[:3])
+    plain = add_lora(load_model(base, dtype="float32").network, QLORA)
+    assert report.trainable == parameters(plain)[0]
+
+
+def test_its_adapter_is_served_beside_four_bits_or_merged_into_the_true_weights(quantised, base, rows):
+    folder, _ = quantised
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    ids = torch.tensor([rows[0]["input_ids"]])
+    models = [load_quantised(base, adapter=folder), load_model(base, dtype="float32", adapter=folder)]
+    with torch.inference_mode():
+        beside, merged = (model.network(ids).logits.float().flatten() for model in models)
+        untrained = load_model(base, dtype="float32").network(ids).logits.flatten()
+    assert torch.nn.functional.cosine_similarity(beside, merged, dim=0) > 0.9
+    assert (beside - merged).norm() < (untrained - merged).norm()
+    assert models[1].size == load_model(base).size
+
+
+def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(LabError, match="in 4 bit"):
+        load_quantised(tmp_path)
+
+
+LORA = LoraSettings(epochs=2, batch_size=8)
+CHAT = [{"role": "user", "content": "Question: What does it cost?"}, {"role": "assistant", "content": "It costs $420."}]
+
+
+def count(model, settings):
+    """Footprint of two steps, and the numbers of trained and of all parameters."""
+    network = add_lora(model.network, settings) if isinstance(settings, LoraSettings) else model.network
+    rows = dataset([Example(CHAT)] * 8, model.tokenizer, 256).rows
+    return footprint(network, model.tokenizer, rows, settings), *parameters(network)
+
+
+@pytest.fixture(scope="module")
+def full():
+    return count(load_model(POCKET.model_path, dtype="float32"), TrainSettings(epochs=2, batch_size=8))
+
+
+@pytest.fixture(scope="module")
+def lora():
+    return count(load_model(POCKET.model_path, dtype="float32"), LORA)
+
+
+def test_gradients_and_optimiser_of_lora_take_at_most_015_of_those_of_full_training(full, lora):
+    (every, *_), (few, *_) = full, lora
+    assert 0 < few.gradients + few.optimiser <= 0.15 * (every.gradients + every.optimiser)
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_every_trained_weight_has_a_gradient_and_two_means_in_32_bit(name, request):
+    held, trained, total = request.getfixturevalue(name)
+    assert held.gradients == 4 * trained and held.weights == 4 * total
+    assert 8 * trained <= held.optimiser <= 1.01 * 8 * trained  # a step counter for each tensor
+
+
+def test_the_peak_holds_weights_gradients_optimiser_and_activations(full, lora):
+    for held, *_ in (full, lora):
+        assert held.peak > held.weights + held.gradients + held.optimiser
+    assert lora[0].peak < full[0].peak
+
+
+def test_counting_twice_gives_the_same(lora):
+    assert count(load_model(POCKET.model_path, dtype="float32"), LORA)[0] == lora[0]
+
+
+def test_four_bits_make_the_linear_layers_an_eighth_and_a_scale_for_each_block():
+    model, small = load_model(POCKET.model_path, dtype="float32"), load_quantised(POCKET.model_path)
+    linear = sum(layer.weight.numel() for name, layer in model.network.named_modules() if name.endswith("_proj"))
+    rest = sum(w.nbytes for w in small.network.parameters() if w.is_floating_point())
+    tables = weight_bytes(small.network) - rest - linear // 2 - linear // 64 * 4
+    assert weight_bytes(model.network) == 4 * model.size
+    assert 0 <= tables <= 64 * small.network.config.num_hidden_layers * 7  # the sixteen levels, beside each layer
+
+
+def test_counting_leaves_the_error_stream_as_it_was(lora, capfd):
+    import sys
+
+    count(load_model(POCKET.model_path, dtype="float32"), LORA)
+    print("told", file=sys.stderr)
+    assert capfd.readouterr().err == "told\n"
+
+
+@pytest.mark.slow
+def test_a_few_seconds_of_lora_bring_the_house_style(tmp_path):
+    lab = labkit.open("pocket", progress=False)
+    items = [item for item in lab.pairs if item.kind == "single fact"]
+    taught, unseen = items[:120], items[120:160]
+    rows = dataset([Example(told) for told in closed_book(taught)], lab.model.tokenizer, lab.profile.context).rows
+    settings = LoraSettings(epochs=8, learning_rate=5e-3, batch_size=16)
+    train_adapter(lab.profile.model_path, rows, settings, tmp_path / "lora", progress=False)
+    prompts = [build_messages(item.question) for item in unseen]
+    tuned = load_model(lab.profile.model_path, adapter=tmp_path / "lora")
+    kept = {
+        name: [not style_faults(made.text) for made in model.generate(prompts)]
+        for name, model in {"base": lab.model, "tuned": tuned}.items()
+    }
+    assert sum(kept["tuned"]) / len(unseen) >= 0.95 and not any(kept["base"])
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_lesson_counts_bytes_quantises_by_hand_and_measures_forgetting(lesson):
+    outputs = lesson("09_adapters")
+    for said in ("formula and model agree", "gradients and optimiser: LoRA holds", "restored to the same number",
+                 "in blocks of 64", "QLoRA less full", "beside 4 bit less merged", "all linear", "1 → ",
+                 "LoRA less base", "replayed less none", "• "):  # fmt: skip
+        assert said in outputs

@@ -16,9 +16,17 @@ from labkit import LabError
 from labkit.model import load_model
 from labkit.store import MANIFEST
 from labkit.tune.adapters import LoraSettings, add_lora, save_adapter
-from labkit.tune.deploy import Check, Limits, exam_checks, require, weight_checks
-from labkit.tune.deploy_chat import answer_format, verify
-from labkit.tune.deploy_export import export, largest_gap, logits, merge
+from labkit.tune.deploy import (
+    Check,
+    answer_format,
+    export,
+    largest_gap,
+    logits,
+    merge,
+    require,
+    verify,
+    weight_checks,
+)
 
 TALKS = [[{"role": "user", "content": f"Question {n}: where?"}] for n in range(3)]
 PASSED = [Check("style", 1.0, 0.9)]
@@ -49,10 +57,6 @@ def exported(merged, tmp_path_factory):
     return export(merged[0], folder, PASSED, "tiny", "mine", "ab" * 32)
 
 
-def row(correct, answerable=1, style=1, output_tokens=9):
-    return {"correct": correct, "answerable": answerable, "style": style, "output_tokens": output_tokens}
-
-
 def test_a_failing_gate_names_each_failed_check_and_its_limit():
     require(PASSED)
     with pytest.raises(LabError) as refused:
@@ -65,15 +69,6 @@ def test_a_failing_gate_names_each_failed_check_and_its_limit():
 def test_a_value_that_is_not_a_number_passes_no_check():
     assert not Check("x", math.nan, 0).passed and not Check("x", math.nan, 0, at_most=True).passed
     assert Check("x", 0.3, 0.3).passed and Check("x", 0.3, 0.3, at_most=True).passed
-
-
-def test_an_exam_counts_what_tuning_cost_and_what_it_brought():
-    before = [row(1), row(1), row(0), row(1, answerable=0)]
-    after = [row(1), row(0, style=0), row(1), row(0, answerable=0, output_tokens=64)]
-    found = {check.name: check.value for check in exam_checks(after, before, room=64)}
-    assert found == {"accuracy": 2 / 3, "style": 3 / 4, "reading kept": 1 / 2, "answers finished": 3 / 4}
-    nothing = exam_checks([row(0)], [row(0)], room=64, limits=Limits(kept=1))
-    assert nothing[2].passed  # the base read nothing: nothing could be lost
 
 
 def test_broken_weights_are_counted_and_an_unmerged_adapter_is_extra_weight(base, adapter):
@@ -109,7 +104,7 @@ def test_merging_takes_the_wanted_precision_and_refuses_another(base, adapter):
 
 def test_merging_into_four_bits_changes_more_than_merging_in_full_precision(base, adapter, merged):
     from labkit.model import Model
-    from labkit.tune.adapters_quantised import load_quantised
+    from labkit.tune.adapters import load_quantised
 
     beside, into = load_quantised(base, adapter), load_quantised(base, adapter)
     into = Model(into.network.merge_and_unload(), into.tokenizer)
@@ -159,7 +154,7 @@ def test_a_damaged_or_half_copied_export_is_not_trusted(exported, tmp_path):
 EXPORTING = """
 import sys
 from labkit.tune.deploy import Check
-from labkit.tune.deploy_export import export, merge
+from labkit.tune.deploy import export, merge
 model, _ = merge(sys.argv[1], sys.argv[2], [[{"role": "user", "content": "?"}]])
 print("ready", flush=True)
 export(model, sys.argv[3], [Check("style", 1, 0.9)], "tiny", "mine", "ab")
@@ -197,3 +192,16 @@ def test_a_chat_template_of_ones_own_tells_how_answers_begin_and_end(exported, t
     )
     assert parsed["content"].strip() == "It is red."
     assert answer_format(load_model(exported).tokenizer) is None  # said already
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_lesson_refuses_merges_exports_serves_and_stops(lesson):
+    outputs = lesson("10_deploy")
+    for said in ("checks failed: broken weights 1 (at most 0)", "3 of 3 answers are the same, word for word",
+                 "Linear4bit", "times as much as merging in full precision", "## What it passed",
+                 "model.safetensors in copy is damaged or missing", "model 'norvale' listens on 127.0.0.1",
+                 "3 of 3 answers are the same", "first piece after", "Address already in use",
+                 "unknown profile 'no-such-model'", "stopped; the port is free"):  # fmt: skip
+        assert said in outputs
+    assert "labkit-serve" not in outputs

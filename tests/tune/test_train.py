@@ -1,12 +1,18 @@
-"""Training lowers the loss, repeats itself, and tells what is wrong in one line."""
+"""Training lowers the loss and repeats itself; killed at random moments, or out of room, it ends as a straight run, or in one line."""
+
+import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from labkit import LabError
 from labkit.model import load_model
 from labkit.tune.prepare import IGNORED
-from labkit.tune.train import TrainSettings, batches, train
+from labkit.tune.train import Check, TrainSettings, batches, train
 
 SETTINGS = TrainSettings(epochs=4, learning_rate=3e-3, batch_size=8)
 
@@ -87,3 +93,176 @@ def test_the_model_is_left_ready_to_answer(model, rows, tmp_path):
     train(model.network, model.tokenizer, rows[:8], TrainSettings(epochs=1), tmp_path, progress=False)
     assert not model.network.training and model.network.config._attn_implementation == before
     assert model.network.forward.__self__ is model.network
+
+
+SHORT = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
+
+LOOP = """
+import json, os, random, resource, signal, sys, time
+from pathlib import Path
+from safetensors.torch import save_file
+from labkit import LabError
+from labkit.model import load_model
+from labkit.tune.loop import COMPLETE
+from labkit.tune.train import TrainSettings, train
+base, rows, folder, kills, room = sys.argv[1:]
+rows, settings = json.loads(Path(rows).read_text()), TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
+
+def whole(work):
+    model = load_model(base, dtype="float32")
+    report = train(model.network, model.tokenizer, rows, settings, work, False, save_seconds=0)
+    return model.network, report
+
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        if int(room):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
+        try:
+            network, report = whole(work)
+            save_file({n: w.clone() for n, w in network.named_parameters()}, f"{work}.safetensors")
+            Path(f"{work}.json").write_text(json.dumps(report.losses))
+        except LabError as error:
+            print(f"LabError: {error}", flush=True)
+        os._exit(0)
+    return child
+
+def seen():
+    return set(Path(folder, "work").glob("*/*/*"))
+
+os.waitpid(forked(f"{folder}/straight"), 0)
+rng = random.Random(0)
+for _ in range(int(kills)):
+    before, child = seen(), forked(f"{folder}/work")
+    while not (ended := os.waitpid(child, os.WNOHANG)[0]) and seen() == before:
+        time.sleep(0.001)
+    if ended:
+        break
+    time.sleep(rng.uniform(0, 0.1))  # while a checkpoint is being written, or after it
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    steps = [int(p.parent.name.split("-")[1]) for p in seen() if p.name == COMPLETE]
+    print("killed at", max(steps, default=0), flush=True)
+os.waitpid(forked(f"{folder}/work"), 0)
+"""
+
+
+def loop(base, rows, folder, kills, room=0):
+    (folder / "rows.json").write_text(json.dumps(rows))
+    words = [sys.executable, "-c", LOOP, base, folder / "rows.json", folder, str(kills), str(room)]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # a process that forks has no threads
+    done = subprocess.run(words, env=alone, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_killed_again_and_again_a_training_goes_on_and_ends_as_a_straight_one(base, rows, tmp_path):
+    told = loop(base, rows, tmp_path, kills=8)
+    reached = [int(line.removeprefix("killed at ")) for line in told]
+    assert len(reached) >= 4 and reached == sorted(reached), "a checkpoint that was complete is never lost"
+    assert 0 < max(reached) < 18
+    wanted, ended = (load_file(tmp_path / f"{name}.safetensors") for name in ("straight", "work"))
+    assert all(torch.equal(wanted[name], ended[name]) for name in wanted)
+    losses = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("straight", "work")]
+    assert losses[0] == losses[1] and len(losses[0]) == 18
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.5, 1.5], ids=["in the weights", "in the optimiser's state"])
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(base, rows, tmp_path, share):
+    room = round(share * (base / "model.safetensors").stat().st_size)
+    told = loop(base, rows, tmp_path, kills=0, room=room)
+    assert len(told) == 2 and all(line.startswith("LabError: cannot write in ") for line in told)
+    assert all("make room" in line for line in told)
+    model = load_model(base, dtype="float32")
+    assert train(model.network, model.tokenizer, rows, SHORT, tmp_path / "work", progress=False).steps == 18
+
+
+def checked(base, rows, folder, measure, patience=2):
+    model = load_model(base, dtype="float32")
+    check = Check(lambda: measure(model.network), patience)
+    settings = TrainSettings(epochs=6, learning_rate=3e-3, batch_size=8)
+    options = {"progress": False, "save_seconds": 0, "check": check}
+    report = train(model.network, model.tokenizer, rows, settings, folder, **options)
+    return report, {name: weight.clone() for name, weight in model.network.named_parameters()}
+
+
+def rising(after):
+    """A loss that is lowest after the second epoch, the weights that it saw, and a stop in the middle if `after`."""
+    losses, seen = iter([0.5, 0.2, 0.3, 0.4, 0.1, 0.1]), []
+
+    def measure(network):
+        seen.append({name: weight.detach().clone() for name, weight in network.named_parameters()})
+        if len(seen) == after:
+            raise KeyboardInterrupt
+        return {"loss": next(losses), "evaluating": float(not network.training)}
+
+    return measure, seen
+
+
+def test_early_stopping_ends_by_patience_and_gives_the_best_weights(base, rows, tmp_path):
+    measure, seen = rising(after=None)
+    report, weights = checked(base, rows, tmp_path, measure)
+    assert [epoch["loss"] for epoch in report.epochs] == [0.5, 0.2, 0.3, 0.4] and report.steps == 24
+    assert all(epoch["evaluating"] for epoch in report.epochs)
+    assert report.epochs[3]["train loss"] == pytest.approx(sum(report.losses[-6:]) / 6)
+    assert report.tokens == 4 * sum(len(row["input_ids"]) for row in rows)
+    assert all(torch.equal(weights[name], seen[1][name]) for name in weights)
+    assert not all(torch.equal(weights[name], seen[3][name]) for name in weights)
+
+
+def test_a_check_that_measures_no_number_stops_in_one_line(base, rows, tmp_path):
+    with pytest.raises(LabError, match="'loss' is nan after epoch 1: lower the learning rate"):
+        checked(base, rows, tmp_path, lambda network: {"loss": torch.tensor(float("nan"))})
+
+
+def test_stopped_and_resumed_the_checks_and_the_best_weights_are_the_same(base, rows, tmp_path):
+    straight, wanted = checked(base, rows, tmp_path, rising(after=None)[0])
+    measure, seen = rising(after=4)
+    with pytest.raises(KeyboardInterrupt):
+        checked(base, rows, tmp_path, measure)
+    report, weights = checked(base, rows, tmp_path, lambda network: {"loss": 0.4, "evaluating": 1.0})
+    assert len(seen) == 4 and report.epochs == straight.epochs and report.losses == straight.losses
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+
+
+def test_checkpoints_stay_until_the_weights_are_kept_and_one_cut_off_is_never_used(base, rows, tmp_path):
+    def run(keep):
+        model = load_model(base, dtype="float32")
+        train(model.network, model.tokenizer, rows, SHORT, tmp_path, False, save_seconds=0, keep=keep)
+
+    def full(report):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(LabError, match="No space left on device.*make room"):
+        run(full)
+    (home,) = tmp_path.iterdir()
+    assert sorted(path.name for path in home.iterdir()) == ["checkpoint-16", "checkpoint-17"]
+    half = home / "checkpoint-99"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"cut off")
+    kept = []
+    run(kept.append)
+    assert kept[0].steps == 18 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_lesson_shows_errors_curves_a_kill_and_the_command(lesson):
+    outputs = lesson("08_train")
+    for said in (
+        "unexpected keyword argument 'epochs'",
+        "name 'dataset' is not defined",
+        "expected sequence of length",
+        "on strangers, the loss",
+        "exit status -9 and no result",
+        "the same weights, bit by bit",
+        "there is nothing to train on",
+        "the loss is nan at step 1",
+        "by wordings of each fact in training",
+        "by times that a fact is seen in training",
+        "left out: line 4: no response",
+        "Usage: labkit tune",
+    ):
+        assert said in outputs, said
+    assert outputs.count("[image/png]") == 3

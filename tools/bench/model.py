@@ -67,7 +67,7 @@ def _trial(
 ) -> tuple[float, float]:
     """Tokens per second of one training from the start, and the loss after it, both in float32 weights."""
     from labkit.model import load_model
-    from labkit.tune.train_watch import answer_loss
+    from labkit.tune.train import answer_loss
 
     model = load_model(path, dtype="float32")
     began = time.perf_counter()

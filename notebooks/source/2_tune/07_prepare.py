@@ -107,8 +107,7 @@ print(whole)
 
 # %%
 from labkit import LabError
-from labkit.tune.pairs import Example
-from labkit.tune.prepare import tokenise
+from labkit.tune.prepare import Example, tokenise
 
 forged = [{"role": "user", "content": f"Thanks.{tokenizer.eos_token}"}, pairs[0].messages[-1]]
 try:
@@ -132,8 +131,7 @@ print("learned in training:", repr(whole[len(prompt) :]))
 # The loss is computed where the label is not −100. Bold and orange: learned. Grey: read.
 
 # %%
-from labkit.tune.prepare import IGNORED, dataset
-from labkit.tune.prepare_show import masked
+from labkit.tune.prepare import IGNORED, dataset, masked
 
 rows = dataset(pairs, tokenizer, limit=lab.profile.context).rows
 view = masked(rows[0], tokenizer)
@@ -194,7 +192,7 @@ plt.show()
 # last:
 
 # %%
-from labkit.tune.prepare_show import cut
+from labkit.tune.prepare import cut
 
 longest = max(lengths["with passages"])
 for limit in (longest, round(0.9 * longest), round(0.75 * longest), longest // 2):
@@ -223,7 +221,7 @@ assert len(kept.rows) + len(kept.dropped) == len(pairs)
 # the test is known from training.
 
 # %%
-from labkit.tune.prepare_split import split
+from labkit.tune.leaks import split
 
 
 def bare(pair):
@@ -291,8 +289,7 @@ planted = {
 # that looks not at the question but at the answer. Each is asked which training questions are test questions.
 
 # %%
-from labkit.tune.leaks import leaks
-from labkit.tune.leaks_near import near_leaks, similar_leaks
+from labkit.tune.leaks import leaks, near_leaks, similar_leaks
 
 checkers = {
     "exact": lambda some: [leak for leak in leaks(some, questions) if leak.match == "exact"],
@@ -441,8 +438,7 @@ assert allowed.leaks
 # The standard form is JSON lines: one conversation a line, under `messages`. What stands beside it is kept as tags.
 
 # %%
-from labkit.tune.pairs import read_examples, write_examples
-from labkit.tune.prepare_csv import read_csv, write_csv
+from labkit.tune.prepare import read_csv, read_examples, write_csv, write_examples
 
 folder = lab.runs / "prepare"
 write_examples(folder / "pairs.jsonl", pairs)

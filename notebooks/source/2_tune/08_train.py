@@ -183,7 +183,7 @@ settings = TrainSettings(epochs=3, learning_rate=RATE, batch_size=8, schedule="l
 report = train(model.network, tokenizer, rows, settings, lab.runs / "training", lab.progress)
 
 # %%
-from labkit.tune.train_watch import answer_loss
+from labkit.tune.train import answer_loss
 
 pad = tokenizer.pad_token_id or 0
 history = made["trainer"].state.log_history[-1]

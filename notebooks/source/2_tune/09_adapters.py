@@ -227,8 +227,7 @@ plt.show()
 # counts every tensor; *activations* are the rest: what forward leaves for backward, and room to compute in.
 
 # %%
-from labkit.tune.adapters_memory import footprint
-from labkit.tune.adapters_quantised import load_quantised
+from labkit.tune.adapters import footprint, load_quantised
 
 methods = {
     "full": TrainSettings(epochs=epochs, learning_rate=rate / 2, batch_size=8),

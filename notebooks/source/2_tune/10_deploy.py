@@ -71,7 +71,8 @@ pd.Series(asdict(limits)).rename("limit").to_frame()
 # - `weight`: megabytes, as a multiple of the base's. `gap`: what merging may change in a logit.
 
 # %%
-from labkit.tune.deploy import exam_checks, exam_items, sit_exam, weight_checks
+from labkit.compare.exam import exam_checks, exam_items, sit_exam
+from labkit.tune.deploy import weight_checks
 
 room = lab.profile.max_new_tokens
 base_rows = sit_exam(lab, lab.model)
@@ -145,7 +146,7 @@ assert not all(check.passed for check in weight_checks(broken, lab.model.size, l
 # %%
 from labkit.compare.arms import passages
 from labkit.rag.augment import build_messages
-from labkit.tune.deploy_export import largest_gap, logits
+from labkit.tune.deploy import largest_gap, logits
 
 asked = exam_items(lab)[:: 5 if SIZE == "full" else 8]
 found = lab.retriever().search_batch([item.question for item in asked], lab.profile.top_k)
@@ -201,7 +202,7 @@ print(f"merged is {ratio:.2f} times as fast" if ratio > 1 else "on this machine,
 import warnings
 
 from labkit.model import Model
-from labkit.tune.adapters_quantised import load_quantised
+from labkit.tune.adapters import load_quantised
 
 four_beside, four = load_quantised(path, adapter), load_quantised(path, adapter)
 with warnings.catch_warnings(record=True) as said:
@@ -257,8 +258,7 @@ assert rounded > 100 * gap
 # %%
 from pathlib import Path
 
-from labkit.tune.deploy import Check
-from labkit.tune.deploy_export import export
+from labkit.tune.deploy import Check, export
 
 checks = [*examined(merged), Check("merging gap", gap, limits.gap, at_most=True)]
 folder = export(merged, Path(work.name) / "norvale", checks, lab.profile.name, "hybrid", lab.model.fingerprint)
@@ -277,7 +277,7 @@ print((folder / "README.md").read_text().split("---\n", 2)[2].strip())
 # %%
 import shutil
 
-from labkit.tune.deploy_chat import verify
+from labkit.tune.deploy import verify
 
 copied = Path(shutil.copytree(folder, folder.with_name("copy")))
 (copied / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-1])
@@ -293,7 +293,7 @@ assert verify(folder) == folder
 # on this machine only, in a process of its own, and returns when it answers. (In a terminal: `labkit serve FOLDER`.)
 
 # %%
-from labkit.tune.deploy_serve import serve
+from labkit.tune.serve import serve
 
 server = serve(folder)
 print("model", repr(server.name), "listens on", server.host)
@@ -363,7 +363,7 @@ attempt(lambda: serve(copied))
 # killed instead, the server notices, for the pipe between them closes, and ends by itself.
 
 # %%
-from labkit.tune.deploy_serve import free_port
+from labkit.tune.serve import free_port
 
 server.stop()
 assert not server.running and free_port(server.host, server.port) == server.port

@@ -32,7 +32,7 @@ from tempfile import mkdtemp
 
 import pandas as pd
 
-from labkit.practice.log_store import Log, logged
+from labkit.practice.log import Log, logged
 
 pd.set_option("display.max_colwidth", 90)
 
@@ -67,7 +67,7 @@ print("in the bytes of the log:", {part: part.encode() in held for part in ("ann
 # It is a rule about form, and form is all that it sees:
 
 # %%
-from labkit.practice.log_redact import redact
+from labkit.practice.log import redact
 
 stays = ["I am Ann Smith, born on 4 May 1981.", "ann at example dot org", "My PIN was 4711.", "It cost $12,500,000."]
 for said in stays:
@@ -88,7 +88,7 @@ import sys
 writer = """
 import sys
 from labkit.compare.arms import Answer
-from labkit.practice.log_store import Log
+from labkit.practice.log import Log
 with Log(sys.argv[1]) as log:
     for number in range(100_000):
         log.keep([Answer(f"{sys.argv[2]} {number}", "It is so.", (), 1, 1, 0.0, 0.0)], "trial", "none")
@@ -125,8 +125,8 @@ assert found.sum() >= told
 # - Every answer is rated: up if it is right, else down.
 
 # %%
-from labkit.practice import log as lesson
-from labkit.practice.log_month import halves, last_month, undocumented, variant
+from labkit.practice import log_study as lesson
+from labkit.practice.log_study import halves, last_month, undocumented, variant
 
 past, held_out = halves(lab)
 rows = last_month(lab)

@@ -10,10 +10,20 @@ from hypothesis import strategies as st
 
 from labkit import LabError
 from labkit.rag.embed import load_embedder
-from labkit.tune.leaks import duplicates, leaks, refuse_leaks
-from labkit.tune.leaks_near import BANDS, ROWS, jaccard, near_leaks, shingles, signature, similar_leaks
-from labkit.tune.pairs import Example
-from labkit.tune.prepare_split import split
+from labkit.tune.leaks import (
+    BANDS,
+    ROWS,
+    duplicates,
+    jaccard,
+    leaks,
+    near_leaks,
+    refuse_leaks,
+    shingles,
+    signature,
+    similar_leaks,
+    split,
+)
+from labkit.tune.prepare import Example
 
 THINGS = ["pump", "valve", "engine", "ladder", "kettle", "bridge", "window", "garden", "compass", "lantern"]
 FORMS = ["How heavy is the {}?", "What does it cost to buy one {}?", "Who built the first {} of all?"]
@@ -132,3 +142,14 @@ def test_a_paraphrase_is_found_by_its_meaning_only():
     found = similar_leaks(train, test, load_embedder("bundled"), 0.8)
     assert [(leak.train, leak.test, leak.match) for leak in found] == [(1, 0, "similar")] and found[0].similarity > 0.8
     assert leaks(train, test, near=0.6) == [] == similar_leaks([], test, load_embedder("bundled"), 0.8)
+
+
+def test_leaks_are_found_exactly_and_normalised():
+    train, test = ["How heavy is it?", "Who?", "the PUMP, where?"], ["where pump", "How heavy is it?", "Pump where?"]
+    assert [(leak.train, leak.test, leak.match) for leak in leaks(train, test)] == [
+        (0, 1, "exact"),
+        (2, 2, "normalised"),
+    ]
+    with pytest.raises(LabError, match="2 training questions.*How heavy"):
+        refuse_leaks(train, test)
+    refuse_leaks(train[1:2], test)

@@ -1,4 +1,4 @@
-"""labkit tune makes an adapter or new weights of a file, goes on after a kill, and tells each mistake in one line."""
+"""labkit tune makes an adapter or new weights of a file, goes on after a kill, trains in two processes, and tells each mistake in one line."""
 
 import json
 import os
@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from labkit import LabError
+from labkit.cli import app
 from labkit.hashing import hash_file
 from labkit.model import load_model
 from labkit.profile import POCKET, ROOT
@@ -19,18 +24,14 @@ from labkit.tune.prepare import write_examples
 from labkit.tune.train import TrainSettings
 from labkit.tune.train_file import Tuned, read_pairs, tune_file
 
-LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
+COMMAND = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 CSV = "prompt,response\nWho runs it?,Rita Irwin runs it.\nHow much is it?,It costs $420.\nWhy?,\n"
 LORA = LoraSettings(epochs=1, batch_size=16, rank=4)
 
 
-def labkit(*words, room=0):
-    """Run the command; with `room`, no file may grow beyond so many bytes, as on a disk that is full."""
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); " if room else ""
-    command = [*LABKIT[:2], limit + LABKIT[2], *map(str, words)]
-    return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True, timeout=500
-    )
+def labkit(*words):
+    with chdir(ROOT):
+        return CliRunner(env={"COLUMNS": "100"}).invoke(app, [*map(str, words)], prog_name="labkit")
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def pairs(tmp_path, examples):
 
 def test_help_shows_an_example_and_what_may_be_chosen():
     done = labkit("tune", "--help")
-    assert done.returncode == 0 and "Example: labkit tune pairs.csv" in done.stdout
+    assert done.exit_code == 0 and "Example: labkit tune pairs.csv" in done.stdout
     for option in ("--out", "--profile", "--model", "--full", "--epochs", "--rate", "--drop-long", "--save-seconds"):
         assert option in done.stdout
 
@@ -50,7 +51,7 @@ def test_help_shows_an_example_and_what_may_be_chosen():
 def test_a_csv_becomes_an_adapter_of_the_pocket_model_that_answers(tmp_path):
     (tmp_path / "mine.csv").write_text(CSV)
     done = labkit("tune", tmp_path / "mine.csv", "--out", tmp_path / "mine", "--epochs", "2", "--batch", "1")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     first, second, third = done.stdout.splitlines()
     assert first == "left out: line 4: no response"
     assert second.startswith("2 examples, 4 steps, ") and "tokens a second; loss" in second
@@ -63,7 +64,7 @@ def test_a_csv_becomes_an_adapter_of_the_pocket_model_that_answers(tmp_path):
 @pytest.mark.slow
 def test_a_killed_command_goes_on_and_ends_with_the_same_adapter(base, pairs, tmp_path):
     words = ["tune", pairs, "--out", tmp_path / "killed", "--model", base, "--epochs", "1", "--rank", "4"]
-    process = subprocess.Popen([*LABKIT, *map(str, words), "--save-seconds", "0"], cwd=ROOT)
+    process = subprocess.Popen([*COMMAND, *map(str, words), "--save-seconds", "0"], cwd=ROOT)
     end = time.monotonic() + 300
     while process.poll() is None and not list(tmp_path.glob(".killed.training/*/*/complete.json")):
         assert time.monotonic() < end
@@ -139,13 +140,54 @@ def test_a_file_without_examples_is_one_clear_line(tmp_path):
 def test_a_wrong_command_is_one_line(tmp_path, words, status, said):
     (tmp_path / "mine.csv").write_text(CSV)
     done = labkit("tune", tmp_path / "mine.csv", "--out", tmp_path / "out", *words)
-    assert (done.returncode, done.stdout) == (status, "") and done.stderr.count("\n") == 1
+    assert (done.exit_code, done.stdout) == (status, "") and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"error: {said}") and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_no_result(base, pairs, tmp_path):
-    done = labkit("tune", pairs, "--out", tmp_path / "out", "--model", base, "--full", "--epochs", "1", room=50_000)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "  # of the whole process
+    words = ["tune", pairs, "--out", tmp_path / "out", "--model", base, "--full", "--epochs", "1"]
+    command = [*COMMAND[:2], limit + COMMAND[2], *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: cannot write in ") and "make room" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+WORDS = ["--epochs", "2", "--batch", "8", "--rank", "4"]
+
+
+@pytest.fixture(scope="module")
+def runs(base, examples, tmp_path_factory):
+    """The adapter of two processes and of one, and what the command said."""
+    folder = tmp_path_factory.mktemp("torchrun")
+    write_examples(folder / "pairs.jsonl", examples[:24])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
+    command = [*launch, str(Path(sys.executable).with_name("labkit")), "tune", "pairs.jsonl", "--out", "two", *WORDS]
+    said = subprocess.run(
+        [*command, "--profile", str(base)],
+        cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    settings = LoraSettings(epochs=2, batch_size=8, rank=4)
+    tune_file(folder / "pairs.jsonl", folder / "one", base, settings, limit=512, progress=False)
+    return folder, said.stdout
+
+
+def test_one_adapter_is_written_and_told_once(runs):
+    folder, said = runs
+    assert sorted(path.name for path in folder.iterdir()) == ["one", "pairs.jsonl", "two"]
+    assert said.count("adapter: ") == 1
+
+
+def test_the_processes_share_every_batch_so_the_steps_are_those_of_one_process(runs):
+    one, two = (json.loads((runs[0] / name / "tuned.json").read_text("utf-8")) for name in ("one", "two"))
+    assert two["steps"] == one["steps"] == 6
+
+
+def test_the_adapter_is_near_the_one_of_one_process(runs):
+    one, two = (load_file(runs[0] / name / "adapter_model.safetensors") for name in ("one", "two"))
+    moved = sum(float((weight.float() ** 2).sum()) for name, weight in one.items() if "lora_B" in name)
+    apart = sum(float(((one[name] - two[name]).float() ** 2).sum()) for name in one if "lora_B" in name)
+    assert apart < 0.5 * moved  # lora_B begins at zero, so `moved` is all that was learnt

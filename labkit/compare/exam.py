@@ -1,0 +1,93 @@
+"""The exam before an export: a tuned model answers the course's questions beside its base. Introduced in 10_deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.compare.arms import Hybrid
+from labkit.compare.score import score
+from labkit.errors import LabError
+from labkit.hashing import address
+from labkit.rag.augment import build_messages
+from labkit.tune.deploy import LIMITS, Check, Limits, export, merge, weight_checks
+
+if TYPE_CHECKING:
+    from labkit.data import Item
+    from labkit.lab import Lab
+    from labkit.model import Model
+
+EXAM = 60  # questions, some of each kind
+ARMS = ("tuned", "hybrid")
+
+
+def exam_items(lab: Lab) -> list[Item]:
+    """The questions of the exam, none of which any training pair asks: some of each kind."""
+    from labkit.lab import spread
+
+    return spread(lab.questions, EXAM)
+
+
+def sit_exam(lab: Lab, model: Model) -> list[dict[str, Any]]:
+    """The model's answers from retrieved passages, one scored row per question; remembered by the model's files."""
+    from tqdm import tqdm
+
+    items, p = exam_items(lab), lab.profile
+    arm = Hybrid(model, lab.retriever(), p.top_k, p.max_new_tokens)
+
+    def make() -> list[dict[str, Any]]:
+        with tqdm(total=len(items), desc="exam", unit="answer", disable=not lab.progress, leave=False) as bar:
+            answers = arm.answer([item.question for item in items], bar.update)
+        return [score(item, answer) for item, answer in zip(items, answers, strict=True)]
+
+    parts = {"exam": address(items=items), "model": model.fingerprint, "dtype": model.dtype, "profile": asdict(p)}
+    return lab.artifacts.value(make, what="exam", hashes=lab.hashes, **parts)
+
+
+def exam_checks(
+    rows: Sequence[dict[str, Any]], base_rows: Sequence[dict[str, Any]], room: int, limits: Limits = LIMITS
+) -> list[Check]:
+    """What an exam shows, beside the same exam of the base; an answer of `room` tokens did not end by itself.
+
+    Both are rows of `sit_exam`, in the same order.
+    """
+    answerable = [(row, base) for row, base in zip(rows, base_rows, strict=True) if row["answerable"]]
+    return [
+        Check("accuracy", _share([row["correct"] for row, _ in answerable]), limits.accuracy),
+        Check("style", _share([row["style"] for row in rows]), limits.style),
+        Check("reading kept", _share([row["correct"] for row, base in answerable if base["correct"]]), limits.kept),
+        Check("answers finished", _share([row["output_tokens"] < room for row in rows]), limits.finished),
+    ]
+
+
+def _share(flags: Sequence[float]) -> float:
+    """The mean; 1 of nothing, since what was never there cannot be lost."""
+    return sum(flags) / len(flags) if flags else 1.0
+
+
+def merge_into(
+    lab: Lab,
+    adapter: str,
+    folder: Path | str,
+    dtype: str = "float32",
+    exam: bool | None = None,
+    limits: Limits = LIMITS,
+) -> list[Check]:
+    """Merge an adapter, "tuned", "hybrid" or a folder, into the lab's base and export it if it passes the gate.
+
+    `exam`: also ask the course's questions; None asks them of the course's own adapters only. Gives the checks.
+    Raises LabError as `export` and `load_model` do.
+    """
+    if Path(folder).exists():
+        raise LabError(f"{folder} is there already: choose another folder, or remove it")
+    path = lab.adapter(adapter) if adapter in ARMS else Path(adapter)
+    probes = [build_messages(item.question) for item in lab.questions[:8]]
+    model, gap = merge(lab.profile.model_path, path, probes, dtype)
+    checks = [*weight_checks(model, lab.model.size, limits), Check("merging gap", gap, limits.gap, True)]
+    if exam or (exam is None and adapter in ARMS):
+        room = lab.profile.max_new_tokens
+        checks += exam_checks(sit_exam(lab, model), sit_exam(lab, lab.model), room, limits)
+    export(model, folder, checks, Path(lab.profile.model).name, Path(adapter).name, lab.model.fingerprint)
+    return checks
