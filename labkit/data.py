@@ -175,8 +175,8 @@ def load_documents(path: Path) -> list[Document]:
     >>> load_documents(data_folder() / "small" / "share-00" / "documents.jsonl")[0].title
     'Dancer Boulder data sheet'
     """
-    from labkit.hashing import address
     from labkit.rag.ingest import Document
+    from labkit.store import address
 
     rows = map(json.loads, _lines(path))
     return [Document(**row, format="text", sha256=address(text=row["text"])) for row in rows]

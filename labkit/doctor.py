@@ -102,7 +102,7 @@ def _accelerators() -> Iterator[Check]:
     except ImportError:
         yield Check("torch", False, "cannot be imported", INSTALL)
         return
-    from labkit.checkpoint import precision
+    from labkit.model import precision
 
     half = precision("cpu") == "bfloat16"
     seen = "computes in bfloat16" if half else "computes in float32"

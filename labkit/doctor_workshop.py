@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit.artifacts import Artifacts
 from labkit.doctor import INSTALL, Check, examine
 from labkit.errors import LabError
 from labkit.profile import ROOT
-from labkit.store import address
+from labkit.store import Artifacts, address
 
 CELL = """# %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"

@@ -9,7 +9,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.artifacts import Artifacts
 from labkit.cache import Cache
 from labkit.data import (
     data_folder,
@@ -22,7 +21,7 @@ from labkit.data import (
 )
 from labkit.hub import load, pinned
 from labkit.profile import Profile, runs_folder, scaled
-from labkit.store import address, provenance
+from labkit.store import Artifacts, address, provenance
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Arm

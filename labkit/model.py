@@ -4,26 +4,234 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from labkit.attention import use_blocks
 from labkit.chat import encode, ends, render
-from labkit.checkpoint import DTYPES, adapt, find, precision, read
-from labkit.checkpoint import fingerprint as fingerprint
 from labkit.errors import LabError
-from labkit.generate import greedy, plan
-from labkit.hashing import address
 from labkit.quiet import quiet
 from labkit.rag.augment import Message
+from labkit.store import address, hash_file
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from labkit.cache import Cache
+
+
+DTYPES = ("float32", "bfloat16", "float16")
+FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*",
+         "chat_template*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens.json",
+         "adapter_config.json")  # fmt: skip
+
+
+def precision(device: str) -> str:
+    """bfloat16 where the processor computes in it (measured faster there), else float32."""
+    import torch
+
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    checks = [getattr(torch.cpu, name, None) for name in names]
+    return "bfloat16" if any(check and check() for check in checks) else "float32"
+
+
+def fingerprint(*folders: Path | str) -> str:
+    """SHA-256 of the weights, configuration and tokenizer files in the folders of a model and its adapter.
+
+    Loads nothing: it names a model for a content address. Raises LabError for a folder without weights.
+
+    >>> fingerprint("data/models/pocket") == load_model("data/models/pocket").fingerprint
+    True
+    """
+    hashes = []
+    for folder in folders:
+        paths = (path for pattern in FILES for path in Path(folder).glob(pattern))
+        found = {path.name: path for path in paths if path.is_file()}
+        if not any(name.endswith(".safetensors") for name in found):
+            raise LabError(f"no safetensors weights in {folder}: give the folder of a transformers model")
+        hashes.append({name: hash_file(path) for name, path in sorted(found.items())})
+    return address(files=hashes)
+
+
+def find(name: str, revision: str | None) -> Path:
+    """The folder itself, or the hub's files after a download that takes no pickle; LabError for neither."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+    except (HFValidationError, OSError, ValueError, RuntimeError) as error:
+        raise LabError(
+            f"no model '{name}' ({type(error).__name__}): give a folder with config.json and "
+            "model.safetensors, or a hub id while online"
+        ) from error
+
+
+def read(folder: Path, dtype: object) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Network and tokenizer of a folder; LabError for pickled, incomplete or damaged weights."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    safe = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe)
+        network = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **safe)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LabError(f"cannot load {folder} ({reason}): give a whole safetensors checkpoint") from error
+    return network, tokenizer
+
+
+def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedModel:
+    """The network with a peft adapter in its weights, or beside them; LabError for one that does not fit."""
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    missing = [n for n in ("adapter_config.json", "adapter_model.safetensors") if not (adapter / n).is_file()]
+    if missing:
+        raise LabError(f"{adapter} holds no {missing[0]}: give the folder that train_adapter wrote")
+    try:
+        tuned = PeftModel.from_pretrained(network, str(adapter))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LabError(f"{adapter} does not fit this model ({reason}): train it on this base") from error
+    return tuned.merge_and_unload() if merge else tuned
+
+
+BLOCK = 256  # queries that attend together
+NAME = "in_blocks"
+PLAIN = ("llama", "mistral", "qwen2", "qwen3")  # architectures whose attention is nothing but what stands here
+
+
+def in_blocks(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    scaling: float = 1.0,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of (rows, heads, new tokens, width) to keys and values of (rows, key heads, tokens, width).
+
+    The mask (rows, 1, new tokens, tokens) is True where a token may be seen; without one each sees those before it.
+    Keys that no query of a block may see are not compared. Gives (rows, new tokens, heads, width).
+    """
+    import torch
+    from transformers.integrations.sdpa_attention import pack_gqa, repeat_kv
+
+    (rows, heads, new, width), groups = query.shape, query.shape[1] // key.shape[1]
+    before, made = key.shape[2] - new, []
+    if new == 1:  # the queries of the heads that share a key stand together: nothing is copied
+        query = pack_gqa(query, groups)
+    elif groups > 1:
+        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    for start in range(0, new, BLOCK):
+        block, seen = slice(start, start + BLOCK), before + min(new, start + BLOCK)
+        scores = (query[:, :, block] * scaling) @ key[:, :, :seen].transpose(-1, -2)
+        if attention_mask is not None:
+            hidden = ~attention_mask[:, :, block, :seen]
+        else:
+            hidden = torch.arange(seen)[None, :] > torch.arange(before + start, seen)[:, None]
+        lowest = torch.finfo(scores.dtype).min  # not -inf: a row of padding sees nothing
+        made.append(torch.softmax(scores.masked_fill(hidden, lowest), -1) @ value[:, :, :seen])
+    return torch.cat(made, 2).reshape(rows, heads, new, width).transpose(1, 2).contiguous(), None
+
+
+def use_blocks(network: PreTrainedModel) -> None:
+    """Let a network that computes in bfloat16 on a processor attend in blocks; in float32 PyTorch's kernel is faster."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    if network.config.model_type in PLAIN and (network.device.type, str(network.dtype)) == ("cpu", "torch.bfloat16"):
+        AttentionInterface.register(NAME, in_blocks)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
+        network.set_attn_implementation(NAME)
+
+
+def plan(lengths: Sequence[int], room: int, batch_tokens: int) -> list[list[int]]:
+    """Indices in batches of like length, longest first, each of at most `batch_tokens` or of one row.
+
+    >>> plan([5, 90, 6], room=10, batch_tokens=100)
+    [[1], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batches and (len(batches[-1]) + 1) * (lengths[batches[-1][0]] + room) <= batch_tokens:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def left_padded(prompts: Sequence[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask (rows, longest), so that every prompt ends in the last column.
+
+    >>> left_padded([[5, 6], [7]], pad=0)[0].tolist()
+    [[5, 6], [0, 7]]
+    """
+    import torch
+
+    width = max(len(prompt) for prompt in prompts)
+    gaps = [width - len(prompt) for prompt in prompts]
+    ids = torch.tensor([[pad] * gap + prompt for gap, prompt in zip(gaps, prompts, strict=True)])
+    mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
+    return ids, mask
+
+
+def greedy(
+    network: PreTrainedModel, prompts: Sequence[list[int]], ends: Collection[int], limit: int
+) -> list[list[int]]:
+    """The likeliest next id, again and again: per prompt at most `limit` ids, up to and with an end id.
+
+    Rows that ended leave the batch once they are a quarter of it: copying the cache costs about a step.
+
+    >>> greedy(network, [[1, 5, 9]], ends={2}, limit=1)
+    [[7]]
+    """
+    import torch
+    from transformers import DynamicCache
+
+    outputs: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))
+    cache = DynamicCache(config=network.config)
+    ids, mask = (part.to(network.device) for part in left_padded(prompts, pad=0))
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        for _ in range(limit):
+            ids = network(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
+                use_cache=True, logits_to_keep=1,
+            ).logits[:, -1].argmax(-1, keepdim=True)  # fmt: skip
+            going = _extend(outputs, rows, ids[:, 0].tolist(), ends)
+            if not going:
+                break
+            if len(going) <= 0.75 * len(rows):
+                keep = torch.tensor(going, device=ids.device)
+                cache.batch_select_indices(keep)
+                ids, mask, rows = ids[keep], mask[keep], [rows[i] for i in going]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+            positions = mask.sum(1, keepdim=True) - 1
+    return outputs
+
+
+def _extend(outputs: list[list[int]], rows: Sequence[int], tokens: Sequence[int], ends: Collection[int]) -> list[int]:
+    """Give each unfinished row its token; the places in the batch of the rows that go on."""
+    going = []
+    for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+        if not outputs[row] or outputs[row][-1] not in ends:
+            outputs[row].append(token)
+            if token not in ends:
+                going.append(place)
+    return going
+
 
 RECIPE = "greedy/1"
 """Raised by hand whenever other tokens come out of the same weights and prompt; a test holds ten answers to it."""

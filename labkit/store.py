@@ -3,25 +3,173 @@
 Introduced in 12_compare.
 """
 
+import ctypes
 import fcntl
+import hashlib
 import json
 import os
+import platform
+import re
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.hashing import address as address
-from labkit.hashing import file_hashes
-from labkit.hashing import hash_file as hash_file
-from labkit.hashing import hash_tree as hash_tree
-from labkit.provenance import here as here
-from labkit.provenance import peak_rss_mb as peak_rss_mb
-from labkit.provenance import provenance as provenance
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise LabError(f"{value!r} has no content address: give text, numbers, lists, mappings or dataclasses")
+
+
+def address(**parts: Any) -> str:
+    """SHA-256, in hexadecimal, of the parts as canonical JSON: the same parts always have the same address.
+
+    Raises LabError for a part that JSON cannot hold. Introduced in 12_compare.
+
+    >>> address(seed=1, model="m") == address(model="m", seed=1)
+    True
+    """
+    try:
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise LabError(f"no content address for {sorted(parts)}: {error}") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_file(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal. Introduced in 12_compare.
+
+    >>> hash_file("/dev/null")[:8]
+    'e3b0c442'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 by posix path of every file in a folder; LabError for a link. Introduced in 12_compare.
+
+    >>> file_hashes(Path("no/such/folder"))
+    {}
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    links = [path.name for path in files if path.is_symlink()]
+    if links:
+        raise LabError(f"{links[0]} is a link: put the file itself there")
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
+
+
+def hash_tree(folder: Path | str) -> str:
+    """SHA-256 of a folder's file names and contents; empty folders and dates do not count.
+
+    Raises LabError when the folder is missing or holds a link. Introduced in 12_compare.
+
+    >>> import tempfile
+    >>> hash_tree(tempfile.mkdtemp()) == address(files={})
+    True
+    """
+    if not Path(folder).is_dir():
+        raise LabError(f"{folder} is not a folder: check the path")
+    return address(files=file_hashes(Path(folder)))
+
+
+PACKAGES = (
+    *("torch", "transformers", "peft", "bitsandbytes", "sentence-transformers"),
+    *("faiss-cpu", "langchain-core", "bm25s", "numpy", "scipy"),
+)
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _commit() -> str | None:
+    """The commit this code is at, a hash of the changes added where tracked files differ from it; None outside git."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+    return f"{commit}+{sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it, and whether it computes in bfloat16."""
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        told = ""
+    name = re.search(r"model name\s*: (.+)", told)
+    half = "with" if re.search(r"\b(?:avx512_bf16|amx_bf16)\b", told) else "without"
+    return f"{name[1] if name else platform.processor() or 'unknown'}, {half} bfloat16"
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, Python, platform, processors and package versions, for JSON. Introduced in 12_compare.
+
+    >>> sorted(provenance())
+    ['commit', 'cpus', 'packages', 'platform', 'processor', 'python']
+    """
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "packages": {package: _version(package) for package in PACKAGES},
+    }
+
+
+def here() -> dict[str, Any]:
+    """What a timing is bound to: the commit with its changes, and the machine.
+
+    >>> sorted(here())
+    ['commit', 'cpus', 'platform', 'processor']
+    """
+    return {name: value for name, value in provenance().items() if name not in ("python", "packages")}
+
+
+def peak_rss_mb() -> float:
+    """Most memory that this process, or any one of its finished children, ever held, in MB of 2**20 bytes.
+
+    Introduced in 12_compare.
+
+    >>> peak_rss_mb() > 1
+    True
+    """
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(_own_peak_bytes() or own * unit, children * unit) / 2**20
+
+
+def _own_peak_bytes() -> int | None:
+    """Linux's own count: there getrusage starts at what the parent held when it started this process."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
+
 
 MANIFEST = "manifest.json"
 
@@ -150,3 +298,57 @@ class Store:
         if not good:
             warnings.warn(f"artifact {address[:12]} is damaged and not used; it is made again", stacklevel=4)
         return good
+
+
+class Artifacts:
+    """Artifacts under `root`, with read-only `shipped` ones beside them; `fresh` makes each once more.
+
+    A fresh run that was killed goes on with what it had made, until one calls `finish`.
+
+    `used` tells of every named artifact where it came from and how many seconds that took.
+    """
+
+    def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
+        self.store, self.fresh = Store(root, None if fresh else shipped), fresh
+        self.used: list[dict[str, Any]] = []
+        self._log = self.store.root / ".fresh.json"
+        self._made: set[str] = set(self._before()) if fresh else set()
+
+    def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
+        """The folder at the address of `parts`: found, or filled by `build` now."""
+        key, began = address(**parts), time.perf_counter()
+        again = self.fresh and key not in self._made
+        found = None if again else self.store.find(key)
+        if not found:
+            found = self.store.commit(key, build, fresh=again)
+            _trim()
+        if name and key not in self._made:
+            seconds = round(time.perf_counter() - began, 2)
+            shipped = found.parent == self.store.shipped_root
+            self.used.append({"name": name, "address": key, "shipped": shipped, "seconds": seconds})
+        self._made.add(key)
+        if again:
+            write_json(self._log, sorted(self._made))
+        return found
+
+    def _before(self) -> list[str]:
+        """What an interrupted fresh run has made already: it is not made a second time."""
+        try:
+            return json.loads(self._log.read_text("utf-8"))
+        except (OSError, ValueError):
+            return []
+
+    def finish(self) -> None:
+        """The run is complete: the next fresh one makes everything again."""
+        self._log.unlink(missing_ok=True)
+
+    def value(self, make: Callable[[], Any], **parts: Any) -> Any:
+        """A JSON value at the address of `parts`: found, or made now."""
+        folder = self.folder(lambda folder: write_json(folder / "value.json", make()), **parts)
+        return json.loads((folder / "value.json").read_text("utf-8"))
+
+
+def _trim() -> None:
+    """Hand freed memory back to Linux, which else keeps what one measurement needed through all that follow."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -13,9 +13,8 @@ from typer.testing import CliRunner, Result
 
 from labkit import __version__, doctor
 from labkit.cli import app
-from labkit.hashing import file_hashes
 from labkit.profile import PROFILES, ROOT
-from labkit.store import MANIFEST, Store
+from labkit.store import MANIFEST, Store, file_hashes
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 

@@ -14,7 +14,7 @@ import nbformat
 import psutil
 import pytest
 
-from labkit import LabError, execute, tidy
+from labkit import LabError, execute
 from labkit.profile import PROFILES, ROOT, SIZES
 
 TINY = """# %% [markdown]
@@ -120,7 +120,7 @@ def test_widget_state_is_dropped():
     both = nbformat.v4.new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "x"})
     cell = nbformat.v4.new_code_cell("1", outputs=[view, both])
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {}}})
-    kept = tidy.tidy(notebook, "x")
+    kept = execute.tidy(notebook, "x")
     assert [output.data for output in kept.cells[0].outputs] == [{"text/plain": "x"}]
     assert "widgets" not in kept.metadata
 
@@ -129,7 +129,7 @@ def test_bars_are_dropped_whether_drawn_by_a_widget_or_two_at_once():
     bar = nbformat.v4.new_output("display_data", {"text/plain": "training:   0%|          | 0/36 [00:00<?, ?step/s]"})
     above = nbformat.v4.new_output("stream", text="ingest:   3%|▎  | 2/70 [00:00<00:03, 17.16file/s]\x1b[A\nread\n")
     cell = nbformat.v4.new_code_cell("1", outputs=[bar, above])
-    kept = tidy.tidy(nbformat.v4.new_notebook(cells=[cell]), "x")
+    kept = execute.tidy(nbformat.v4.new_notebook(cells=[cell]), "x")
     assert [output.text for output in kept.cells[0].outputs] == ["read\n"]
 
 
@@ -144,7 +144,7 @@ def test_bars_are_dropped_whether_drawn_by_a_widget_or_two_at_once():
     ],
 )
 def test_paths_are_replaced_and_nothing_else(raw, kept):
-    assert tidy.scrub(raw) == kept
+    assert execute.scrub(raw) == kept
 
 
 @pytest.mark.parametrize(

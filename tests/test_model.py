@@ -10,8 +10,7 @@ import torch
 from data.make import stream
 from data.make.pocket import make_tokenizer
 from labkit import LabError
-from labkit.generate import left_padded, plan
-from labkit.model import fingerprint, load_model
+from labkit.model import fingerprint, left_padded, load_model, plan
 from labkit.profile import POCKET
 from labkit.tune.prepare import Example, dataset
 from labkit.tune.train import TrainSettings, train

@@ -21,13 +21,12 @@ from data.make.pocket import SHAPE
 from data.make.prose import SOURCE
 from data.make.scenes import Scene
 from data.make.stream import LEVELS, review_set
-from labkit.abstain import abstained, f1_abstention
 from labkit.compare.arms import passages
 from labkit.compare.reading import among, gold_hits
 from labkit.compare.score import is_right
 from labkit.compare.training import holds
 from labkit.data import SINGLE, data_folder, style_faults
-from labkit.metrics import contains
+from labkit.metrics import abstained, contains, f1_abstention
 from labkit.rag.augment import FORMS, build_messages, cited
 from labkit.stats import bootstrap, bootstrap_mean
 from labkit.store import write_bytes, write_json

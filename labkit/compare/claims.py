@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from labkit.errors import LabError
-from labkit.hashing import hash_file
 from labkit.stats import Interval
+from labkit.store import hash_file
 
 RULES = Path(__file__).with_name("claims.yaml")
 VERDICTS = ("supported", "refuted", "mixed", "not measurable here")

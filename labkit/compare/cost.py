@@ -14,7 +14,7 @@ from labkit.compare.cost_growth import growth_figures
 from labkit.compare.cost_setup import BUDGETS, by_budget, setting_up
 from labkit.compare.experiment import ask_arms, in_turn
 from labkit.compare.update import by_question
-from labkit.generate import greedy
+from labkit.model import greedy
 from labkit.rag.augment import build_messages
 from labkit.stats import Interval, bootstrap, paired_bootstrap, paired_ratio, unpaired_bootstrap
 

@@ -97,7 +97,7 @@ def top(lab: Lab) -> pd.DataFrame:
 
 if __name__ == "__main__":
     import labkit
-    from labkit.provenance import peak_rss_mb
+    from labkit.store import peak_rss_mb
 
     name, number, profile, size = sys.argv[1:]
     took = set_up(labkit.open(profile, size=size, progress=False), name, int(number))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from labkit.compare.arms import Hybrid
 from labkit.compare.score import score
 from labkit.errors import LabError
-from labkit.hashing import address
 from labkit.rag.augment import build_messages
+from labkit.store import address
 from labkit.tune.deploy import LIMITS, Check, Limits, export, merge, weight_checks
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from labkit.abstain import abstained
 from labkit.compare import small
 from labkit.compare.arms import Rag
 from labkit.compare.claims import evidence, judge, load_claims
@@ -21,7 +20,7 @@ from labkit.compare.experiment import ask_arms
 from labkit.compare.figures import figure
 from labkit.compare.score import is_right
 from labkit.data import Item
-from labkit.metrics import contains
+from labkit.metrics import abstained, contains
 from labkit.stats import Interval, bootstrap_mean, paired_bootstrap, unpaired_bootstrap
 from labkit.tune import curves
 

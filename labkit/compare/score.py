@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.abstain import abstained, f1_abstention
 from labkit.compare.arms import Answer
 from labkit.compare.training import holds
 from labkit.data import style_faults
-from labkit.metrics import contains, first_mention
+from labkit.metrics import abstained, contains, f1_abstention, first_mention
 from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, bootstrap_mean
 
 if TYPE_CHECKING:

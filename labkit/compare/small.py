@@ -19,8 +19,8 @@ from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
 from labkit.compare.score import is_right
 from labkit.compare.training import closed_book, with_context
 from labkit.data import Item, data_folder, load_documents, load_questions, style_faults
-from labkit.hashing import hash_tree
 from labkit.rag.ingest import Document
+from labkit.store import hash_tree
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.abstain import abstained
 from labkit.errors import LabError
+from labkit.metrics import abstained
 from labkit.profile import runs_folder
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from labkit.abstain import abstained
 from labkit.compare.experiment import depends
 from labkit.compare.score import is_right, score
 from labkit.compare.training import holds
 from labkit.data import load_pairs, wordings
 from labkit.hub import pinned
 from labkit.lab import Lab
+from labkit.metrics import abstained
 from labkit.practice.log import Log, logged
 from labkit.quiet import quiet
 from labkit.rag.embed import load_embedder

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from labkit.errors import LabError
-from labkit.hashing import address
 from labkit.model import Generation
+from labkit.store import address
 
 if TYPE_CHECKING:
     from openai import OpenAI

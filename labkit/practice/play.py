@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labkit.abstain import abstained
-from labkit.artifacts import Artifacts
 from labkit.cli_options import alone, checked, watched
 from labkit.compare.arms import ARMS, Answer, arm_class, passages
 from labkit.data import CLOSING, OPENING, load_questions, style_faults
 from labkit.errors import LabError
-from labkit.hashing import address
 from labkit.lab import Lab, spread
-from labkit.metrics import contains
+from labkit.metrics import abstained, contains
 from labkit.profile import PROFILES, resolve
 from labkit.rag.augment import build_messages, check_citations, cited, values
+from labkit.store import Artifacts, address
 
 if TYPE_CHECKING:
     from ipywidgets import Widget

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.abstain import abstained
 from labkit.data import Evidence, Item
 from labkit.errors import LabError
-from labkit.hashing import address
-from labkit.metrics import f1, normalise
+from labkit.metrics import abstained, f1, normalise
 from labkit.practice.own_data import OwnLab, compare_own
 from labkit.practice.own_data_questions import UNKNOWN, Questions
 from labkit.rag.augment import ABSTAIN
 from labkit.rag.ingest import Document, Ingested
+from labkit.store import address
 
 if TYPE_CHECKING:
     import pandas as pd

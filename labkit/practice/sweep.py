@@ -26,12 +26,10 @@ from labkit.compare.experiment import ask_arms
 from labkit.compare.score import recall
 from labkit.data import documents_folder, load_pairs, load_questions, updates_folder
 from labkit.errors import LabError
-from labkit.hashing import address, hash_tree
 from labkit.lab import Lab
 from labkit.profile import resolve
-from labkit.provenance import provenance
 from labkit.rag.retrieve import METHODS
-from labkit.store import Store, write_bytes, write_json
+from labkit.store import Store, address, hash_tree, provenance, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +164,7 @@ def key(cell: Cell) -> str:
 
 @cache
 def _made_of(name: str) -> dict[str, Any]:
-    from labkit.checkpoint import fingerprint
+    from labkit.model import fingerprint
 
     profile = resolve(name)
     return {

@@ -11,8 +11,8 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from labkit.cache import Cache
-from labkit.checkpoint import precision
 from labkit.errors import LabError
+from labkit.model import precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

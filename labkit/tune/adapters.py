@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.checkpoint import adapt, find, precision
 from labkit.errors import LabError
+from labkit.model import adapt, find, precision
 from labkit.quiet import quiet
 from labkit.store import write_json
 from labkit.tune.prepare import Row

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.chat import render
 from labkit.errors import LabError
-from labkit.hashing import hash_file
 from labkit.quiet import quiet
-from labkit.store import MANIFEST, Store, write_bytes, write_json
+from labkit.store import MANIFEST, Store, hash_file, write_bytes, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -152,8 +151,7 @@ def merge(
     """
     import torch
 
-    from labkit.checkpoint import DTYPES, find
-    from labkit.model import Model, load_model
+    from labkit.model import DTYPES, Model, find, load_model
 
     if dtype not in DTYPES:
         raise LabError(f"unknown dtype '{dtype}': choose {', '.join(DTYPES)}")

@@ -24,8 +24,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from labkit.checkpoint import precision
 from labkit.errors import LabError
+from labkit.model import precision
 from labkit.store import write_bytes, write_json
 from labkit.tune.prepare import IGNORED, Collator, Row
 

@@ -190,7 +190,7 @@ def free_port(host: str, port: int) -> int:
 
 def servable(model: str) -> tuple[Path, str]:
     """The folder to serve and the name that clients ask for; LabError for one that is not a whole chat model."""
-    from labkit.checkpoint import find
+    from labkit.model import find
 
     if (Path(model) / "adapter_config.json").is_file():
         raise LabError(f"{model} holds an adapter only: make a model of it with labkit merge, then serve that")

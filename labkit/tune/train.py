@@ -12,8 +12,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.hashing import address
 from labkit.quiet import quiet
+from labkit.store import address
 from labkit.tune.prepare import IGNORED, Collator, Row
 
 if TYPE_CHECKING:

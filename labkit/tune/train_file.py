@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.hashing import address
 from labkit.quiet import quiet
-from labkit.store import write_json
+from labkit.store import address, write_json
 from labkit.tune.adapters import LoraSettings, add_lora, save_adapter
 from labkit.tune.prepare import BadRow, Example, dataset, read_csv, read_examples
 from labkit.tune.train import TrainReport, TrainSettings, train

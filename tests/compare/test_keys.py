@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from labkit.artifacts import Artifacts
 from labkit.cache import Cache
 from labkit.compare import training
 from labkit.compare.experiment import ask_arms
@@ -15,7 +14,7 @@ from labkit.lab import Lab
 from labkit.model import load_model
 from labkit.profile import POCKET, ROOT
 from labkit.rag.augment import build_messages
-from labkit.store import address, file_hashes
+from labkit.store import Artifacts, address, file_hashes
 from labkit.tune.adapters import LoraSettings, add_lora
 from labkit.tune.train import train
 

@@ -12,10 +12,10 @@ import labkit
 from labkit import LabError
 from labkit.compare.training import closed_book
 from labkit.data import style_faults
-from labkit.hashing import hash_tree
 from labkit.model import load_model
 from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
+from labkit.store import hash_tree
 from labkit.tune.adapters import (
     LoraSettings,
     add_lora,

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from labkit import LabError
 from labkit.cli import app
-from labkit.hashing import hash_file
 from labkit.model import load_model
 from labkit.profile import POCKET, ROOT
+from labkit.store import hash_file
 from labkit.tune.adapters import LoraSettings
 from labkit.tune.prepare import write_examples
 from labkit.tune.train import TrainSettings

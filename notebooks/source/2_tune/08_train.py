@@ -378,7 +378,7 @@ for name in ("killed", "straight"):
     print(tuned.steps, "steps, last loss", round(tuned.last_loss, 4))
 
 # %%
-from labkit.hashing import hash_file
+from labkit.store import hash_file
 
 ends = [hash_file(work / name / "adapter_model.safetensors") for name in ("killed", "straight")]
 print("the same weights, bit by bit" if ends[0] == ends[1] else "the weights differ in the last bits")

@@ -28,7 +28,7 @@ lab
 # house style.
 
 # %%
-from labkit.checkpoint import find
+from labkit.model import find
 
 path, adapter = find(lab.profile.model_path, None), lab.adapter("hybrid")
 for name, folder in {"base": path, "adapter": adapter}.items():
