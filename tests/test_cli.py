@@ -60,7 +60,7 @@ def test_version_and_help():
     [
         (
             ("compare", "--profile", "pockt"),
-            "unknown profile 'pockt': choose pocket, laptop, gpu (did you mean pocket?)",
+            "unknown profile 'pockt': choose smol, pocket, laptop, gpu (did you mean pocket?)",
         ),
         (("compare", "--profile", "./no-model"), "no model at ./no-model: give a folder"),
         (("compare", "--size", "medium"), "unknown size 'medium': choose smoke, full"),

@@ -50,7 +50,7 @@ def test_a_folder_with_a_model_is_a_profile_that_needs_no_network(tmp_path, monk
     "name, said",
     [
         ("pockt", "did you mean pocket?"),
-        ("", "choose pocket, laptop, gpu"),
+        ("", "choose smol, pocket, laptop, gpu"),
         ("no/such/model", "no model at no/such/model"),
         ("./missing", "no model at ./missing"),
         ("inside/missing", "no model at inside/missing"),

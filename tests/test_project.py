@@ -107,7 +107,9 @@ def test_no_machine_path_and_no_package_host():
 
 def test_no_large_file():
     large = [path.relative_to(ROOT).as_posix() for path in files() if path.stat().st_size > BIG]
-    assert not [name for name in large if not name.startswith("data/models/")]
+    assert not [name for name in large if not name.startswith(("data/models/", "data/artifacts/"))]
+    adapters = [path.stat().st_size for path in (ROOT / "data" / "artifacts").glob("*/adapter_model.safetensors")]
+    assert max(adapters) <= 8 * 2**20 and sum(adapters) <= 40 * 2**20
 
 
 def test_readme_names_only_targets_that_exist():

@@ -21,6 +21,15 @@ def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison] = ru
 
     A run that fails or is stopped leaves `latest` alone; what it trained and answered is found again by the next one.
     """
+    folder = new_folder(root)  # first: who may not write there is told so before hours of work
+    try:
+        return _compared(lab, folder, compare)
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> Path:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -33,9 +42,9 @@ def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison] = ru
         console.print("\nA first look, at a few questions:")
         console.print(terminal(first))
     made = compare(lab)
-    folder = write_report(made, new_folder(root))
-    point(root / "latest", folder)
+    write_report(made, folder)
+    point(folder.parent / "latest", folder)
     console.print(terminal(made.result))
     console.print(*(f"• {line}" for line in verdict(made.result)), sep="\n", markup=False)
-    print(f"Report: {shown(root / 'latest' / 'report.html')}")
+    print(f"Report: {shown(folder.parent / 'latest' / 'report.html')}")
     return folder

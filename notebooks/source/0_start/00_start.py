@@ -112,10 +112,10 @@ pd.DataFrame(rows).T
 #
 # ## 4. Two models, two sets of documents
 #
-# The lessons run on the **pocket** model: 4.7 million parameters, pretrained by this project on its own prompts. It is a wind
-# tunnel: many trainings fit into minutes, and what it shows about models is only what a real one repeats. The real one is
-# **smol**, SmolLM2-135M-Instruct, which others trained on ordinary text. `make compare` asks it about the company, and about
-# articles on the real world. The published results, mean and 95 % interval:
+# The lessons run on the **pocket** model, which this project pretrained on its own prompts. It is a wind tunnel: many
+# trainings fit into minutes, and what it shows about models is only what a real one repeats. The real one is **smol**,
+# SmolLM2-135M-Instruct, thirty times as large, which others trained on ordinary text. `make compare` asks it about the
+# company, and about articles on the real world. The published results, each a mean with its interval:
 
 # %%
 from labkit.compare import tables
