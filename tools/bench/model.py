@@ -206,7 +206,7 @@ def start(quick: bool = False) -> list[Figure]:
     if quick:
         return found
     with tempfile.TemporaryDirectory() as runs:
-        command = [sys.executable, "-c", "from labkit.cli import app; app()", "compare"]
+        command = [sys.executable, "-c", "from labkit.cli import app; app()", "compare", "--profile", "pocket"]
         cold, warm = (_seconds(command, {"LABKIT_RUNS": runs}) for _ in "12")
     return [*found, Figure("labkit compare, warm", "labkit compare, cold", warm, cold, "s", False)]
 
