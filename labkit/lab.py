@@ -229,6 +229,10 @@ class Recalled:
         found = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
         return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in found]
 
+    def search(self, query: str, top_k: int) -> list[Hit]:
+        """The hits for one query."""
+        return self.search_batch([query], top_k)[0]
+
 
 def spread(items: list[Item], count: int | None) -> list[Item]:
     """`count` items, each kind in proportion, always the same ones and in their order; all for None."""

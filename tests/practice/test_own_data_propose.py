@@ -51,9 +51,9 @@ def test_a_passage_gives_a_sentence_with_a_gap():
 
 
 def test_every_passage_of_a_small_folder_is_used_once_and_a_few_are_spread_over_all_documents(lab):
-    assert {chunk.document_id for chunk in _spread(lab, 12)} == {d.id for d in lab.documents}
+    assert {chunk.document_id for chunk in _spread(lab, 120)} == {d.id for d in lab.documents}
     every = _spread(lab, 10_000)
-    assert len({chunk.id for chunk in every}) == len(every) > 12
+    assert len({chunk.id for chunk in every}) == len(every) > 120
 
 
 KNOWN = {

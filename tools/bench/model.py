@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -154,12 +155,12 @@ def _scored(answer: Callable[[Sequence[Item]], list[str]], items: Sequence[Item]
 
 
 def _batched(lab: Lab) -> Callable[[Sequence[Item]], list[str]]:
-    arm = lab.arm("rag")
+    arm = replace(lab.arm("rag"), cache=None)
     return lambda items: [answer.text for answer in arm.answer([item.question for item in items])]
 
 
 def _alone(lab: Lab) -> Callable[[Sequence[Item]], list[str]]:
-    arm = lab.arm("rag")
+    arm = replace(lab.arm("rag"), cache=None)
     return lambda items: [arm.answer([item.question])[0].text for item in items]
 
 
