@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from labkit.rag.retrieve import Hit, Retriever, Search
 
 
+METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
+
+
 class Lab:
     """One profile at one size. Its parts load lazily; what is trained is kept under `runs/artifacts`."""
 
@@ -114,6 +117,11 @@ class Lab:
         """The pairs that the hybrid trains on."""
         return spread(self.pairs, self.profile.hybrid_pairs)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that its questions can feed."""
+        return METRICS
+
     def dress(self, text: str) -> str:
         """A reply in the style that training teaches: the company's."""
         return dress(text)
@@ -182,7 +190,9 @@ class Lab:
         model = self.tuned_model(weights, seed) if weights else self.generator or self.model
         room = self.profile.max_new_tokens
         retriever = None if kind in (Base, FineTuned) else Fitting(self.retriever(), model, room)
-        return kind(model, retriever, self.profile.top_k, room, None if self.fresh else self.answered)
+        return kind(
+            model, retriever, self.profile.top_k, room, None if self.fresh else self.answered, self.profile.batch_tokens
+        )
 
     @cache  # noqa: B019 - a lab lives as long as its process
     def tuned_model(self, name: str, seed: int = 0) -> Model:

@@ -47,7 +47,7 @@ class Profile:
     method: str = "fusion"
     reranker: str | None = None
     max_new_tokens: int = 64
-    batch_tokens: int = 8192
+    batch_tokens: int = 16_384
     lora_rank: int = 16
     seeds: tuple[int, ...] = (0, 1, 2)
     tuned_epochs: int = 30
@@ -97,6 +97,7 @@ SMOL = Profile(
     chunk_overlap=18,
     top_k=3,
     max_new_tokens=48,
+    batch_tokens=4096,
     lora_rank=8,
     seeds=(0,),
     wordings=True,

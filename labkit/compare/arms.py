@@ -56,6 +56,7 @@ class Arm:
     top_k: int = 5
     max_new_tokens: int = 64
     cache: Cache | None = None
+    batch_tokens: int = 16_384
     name: ClassVar[str] = "arm"
     system: ClassVar[str | None] = None
 
@@ -69,7 +70,7 @@ class Arm:
         prompts = [
             build_messages(q, passages(hits), system=self.system) for q, hits in zip(questions, found, strict=True)
         ]
-        made = self.model.generate(prompts, max_new_tokens=self.max_new_tokens, progress=progress, cache=self.cache)
+        made = self.model.generate(prompts, self.max_new_tokens, self.batch_tokens, progress, self.cache)
         return [
             Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds)
             for q, hits, g in zip(questions, found, made, strict=True)

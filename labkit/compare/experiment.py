@@ -127,7 +127,11 @@ def preview(lab: Lab, count: int = 24) -> dict[str, Any] | None:
         return None
     answers = ask_arms(lab, items=few, seeds=seeds)
     about = {"profile": lab.profile.name, "size": lab.size, "seeds": list(seeds), "n_questions": len(few)}
-    return {**about, "arms": summarise(answers)}
+    arms = summarise(answers)
+    return {
+        **about,
+        "arms": {arm: {m: v for m, v in values.items() if m in lab.metrics} for arm, values in arms.items()},
+    }
 
 
 def run_compare(lab: Lab) -> Comparison:

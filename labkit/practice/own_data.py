@@ -74,6 +74,11 @@ class OwnLab(Lab):
         """The questions to train on: as many wordings as you wrote."""
         return self.pairs
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that your questions can feed: no style without replies."""
+        return tuple(m for m in super().metrics if self.asked.style or m not in ("style", "joint"))
+
     def dress(self, text: str) -> str:
         """A reply in the style of your replies, or as it is where there are none."""
         return self.asked.style.dress(text) if self.asked.style else text

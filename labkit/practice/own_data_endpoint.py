@@ -56,12 +56,13 @@ class Endpoint:
         self,
         conversations: Sequence[Sequence[Message]],
         max_new_tokens: int = 64,
+        batch_tokens: int = 0,
         progress: Callable[[int], object] | None = None,
         cache: Cache | None = None,
     ) -> list[Generation]:
         """Answers in the order of the conversations, asked one after another; tokens as the server counts them.
 
-        With a `cache`, what this model was asked before is taken from there.
+        Nothing is batched here; with a `cache`, what this model was asked before is taken from there.
         """
         made = []
         for messages in conversations:
