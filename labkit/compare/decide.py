@@ -171,7 +171,10 @@ def failures(answers: pd.DataFrame, arm: str, shown: int = 3) -> list[str]:
     wrong = mine.groupby("id").correct.mean() < 0.5
     first = mine[mine.correct == 0].drop_duplicates("id").set_index("id")
     lines = []
-    for cause, words in FAULTS.items():
+    recites = arm in ("base", "tuned")  # no passage is searched for, so none can be missed
+    for cause, words in (
+        FAULTS | ({"retrieval missed": "its weights do not hold the fact"} if recites else {})
+    ).items():
         rows = [(name, row) for name, row in first.iterrows() if wrong[name] and row.cause == cause]
         some = "; ".join(f'{name}, "{row.question}"' for name, row in rows[:shown])
         if rows:
