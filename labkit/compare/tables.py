@@ -6,6 +6,7 @@ Introduced in 12_compare.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -131,11 +132,11 @@ def markdown(results: Mapping[str, Result]) -> str:
         made = f"{environment.get('platform', '?')}, {environment.get('processor', environment.get('cpus', '?'))}"
         lines += [f"**{name}**: {about(result)}; {made}.", ""]
         lines += [
-            *(f"- {line}" for line in verdict(result) if not line.startswith(("Worth", "Highest", "Of your"))),
+            *(f"- {line}" for line in verdict(result) if not re.match(r"Worth|Highest|Of your|\w+ fails", line)),
             "",
         ]
     apart = disagreements(results)
-    lines += ["**Where the models disagree**, the verdict depends on the model:" if apart else "", ""]
+    lines += ["**Where results disagree**, the verdict depends on the model or on the documents:" if apart else "", ""]
     return "\n".join([*lines, *(f"- {line}" for line in apart)]).rstrip()
 
 
@@ -170,10 +171,14 @@ def beside(results: Mapping[str, Result]) -> pd.DataFrame:
 def disagreements(results: Mapping[str, Result]) -> list[str]:
     """Where two results tell the same two arms apart in opposite directions: there the verdict depends on the model.
 
+    Results are named "model, documents"; only those that share one of the two are set side by side.
+
     >>> disagreements(published())
     """
     lines = []
     for (one, first), (two, second) in combinations(results.items(), 2):
+        if not set(one.split(", ")) & set(two.split(", ")):
+            continue
         for metric in ("accuracy", "joint", "abstention"):
             for row in first["paired"]:
                 other = gaps(second, metric, row["a"]).get(row["b"])
