@@ -206,7 +206,11 @@ tables.beside(results)
 
 # %%
 apart = tables.disagreements({name: result for name, result in results.items() if name.endswith("company")})
-print("Over the same documents the two models disagree, each with an interval beyond zero:" if apart else "No disagreement.")
+print(
+    "Over the same documents the two models disagree, each with an interval beyond zero:"
+    if apart
+    else "No disagreement."
+)
 print(*(f"• {line}" for line in apart), sep="\n")
 
 # %% [markdown]
