@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-BAR = re.compile(r"\d+%\|.*?\|.*(it|s|\?|/s|\]|\d)\s*$|\d+(it|\w+) \[\d\d:\d\d.*\]\s*$")
+BAR = re.compile(r"\d+%\|.*?\|.*(it|s|\?|/s|\]|\d)\s*$|\d+(it|\w+) \[\d\d:\d\d.*\]\s*$|\d+% .*gone, .* left")
 
 UP = "\x1b[A"  # moves a terminal's cursor up: one of two bars at once writes it
 
