@@ -234,7 +234,7 @@ def serve(profile: str = "pocket", options: Sequence[str] = ()) -> None:
 
 
 def main(
-    context: typer.Context, profile: Annotated[str, typer.Argument(help="As for labkit ask --profile.")] = "pocket"
+    context: typer.Context, profile: Annotated[str, typer.Argument(help="As for labkit ask --profile.")] = "smol"
 ) -> None:
     """Ask all four arms one question in the browser, until Ctrl-C; further options go to Voila.
 
