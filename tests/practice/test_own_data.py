@@ -14,7 +14,7 @@ from labkit.compare.decide import Needs, diagnose, failures, recommend
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import conversations
 from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind
-from labkit.practice.own_data import open_own
+from labkit.practice.own_data import compare_own, judged, open_own
 from labkit.practice.own_data_style import Style, learn
 
 PROSE = data_folder() / "prose"
@@ -81,11 +81,19 @@ def test_with_replies_their_style_is_taught(styled):
     assert (style.opening, style.closing) == ("Good question.", "Yours, the library.")
     for name in ("tuned", "hybrid"):
         assert not any(style.faults(row[-1]["content"]) for row in conversations(styled, name))
-    assert [
-        line
-        for line in made.result["recommendation"]
-        if re.match(r"Of your questions \d+ were left out, the first row \d+", line)
-    ]
+    assert any("[1]" in row[-1]["content"] for row in conversations(styled, "hybrid"))
+
+
+@pytest.mark.slow
+def test_style_is_judged_by_the_replies_and_reported(styled, tmp_path):
+    made = compare_own(styled)
+    assert {"style", "joint"} <= made.result["arms"]["tuned"].keys()
+    assert "abstention" not in made.result["arms"]["rag"]  # every question has an answer
+    assert not made.answers[made.answers.arm.isin(["base", "rag"])]["style"].any()
+    shown = made.answers.assign(text="Good question. We read 1869 there. Yours, the library.")
+    assert judged(shown, styled)["style"].all() and (judged(shown, styled).joint == shown.correct).all()
+    left_out = r"Of your questions \d+ were left out, the first row \d+"
+    assert any(re.match(left_out, line) for line in made.result["recommendation"])
     assert made.result["recommendation"][0].startswith(("Search", "The model cannot read"))
     page = (report.write_report(made, tmp_path / "report") / "report.html").read_text()
     assert made.result["recommendation"][0].split(".")[0] in page and "the answer keeps every rule" in page
