@@ -62,8 +62,9 @@ bundle: $(READY)  ## one archive for machines without a network: build/labkit-bu
 	@tar -cf build/labkit-bundle.tar -C build/bundle labkit
 	@ls -lh build/labkit-bundle.tar
 
-data: $(READY)  ## write the invented company's documents and questions again, byte for byte
+data: $(READY)  ## write the documents and questions of company and articles again, byte for byte
 	@$(BIN)/python -m data.make.company
+	@$(BIN)/python -m data.make.prose
 
 pretrain: $(READY)  ## train the pocket model from nothing (hours on a CPU; goes on where it stopped)
 	@$(BIN)/python -m data.make.pretrain

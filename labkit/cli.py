@@ -87,46 +87,57 @@ def compare(
     checked(resolve, profile), checked(check_size, size)
     if squad and (docs or questions or generator):
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
-    own = bool(docs or questions or generator)
-    if own and (docs is None or not docs.is_dir()):
+    if most and not (docs or squad):
+        raise LabError(
+            "--most takes some of your own questions: name them with --docs and --questions, or with --squad"
+        )
+    if (questions or generator or docs) and (docs is None or not docs.is_dir()):
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
-    if questions:
-        from labkit.practice.own_data_questions import read_rows
-
-        read_rows(questions)
     with working(profile):
-        if docs and not questions:
+        if squad:
+            _compare_squad(profile, squad, size, fresh, most, out)
+        elif questions:
+            _compare_own(profile, docs, questions, size, within, fresh, generator, most, out)
+        elif docs:
             print(_proposed(docs, profile, size))
-            return
-        _compare(profile, size, fresh, out, docs and docs.absolute(), questions, squad, most, within, generator)
+        else:
+            _compare_shipped(profile, size, fresh, out)
 
 
-def _compare(
-    profile: str, size: str, fresh: bool, out: Path | None, docs: Path | None, questions: Path | None,
-    squad: Path | None, most: int | None, within: float, generator: str,
-) -> None:  # fmt: skip
-    """What `compare` runs once its options are checked."""
+def _compare_shipped(profile: str, size: str, fresh: bool, out: Path | None) -> None:
+    """The company, and the articles for a model that can read them."""
     from labkit.compare.experiment import run_compare
     from labkit.compare.run import compare_into
+    from labkit.practice.own_data import compare_own, open_prose
 
-    name = "squad" if squad else "own_data" if docs else "compare"
-    make = run_compare
-    if squad:
-        from labkit.practice.squad import compare_squad, open_squad
-
-        lab, make = open_squad(profile, squad, size, fresh, most=most), compare_squad
-    elif docs:
-        from labkit.practice.own_data import compare_own, open_own
-
-        lab = open_own(profile, docs, questions.absolute(), size, within, fresh, generator, most=most)
-        make = compare_own
-    else:
-        lab = labkit.open(profile, size, fresh)
-    compare_into(lab, (out or runs_folder() / name).absolute(), make)
-    if name == "compare" and lab.profile.reads_prose and not out:
-        from labkit.practice.own_data import compare_own, open_prose
-
+    lab = labkit.open(profile, size, fresh)
+    compare_into(lab, (out or runs_folder() / "compare").absolute(), run_compare)
+    if lab.profile.reads_prose and not out:
         compare_into(open_prose(profile, size, fresh), runs_folder() / "prose", compare_own)
+    lab.artifacts.finish()
+
+
+def _compare_own(
+    profile: str, docs: Path, questions: Path, size: str, within: float, fresh: bool, generator: str,
+    most: int | None, out: Path | None,
+) -> None:  # fmt: skip
+    from labkit.compare.run import compare_into
+    from labkit.practice.own_data import compare_own, open_own
+    from labkit.practice.own_data_questions import read_rows
+
+    read_rows(questions)  # before documents are read, which may take minutes
+    lab = open_own(profile, docs.absolute(), questions.absolute(), size, within, fresh, generator, most=most)
+    compare_into(lab, (out or runs_folder() / "own_data").absolute(), compare_own)
+    lab.artifacts.finish()
+
+
+def _compare_squad(profile: str, file: Path, size: str, fresh: bool, most: int | None, out: Path | None) -> None:
+    from labkit.compare.run import compare_into
+    from labkit.practice.squad import compare_squad, open_squad, write_predictions
+
+    lab = open_squad(profile, file, size, fresh, most=most)
+    made, folder = compare_into(lab, (out or runs_folder() / "squad").absolute(), compare_squad)
+    write_predictions(made.answers, folder)
     lab.artifacts.finish()
 
 

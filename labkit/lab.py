@@ -24,6 +24,8 @@ from labkit.profile import Profile, runs_folder, scaled
 from labkit.store import Artifacts, address, provenance
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from labkit.compare.arms import Arm
     from labkit.data import Item
     from labkit.model import Model
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from labkit.rag.index import FaissStore
     from labkit.rag.ingest import Document, Ingested
     from labkit.rag.retrieve import Hit, Retriever, Search
-
-
-METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
 
 
 class Lab:
@@ -118,9 +117,13 @@ class Lab:
         return spread(self.pairs, self.profile.hybrid_pairs)
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that its questions can feed."""
-        return METRICS
+    def unfed(self) -> frozenset[str]:
+        """The metrics that its questions cannot feed: none."""
+        return frozenset()
+
+    def judged(self, answers: pd.DataFrame) -> pd.DataFrame:
+        """Scored answers with style and joint by the style that training teaches: as they were scored."""
+        return answers
 
     def dress(self, text: str) -> str:
         """A reply in the style that training teaches: the company's."""
@@ -183,22 +186,22 @@ class Lab:
 
     def arm(self, name: str, seed: int = 0) -> Arm:
         """One of the arms, which answers no prompt twice; a tuned one is trained with this seed if it is not found."""
-        from labkit.compare.arms import Base, FineTuned, arm_class, weights_of
+        from labkit.compare.arms import arm_class, weights_of
         from labkit.practice.own_data_fit import Fitting
 
         kind, weights = arm_class(name), weights_of(name)
         model = self.tuned_model(weights, seed) if weights else self.generator or self.model
         room = self.profile.max_new_tokens
-        retriever = None if kind in (Base, FineTuned) else Fitting(self.retriever(), model, room)
-        return kind(
-            model, retriever, self.profile.top_k, room, None if self.fresh else self.answered, self.profile.batch_tokens
-        )
+        retriever = Fitting(self.retriever(), model, room) if kind.reads else None
+        cache = None if self.fresh else self.answered
+        return kind(model, retriever, self.profile.top_k, room, cache, self.profile.batch_tokens)
 
     @cache  # noqa: B019 - a lab lives as long as its process
     def tuned_model(self, name: str, seed: int = 0) -> Model:
         """The model with the adapter of `tuned` or `hybrid` merged in, trained here if it is not in the store."""
         return load(self.profile, self.adapter(name, seed))
 
+    @cache  # noqa: B019 - its rows take seconds to make
     def adapter(self, name: str, seed: int = 0) -> Path:
         """The folder of a trained adapter, found by the address of all that makes it, or trained now."""
         from labkit.compare.training import adapter

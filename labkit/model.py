@@ -304,8 +304,9 @@ class Model:
         prompts = [self.encode(messages) for messages in conversations]
         self._check(prompts, max_new_tokens)
         cache = cache if self._folders else None  # a network without files has no name to be kept under
-        keys = [self._key(prompt, max_new_tokens) if cache else i.to_bytes(4) for i, prompt in enumerate(prompts)]
-        made = {key: Generation(**json.loads(text)) for key, text in (cache.get(keys) if cache else {}).items()}
+        keys = [self._key(prompt, max_new_tokens) for prompt in prompts] if cache else list(range(len(prompts)))
+        known = cache.get(keys) if cache else {}
+        made = {key: Generation(**json.loads(text)) for key, text in known.items()}
         left = {key: i for i, key in enumerate(keys) if key not in made}
         if progress and len(left) < len(prompts):
             progress(len(prompts) - len(left))

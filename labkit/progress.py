@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as plain
@@ -26,7 +26,7 @@ class _Lines:
         self.stream.flush()
 
 
-def bar(total: int, what: str, shown: bool = True, **settings: Any) -> tqdm:
+def bar(total: int, what: str, shown: bool = True) -> tqdm:
     """A bar over `total` steps with the share done and the time left; hidden unless `shown`.
 
     >>> with bar(10, "answers") as steps:
@@ -34,12 +34,6 @@ def bar(total: int, what: str, shown: bool = True, **settings: Any) -> tqdm:
     """
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
     if shown and not sys.stderr.isatty() and "ipykernel" not in sys.modules:
-        form = form.replace("|{bar}| ", "")
-        settings = {
-            "file": _Lines(sys.stderr),
-            "mininterval": EVERY,
-            "maxinterval": 2 * EVERY,
-            "leave": True,
-        } | settings
-        return plain(total=total, desc=what, bar_format=form, **settings)
-    return tqdm(total=total, desc=what, disable=not shown, bar_format=form, **settings)
+        form, seldom = form.replace("|{bar}| ", ""), {"mininterval": EVERY, "maxinterval": 2 * EVERY}
+        return plain(total=total, desc=what, bar_format=form, file=_Lines(sys.stderr), **seldom)
+    return tqdm(total=total, desc=what, bar_format=form, disable=not shown)

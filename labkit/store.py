@@ -20,7 +20,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,7 @@ def _git(*words: str) -> str | None:
 def _commit() -> str | None:
     """The commit this code is at, a hash of the changes added where tracked files differ from it; None outside git."""
     commit, changes = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
-    return f"{commit}+{sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
+    return f"{commit}+{hashlib.sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
 
 
 def _version(package: str) -> str | None:

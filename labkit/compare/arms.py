@@ -59,6 +59,7 @@ class Arm:
     batch_tokens: int = 16_384
     name: ClassVar[str] = "arm"
     system: ClassVar[str | None] = None
+    reads: ClassVar[bool] = True
 
     def answer(self, questions: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Answer]:
         """Answer questions in one batch, in their order; `progress` is called with the number just finished."""
@@ -81,6 +82,7 @@ class Base(Arm):
     """The model as it came, without context."""
 
     name = "base"
+    reads = False
 
 
 class Rag(Arm):
@@ -93,6 +95,7 @@ class FineTuned(Arm):
     """The model tuned on question and answer pairs, without context."""
 
     name = "tuned"
+    reads = False
 
 
 class Hybrid(Arm):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labkit.compare.arms import arm_class
 from labkit.errors import LabError
 from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, paired_bootstrap
 
@@ -113,6 +114,14 @@ SIMPLEST = ("base", "rag", "tuned", "hybrid")
 """The arms by what they take to keep up: nothing, an index, a training, both."""
 
 
+def in_front(best: str, gaps: Mapping[str, Difference]) -> list[str]:
+    """The arms that `advise` does not tell apart from the best, the simplest to keep up first.
+
+    >>> in_front(*advise(comparison.answers, Needs(style=1)))[0]
+    """
+    return [arm for arm in SIMPLEST if arm == best or (arm in gaps and gaps[arm].low <= 0)]
+
+
 READS = 0.2  # share right where every passage was found, below which a model does not read these documents
 FINDS = 0.5  # share of the facts found, below which search is what limits every arm that reads
 
@@ -124,31 +133,44 @@ def diagnose(answers: pd.DataFrame) -> list[str]:
 
     >>> diagnose(comparison.answers)
     """
-    if (
-        "retrieved" not in answers
-        or (reading := answers[answers.answerable & answers.arm.isin(("rag", "hybrid"))]).empty
-    ):
+    if (reading := _reading(answers)).empty:
         return []
     recall = reading.retrieved.mean()
-    whole = reading[reading.retrieved == 1].groupby("arm").correct.mean()
-    read, arm = (whole.max(), whole.idxmax()) if len(whole) else (0.0, "rag")
+    read = _right_where_found(reading)
+    arm, share = (read.idxmax(), read.max()) if len(read) else ("rag", 0.0)
     lines = []
     if recall < FINDS:
         lines.append(
             f"Search is the limit: it found {recall:.0%} of the facts needed. Try other chunk sizes, more passages, or "
             "another embedder before another model."
         )
-    if len(whole) and read < READS:
+    if not _reads(read):
         lines.append(
             f"The model cannot read these documents: where every passage was found, its best arm ({arm}) is right in "
-            f"{read:.0%}. More questions will not help; name a larger model with --profile, or a served one with "
+            f"{share:.0%}. More questions will not help; name a larger model with --profile, or a served one with "
             "--generator."
         )
     if not lines:
         lines.append(
-            f"Search found {recall:.0%} of the facts needed; where it found them all, {arm} is right in {read:.0%}."
+            f"Search found {recall:.0%} of the facts needed; where it found them all, {arm} is right in {share:.0%}."
         )
     return lines
+
+
+def _reading(answers: pd.DataFrame) -> pd.DataFrame:
+    """Answers of the arms that read, to questions that have one; none where it is not known what was retrieved."""
+    reads = answers.arm.map(lambda arm: arm_class(arm).reads)
+    return answers[answers.answerable & reads] if "retrieved" in answers else answers[:0].assign(retrieved=1.0)
+
+
+def _right_where_found(reading: pd.DataFrame) -> pd.Series:
+    """By arm, the share right of the questions whose every passage was found."""
+    return reading[reading.retrieved == 1].groupby("arm").correct.mean()
+
+
+def _reads(read: pd.Series) -> bool:
+    """Whether some arm is right often enough; what was never found cannot tell that it is not."""
+    return read.empty or read.max() >= READS
 
 
 FAULTS = {
@@ -167,14 +189,13 @@ def failures(answers: pd.DataFrame, arm: str, shown: int = 3) -> list[str]:
     """
     from labkit.rag.augment import attribute
 
-    mine = attribute(answers[answers.arm == arm])
+    mine, faults = attribute(answers[answers.arm == arm]), dict(FAULTS)
     wrong = mine.groupby("id").correct.mean() < 0.5
     first = mine[mine.correct == 0].drop_duplicates("id").set_index("id")
     lines = []
-    recites = arm in ("base", "tuned")  # no passage is searched for, so none can be missed
-    for cause, words in (
-        FAULTS | ({"retrieval missed": "its weights do not hold the fact"} if recites else {})
-    ).items():
+    if not arm_class(arm).reads:  # no passage is searched for, so none can be missed
+        faults["retrieval missed"] = "its weights do not hold the fact"
+    for cause, words in faults.items():
         rows = [(name, row) for name, row in first.iterrows() if wrong[name] and row.cause == cause]
         some = "; ".join(f'{name}, "{row.question}"' for name, row in rows[:shown])
         if rows:
@@ -206,8 +227,8 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     """
     best, gaps = advise(answers, needs)
     worth = utilities(answers, needs)
-    alike = [arm for arm in SIMPLEST if arm == best or (arm in gaps and gaps[arm].low <= 0)]
-    chosen, asked = alike[0], answers.id.nunique()
+    alike, asked = in_front(best, gaps), answers.id.nunique()
+    chosen = alike[0]
     told = ", ".join(f"{arm} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in worth.items())
     needed = f"right {needs.right:g}, style {needs.style:g}, cited {needs.cited:g}; {needs.unknown:.0%} to be declined"
     lines = [f"Worth from 0 to 1 ({needed}): {told}.", f"Highest is {sentence(best, gaps)}"]
@@ -223,8 +244,10 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
         lines.insert(
             0, f"Recommendation: {chosen}, the simplest arm that these {asked} questions leave in front: {lead}."
         )
-    reads = not any(line.startswith("The model cannot read") for line in diagnose(answers))
-    for arm in [arm for arm in alike if arm != best and gaps[arm].diff > 0 and reads]:
+    undecided = [arm for arm in alike if arm != best and gaps[arm].diff > 0]
+    if not _reads(_right_where_found(_reading(answers))):
+        undecided = []  # more questions are no remedy for a model that cannot read
+    for arm in undecided:
         gap = gaps[arm]
         half = (gap.high - gap.low) / 2 * (1.96 + 0.84) / 1.96
         more = int(asked * (half / gap.diff) ** 2) + 1

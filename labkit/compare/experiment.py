@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.arms import ARMS, weights_of
+from labkit.compare.arms import ARMS, arm_class, weights_of
 from labkit.compare.score import pair_up, score, summarise
-from labkit.lab import Lab
+from labkit.lab import Lab, spread
 from labkit.progress import bar
 from labkit.store import here, peak_rss_mb, provenance
 
@@ -56,7 +56,7 @@ def ask_arms(
     seeds = lab.profile.seeds if seeds is None else seeds
     tasks = [(name, seed) for name in arms for seed in (seeds if weights_of(name) else [0])]
     # A prompt with passages takes about as many times longer as it has passages; the time left is told by that.
-    weights = {name: 1 if name in ("base", "tuned") else 2 + lab.profile.top_k for name, _ in tasks}
+    weights = {name: 2 + lab.profile.top_k if arm_class(name).reads else 1 for name, _ in tasks}
     rows: list[Row] = []
     with bar(len(asked) * sum(weights[name] for name, _ in tasks), "answers", lab.progress) as steps:
         for name, seed in tasks:
@@ -120,28 +120,28 @@ def preview(lab: Lab, count: int = 24) -> dict[str, Any] | None:
 
     None where the lab has hardly more questions. The answers are kept: the comparison does not ask again.
     """
-    from labkit.lab import spread
-
     few, seeds = spread(lab.questions, count), lab.profile.seeds[:1]
     if len(lab.questions) < 2 * count:
         return None
-    answers = ask_arms(lab, items=few, seeds=seeds)
+    answers = lab.judged(ask_arms(lab, items=few, seeds=seeds))
     about = {"profile": lab.profile.name, "size": lab.size, "seeds": list(seeds), "n_questions": len(few)}
-    arms = summarise(answers)
-    return {
-        **about,
-        "arms": {arm: {m: v for m, v in values.items() if m in lab.metrics} for arm, values in arms.items()},
-    }
+    return {**about, "arms": _fed(lab, summarise(answers))}
+
+
+def _fed(lab: Lab, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The figures of each arm, without the metrics that the lab's questions cannot feed."""
+    return {arm: {m: v for m, v in values.items() if m not in lab.unfed} for arm, values in arms.items()}
 
 
 def run_compare(lab: Lab) -> Comparison:
     """Ask all arms all questions and measure; what was trained or answered before is found again, not made."""
     began = time.perf_counter()
-    answers = ask_arms(lab)
+    answers = lab.judged(ask_arms(lab))
     asked = time.perf_counter() - began
     times = latencies(lab)
     timed = time.perf_counter() - began - asked
-    arms, paired = summarise(answers, times), pair_up(answers)
+    arms = _fed(lab, summarise(answers, times))
+    paired = [row for row in pair_up(answers) if row["metric"] not in lab.unfed]
     result = {
         "schema": 1,
         "experiment": "compare",

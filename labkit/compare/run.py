@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.compare.experiment import Comparison, preview, run_compare
+from labkit.compare.experiment import Comparison, preview
 from labkit.compare.report import write_report
 from labkit.compare.tables import terminal, verdict
 from labkit.execute import new_folder, point, shown
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
 
 
-def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison] = run_compare) -> Path:
+def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison]) -> tuple[Comparison, Path]:
     """Compare, write the report into a new folder of `root` to which `root/latest` then leads, and print what was found.
 
     A run that fails or is stopped leaves `latest` alone; what it trained and answered is found again by the next one.
     """
     folder = new_folder(root)  # first: who may not write there is told so before hours of work
     try:
-        return _compared(lab, folder, compare)
+        return _compared(lab, folder, compare), folder
     finally:
         if not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> Path:
+def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> Comparison:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -47,4 +47,4 @@ def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> P
     console.print(terminal(made.result))
     console.print(*(f"• {line}" for line in verdict(made.result)), sep="\n", markup=False)
     print(f"Report: {shown(folder.parent / 'latest' / 'report.html')}")
-    return folder
+    return made

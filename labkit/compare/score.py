@@ -16,7 +16,6 @@ import numpy as np
 from labkit.compare.arms import Answer
 from labkit.compare.training import holds
 from labkit.data import style_faults
-from labkit.lab import METRICS
 from labkit.metrics import abstained, contains, f1_abstention, first_mention
 from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, bootstrap_mean
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from labkit.rag.retrieve import Hit
 
 PAIRED = ("accuracy", "style", "joint", "abstention")
+METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
 
 
 YEAR = re.compile(r"[12]\d{3}")

@@ -101,10 +101,9 @@ def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
     refuse_leaks([item.question for item in pairs], [item.question for item in lab.questions])
     if name == "tuned":
         return closed_book(pairs, lab.dress)
-    limit = min(lab.profile.context, lab.model.context)
 
     def fits(talk: list[Message]) -> bool:
-        return len(tokenise(Example(talk), lab.model.tokenizer, 10**9)[0]) <= limit
+        return len(tokenise(Example(talk), lab.model.tokenizer, 10**9)[0]) <= _limit(lab)
 
     return with_context(pairs, lab.old_retriever(), lab.profile.top_k, seed, distractors_of(name), lab.dress, fits)
 
@@ -137,8 +136,12 @@ def tokenised(lab: Lab, talks: Sequence[Sequence[Message]]) -> list[Row]:
     """Conversations as rows of token ids and labels; LabError for one that the model's context does not hold."""
     from labkit.tune.prepare import Example, dataset
 
-    limit = min(lab.profile.context, lab.model.context)
-    return dataset([Example(list(talk)) for talk in talks], lab.model.tokenizer, limit).rows
+    return dataset([Example(list(talk)) for talk in talks], lab.model.tokenizer, _limit(lab)).rows
+
+
+def _limit(lab: Lab) -> int:
+    """The most tokens of a training row."""
+    return min(lab.profile.context, lab.model.context)
 
 
 def kept_adapter(lab: Lab, settings: LoraSettings, talks: Sequence[Sequence[Message]], name: str) -> Path:

@@ -55,7 +55,7 @@ def retriever(lab: Lab, study: Study, arm: str, training: bool = False) -> Retri
     def over(documents: Sequence[Document]) -> Retriever:
         return search(lab.profile.method, lab.index(documents), lab.profile.reranker)
 
-    reads = arm in ("rag", "hybrid")
+    reads = arm_class(arm).reads
     if not study.given:
         return over(study.documents if training else study.today) if reads else None
     chunks: dict[str, list[Chunk]] = {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from labkit.compare.experiment import Comparison, latencies, run_compare
-from labkit.compare.score import pair_up, summarise
+from labkit.compare.experiment import Comparison, run_compare
 from labkit.data import data_folder
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
@@ -75,9 +74,21 @@ class OwnLab(Lab):
         return self.pairs
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that your questions can feed: no style without replies."""
-        return tuple(m for m in super().metrics if self.asked.style or m not in ("style", "joint"))
+    def unfed(self) -> frozenset[str]:
+        """Style without replies, and abstention without a question that no document answers, cannot be measured."""
+        lacks = () if self.asked.style else ("style", "joint")
+        return frozenset((*lacks, *(() if self.unknown else ("abstention",))))
+
+    @property
+    def unknown(self) -> float:
+        """The share of the questions that no document answers."""
+        return sum(item.gold is None for item in self.questions) / len(self.questions)
+
+    def judged(self, answers: pd.DataFrame) -> pd.DataFrame:
+        """The answers with the columns style and joint by your replies: both 0 where there are none."""
+        style = self.asked.style
+        kept = [int(style is not None and not style.faults(text)) for text in answers.text]
+        return answers.assign(style=kept, joint=answers.correct * kept)
 
     def dress(self, text: str) -> str:
         """A reply in the style of your replies, or as it is where there are none."""
@@ -112,41 +123,30 @@ def open_prose(profile: str, size: str = "full", fresh: bool = False, progress: 
 
 
 def compare_own(lab: OwnLab) -> Comparison:
-    """Lesson 12's comparison on your lab, with style judged by your replies, and a recommendation in the result.
+    """Lesson 12's comparison on your lab, with a recommendation in the result.
 
-    Without replies no style is judged, and without a question that no document answers no abstention. The recommendation
-    begins with what limits the arms that read, and ends with what an answer costs and which questions fail, and why.
+    The recommendation begins with what limits the arms that read, and ends with what an answer costs and which questions fail, and why.
     Introduced in 21_own_data.
 
     >>> compare_own(lab).result["recommendation"]
     """
-    from labkit.compare.decide import Needs, diagnose, failures, price, recommend
+    from labkit.compare.decide import Needs, advise, diagnose, failures, in_front, price, recommend
 
     made = run_compare(lab)
-    answers = judged(made.answers, lab)
-    dropped = {*(() if lab.asked.style else ("style", "joint")), *(() if _unknown(answers) else ("abstention",))}
-    arms = summarise(answers, latencies(lab))
-    needs = Needs(changed=0, unknown=_unknown(answers), right=1, style=float(lab.asked.style is not None))
-    result: dict[str, Any] = {
-        **made.result,
-        "experiment": "own_data",
-        "arms": {arm: {m: v for m, v in values.items() if m not in dropped} for arm, values in arms.items()},
-        "paired": [row for row in pair_up(answers) if row["metric"] not in dropped],
-        "notes": lab.asked.notes,
-    }
-    advice = recommend(answers, needs)
-    chosen = advice[0].removeprefix("Recommendation: ").partition(",")[0]
-    front = chosen if chosen in arms else max(arms, key=lambda arm: arms[arm]["accuracy"]["mean"])
+    needs = Needs(changed=0, unknown=lab.unknown, right=1, style=float(lab.asked.style is not None))
+    advised = in_front(*advise(made.answers, needs))[0]
+    arms = made.result["arms"]
+    shown = max(arms, key=lambda arm: arms[arm]["accuracy"]["mean"]) if advised == "base" else advised
     trained = {a["name"].partition(",")[0]: a["seconds"] for a in made.artifacts if not a["shipped"]}
-    why = failures(answers, front)
-    result["recommendation"] = [
-        *diagnose(answers),
-        *advice,
-        price(result["arms"], front, trained),
-        *why,
+    advice = [
+        *diagnose(made.answers),
+        *recommend(made.answers, needs),
+        price(arms, shown, trained),
+        *failures(made.answers, shown),
         *_cautions(lab),
     ]
-    return replace(made, result=result, answers=answers)
+    about = {"experiment": "own_data", "notes": lab.asked.notes, "recommendation": advice}
+    return replace(made, result=made.result | about)
 
 
 def _cautions(lab: OwnLab) -> list[str]:
@@ -163,15 +163,3 @@ def _cautions(lab: OwnLab) -> list[str]:
         two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
         told.append(f"Two models: {two}; what lies between them is due to the model as well as to the method.")
     return told
-
-
-def judged(answers: pd.DataFrame, lab: OwnLab) -> pd.DataFrame:
-    """The answers with the columns style and joint by your replies: both 0 where there are none."""
-    style = lab.asked.style
-    kept = [int(style is not None and not style.faults(text)) for text in answers.text]
-    return answers.assign(style=kept, joint=answers.correct * kept)
-
-
-def _unknown(answers: pd.DataFrame) -> float:
-    """The share of the questions that no document answers."""
-    return float(1 - answers.drop_duplicates("id").answerable.mean())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,15 @@ import numpy as np
 
 from labkit.data import Evidence, Item
 from labkit.errors import LabError
+from labkit.lab import spread
 from labkit.metrics import abstained, f1, normalise
 from labkit.practice.own_data import OwnLab, compare_own
 from labkit.practice.own_data_questions import UNKNOWN, Questions
+from labkit.profile import resolve
 from labkit.rag.augment import ABSTAIN
 from labkit.rag.ingest import Document, Ingested
-from labkit.store import address
+from labkit.stats import bootstrap_mean
+from labkit.store import address, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,12 +61,16 @@ def read_squad(path: Path | str) -> tuple[list[Document], list[Item]]:
 
 def _document(article: Mapping[str, Any]) -> Document:
     text = "\n\n".join(paragraph["context"] for paragraph in article["paragraphs"])
-    title = str(article.get("title") or "untitled").replace("_", " ")
+    title = _title(article)
     return Document(title, title, text, "text", address(text=text))
 
 
+def _title(article: Mapping[str, Any]) -> str:
+    return str(article.get("title") or "untitled").replace("_", " ")
+
+
 def _items(article: Mapping[str, Any]) -> list[Item]:
-    title, found = str(article.get("title") or "untitled").replace("_", " "), []
+    title, found = _title(article), []
     for paragraph in article["paragraphs"]:
         for asked in paragraph["qas"]:
             forms = list(dict.fromkeys(answer["text"] for answer in asked["answers"] if answer["text"].strip()))
@@ -92,9 +99,6 @@ def open_squad(
 
     >>> lab = open_squad("smol", "dev-v1.1.json")
     """
-    from labkit.lab import spread
-    from labkit.profile import resolve
-
     documents, items = read_squad(path)
     order = np.random.default_rng(0).permutation(len(items)).tolist()
     half = len(items) // 2
@@ -131,14 +135,8 @@ def em_f1(text: str, golds: Sequence[str]) -> tuple[float, float]:
 
 def compare_squad(lab: OwnLab) -> Comparison:
     """The comparison of the four arms on a SQuAD file, with exact match and F1 beside its own metrics."""
-    from dataclasses import asdict
-
-    from labkit.stats import bootstrap_mean
-
-    made, golds = (
-        compare_own(lab),
-        {item.id: [item.gold, *item.accepted] if item.gold else [] for item in lab.questions},
-    )
+    made = compare_own(lab)
+    golds = {item.id: [item.gold, *item.accepted] if item.gold else [] for item in lab.questions}
     scores = [em_f1(prediction(row.text), golds[row.id]) for row in made.answers.itertuples()]
     answers = made.answers.assign(exact_match=[em for em, _ in scores], f1=[f for _, f in scores])
     arms = {name: dict(values) for name, values in made.result["arms"].items()}
@@ -150,7 +148,8 @@ def compare_squad(lab: OwnLab) -> Comparison:
     return replace(made, result={**made.result, "experiment": "squad", "arms": arms}, answers=answers)
 
 
-def predictions(answers: pd.DataFrame, arm: str, seed: int = 0) -> dict[str, str]:
-    """What an arm answered, by question id, in the form of the official scripts."""
-    mine = answers[(answers.arm == arm) & (answers.seed == seed)]
-    return {row.id: prediction(row.text) for row in mine.itertuples()}
+def write_predictions(answers: pd.DataFrame, folder: Path) -> None:
+    """What each arm answered, by question id, as the official scripts read it: `predictions-ARM-SEED.json` in a folder."""
+    for (arm, seed), mine in answers.groupby(["arm", "seed"]):
+        texts = {row.id: prediction(row.text) for row in mine.itertuples()}
+        write_json(folder / f"predictions-{arm}-{seed}.json", texts)

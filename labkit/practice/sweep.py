@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from labkit.compare.arms import Base, FineTuned, arm_class, weights_of
+from labkit.compare.arms import arm_class, weights_of
 from labkit.compare.experiment import ask_arms
 from labkit.compare.score import recall
 from labkit.data import documents_folder, load_pairs, load_questions, updates_folder
@@ -91,7 +91,7 @@ class Grid(BaseModel):
 def _bare(cell: Cell) -> Cell:
     if cell.arm == RETRIEVAL or weights_of(cell.arm) is None:
         cell = replace(cell, seed=None)
-    if cell.arm != RETRIEVAL and arm_class(cell.arm) in (Base, FineTuned):
+    if cell.arm != RETRIEVAL and not arm_class(cell.arm).reads:
         cell = replace(cell, chunk_size=None, overlap=None, method=None, k=None)
     return cell
 
@@ -191,6 +191,7 @@ def run_cell(cell: Cell) -> Row:
         error = reason(problem)
     finally:
         Lab.tuned_model.cache_clear()  # else every adapter's model would stay in memory
+        Lab.adapter.cache_clear()
     return row(cell, error, **measured, seconds=round(time.perf_counter() - began, 2))
 
 
