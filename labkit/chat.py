@@ -1,4 +1,4 @@
-"""From a conversation to the text and tokens that a model reads. Introduced in 07_prepare."""
+"""From a conversation to the text and tokens that a model reads."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The command line: compare the arms, ask one of them, measure a search, check the machine. Introduced in 00_start."""
+"""The command line: a function for each command, which imports what it needs when it runs, so that help comes at once."""
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,18 +10,22 @@ import typer
 from rich.console import Console
 
 import labkit
-from labkit import __version__, cli_practice, cli_tune
-from labkit.cli_options import SETTINGS, Commands, ProfileName, RunsFolder, checked, watched, working
+from labkit import __version__
+from labkit.console import SETTINGS, Commands, checked, show, watched, working
 from labkit.errors import LabError
 from labkit.profile import check_size, resolve, runs_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
 
-
 app = typer.Typer(cls=Commands, **SETTINGS)
-app.add_typer(cli_tune.app)
-app.add_typer(cli_practice.app)
+PROFILE = "smol, pocket, laptop, gpu, a model's folder, or a hub id as owner/name."
+ProfileName = Annotated[str, typer.Option("--profile", "--model", help=PROFILE)]
+Size = Annotated[str, typer.Option(help="full measures; smoke only shows that it works.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster, as host:port or auto; local starts one on this machine.", show_default="no Ray"),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -45,40 +49,30 @@ def main(
         print(context.get_help())
 
 
-Docs = Annotated[
-    Path | None, typer.Option("--docs", help="Folder of your own documents; without --questions, proposes some.")
-]
-Asked = Annotated[
-    Path | None, typer.Option("--questions", help="Your questions with answers: .csv, .jsonl or .xlsx; needs --docs.")
-]
-Squad = Annotated[
-    Path | None, typer.Option("--squad", help="Documents and questions in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")
-]
-Most = Annotated[
-    int | None,
-    typer.Option("--most", min=8, help="Ask so many test questions, of each kind in proportion.", show_default="all"),
-]
-Within = Annotated[
-    float, typer.Option("--within", help="Refuse too few questions: half-width wanted of a share's interval, as 0.1.")
-]
-Generator = Annotated[
-    str,
-    typer.Option("--generator", help="URL or URL#model of an OpenAI-compatible server for base and rag; with --docs."),
-]
-
-
 @app.command()
 def compare(
     profile: ProfileName = "smol",
-    size: Annotated[str, typer.Option(help="full measures; smoke only shows that it works.")] = "full",
+    size: Size = "full",
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is shipped or kept.")] = False,
-    out: RunsFolder = None,
-    docs: Docs = None,
-    questions: Asked = None,
-    squad: Squad = None,
-    most: Most = None,
-    within: Within = 0.0,
-    generator: Generator = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Folder of your own documents; without --questions, proposes some.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="Your questions with answers: .csv, .jsonl or .xlsx; needs --docs.")
+    ] = None,
+    squad: Annotated[
+        Path | None, typer.Option(help="Documents and questions in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(min=8, help="Ask so many test questions, of each kind in proportion.", show_default="all"),
+    ] = None,
+    generator: Annotated[
+        str, typer.Option(help="URL or URL#model of an OpenAI-compatible server for base and rag; with --docs.")
+    ] = "",
 ) -> None:
     """Compare the four arms over the invented company, over your documents, or over a SQuAD file, and print the table.
 
@@ -94,59 +88,32 @@ def compare(
     if (questions or generator or docs) and (docs is None or not docs.is_dir()):
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
     with working(profile):
+        from labkit.compare.experiment import run_compare
+        from labkit.compare.run import compare_into
+        from labkit.practice import own_data
+        from labkit.practice.questions import propose_into, read_rows
+
+        if docs and not questions:
+            lab = own_data.open_own(profile, docs.absolute(), "", size)
+            table = runs_folder() / "own_data" / f"{docs.resolve().name}.csv"
+            print(propose_into(lab, table, lab.profile.questions or 60))
+            return
         if squad:
-            _compare_squad(profile, squad, size, fresh, most, out)
+            name, run, lab = (
+                "squad",
+                own_data.compare_squad,
+                own_data.open_squad(profile, squad, size, fresh, most=most),
+            )
         elif questions:
-            _compare_own(profile, docs, questions, size, within, fresh, generator, most, out)
-        elif docs:
-            print(_proposed(docs, profile, size))
+            read_rows(questions)  # before documents are read, which may take minutes
+            name, run, places = "own_data", own_data.compare_own, (docs.absolute(), questions.absolute())
+            lab = own_data.open_own(profile, *places, size, fresh=fresh, generator=generator, most=most)
         else:
-            _compare_shipped(profile, size, fresh, out)
-
-
-def _compare_shipped(profile: str, size: str, fresh: bool, out: Path | None) -> None:
-    """The company, and the articles for a model that can read them."""
-    from labkit.compare.experiment import run_compare
-    from labkit.compare.run import compare_into
-    from labkit.practice.own_data import compare_own, open_prose
-
-    lab = labkit.open(profile, size, fresh)
-    compare_into(lab, (out or runs_folder() / "compare").absolute(), run_compare)
-    if lab.profile.reads_prose and not out:
-        compare_into(open_prose(profile, size, fresh), runs_folder() / "prose", compare_own)
-    lab.artifacts.finish()
-
-
-def _compare_own(
-    profile: str, docs: Path, questions: Path, size: str, within: float, fresh: bool, generator: str,
-    most: int | None, out: Path | None,
-) -> None:  # fmt: skip
-    from labkit.compare.run import compare_into
-    from labkit.practice.own_data import compare_own, open_own
-    from labkit.practice.own_data_questions import read_rows
-
-    read_rows(questions)  # before documents are read, which may take minutes
-    lab = open_own(profile, docs.absolute(), questions.absolute(), size, within, fresh, generator, most=most)
-    compare_into(lab, (out or runs_folder() / "own_data").absolute(), compare_own)
-    lab.artifacts.finish()
-
-
-def _compare_squad(profile: str, file: Path, size: str, fresh: bool, most: int | None, out: Path | None) -> None:
-    from labkit.compare.run import compare_into
-    from labkit.practice.squad import compare_squad, open_squad, write_predictions
-
-    lab = open_squad(profile, file, size, fresh, most=most)
-    made, folder = compare_into(lab, (out or runs_folder() / "squad").absolute(), compare_squad)
-    write_predictions(made.answers, folder)
-    lab.artifacts.finish()
-
-
-def _proposed(docs: Path, profile: str, size: str) -> str:
-    from labkit.practice.own_data import open_own
-    from labkit.practice.own_data_propose import propose_into
-
-    lab = open_own(profile, docs.absolute(), "", size)
-    return propose_into(lab, runs_folder() / "own_data" / f"{docs.resolve().name}.csv", lab.profile.questions or 60)
+            name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
+        compare_into(lab, (out or runs_folder() / name).absolute(), run)
+        if name == "compare" and lab.profile.reads_prose and not out:
+            compare_into(own_data.open_prose(profile, size, fresh), runs_folder() / "prose", own_data.compare_own)
+        lab.artifacts.finish()
 
 
 @app.command()
@@ -161,16 +128,20 @@ def ask(
     Example: labkit ask "Where is the Amber Falcon made?" --arm hybrid
     """
     from labkit.compare.arms import ARMS
-    from labkit.practice.log import logged
 
     if arm not in ARMS:
         raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")
     if not question.strip():
         raise typer.BadParameter("the question is empty: write it in quotes")
     checked(resolve, profile)
-    with working(profile) as seen:
-        lab = labkit.open(profile, progress=seen)
-        _print_answer((logged(lab, arm) if log else lab.arm(arm)).answer([question])[0])
+    with working(profile) as progress:
+        lab = labkit.open(profile, progress=progress)
+        if log:
+            from labkit.practice.log import logged
+
+            _print_answer(logged(lab, arm).answer([question])[0])
+        else:
+            _print_answer(lab.arm(arm).answer([question])[0])
 
 
 def _print_answer(answer: Answer) -> None:
@@ -208,29 +179,195 @@ def retrieve(
 
 
 @app.command()
-def claims(
-    as_json: Annotated[bool, typer.Option("--json", help="A list of rows in JSON instead of a table.")] = False,
-) -> None:
+def claims() -> None:
     """Print the article's claims with their verdicts, from the newest ledger that `make claims` wrote.
 
-    Example: labkit claims --json
+    Example: labkit claims
     """
     from labkit.compare.ledger import read_ledger, table
 
-    found = read_ledger()
-    if as_json:
-        print(json.dumps(found["claims"], indent=1))
-    else:
-        Console(highlight=False).print(table(found))
+    Console(highlight=False).print(table(read_ledger()))
 
 
 @app.command()
-def doctor(workshop: Annotated[bool, typer.Option("--workshop", help="A line each, and a notebook.")] = False) -> None:
+def doctor(
+    workshop: Annotated[bool, typer.Option("--workshop", help="Also pins, adapters and a notebook.")] = False,
+) -> None:
     """Check that this machine has what the course needs; exit status 1 if something required is missing.
 
     Example: labkit doctor --workshop
     """
-    from labkit import doctor, doctor_workshop
+    from labkit.doctor import report
 
     watched()
-    raise typer.Exit(int(not (doctor_workshop if workshop else doctor).report()))
+    raise typer.Exit(int(not report(workshop)))
+
+
+@app.command()
+def tune(
+    pairs: Annotated[Path, typer.Argument(help="Examples: .jsonl with messages, or .csv with prompt and response.")],
+    out: Annotated[Path, typer.Option(help="Folder for what is trained.")],
+    profile: ProfileName = "pocket",
+    full: Annotated[bool, typer.Option("--full", help="Train all weights; without it, a LoRA adapter.")] = False,
+    epochs: Annotated[int, typer.Option(help="Times that each example is seen.")] = 3,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.", show_default="2e-3, full 5e-4")] = None,
+    batch: Annotated[int, typer.Option(help="Examples in a step.")] = 16,
+    rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 16,
+    seed: Annotated[int, typer.Option(help="Decides the order of the examples.")] = 0,
+    save_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 20.0,
+    drop_long: Annotated[bool, typer.Option("--drop-long", help="Leave out examples beyond the context.")] = False,
+) -> None:
+    """Fine-tune a model on your own pairs of prompt and response. The same command goes on after a kill.
+
+    Example: labkit tune pairs.csv --out runs/mine --epochs 10
+    """
+    from labkit.tune.adapters import LoraSettings
+    from labkit.tune.train import TrainSettings
+    from labkit.tune.train_file import tune_file
+
+    model = checked(resolve, profile)
+    shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({} if rate is None else {"learning_rate": rate})}
+    settings = TrainSettings(**shared) if full else LoraSettings(**shared, rank=rank)
+    with working(profile) as progress:
+        result = tune_file(pairs, out, model.model_path, settings, model.context, drop_long, progress, save_seconds)
+    if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one tells
+        print(result)
+
+
+@app.command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="Folder of an adapter; hybrid or tuned for the course's own.")],
+    out: Annotated[Path, typer.Option(help="Folder for the merged model; it must not be there yet.")],
+    profile: ProfileName = "pocket",
+    size: Size = "full",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    exam: Annotated[
+        bool | None, typer.Option("--exam/--no-exam", help="Ask the course's questions.", show_default="hybrid, tuned")
+    ] = None,
+) -> None:
+    """Merge an adapter into its base model, and export the result if it passes every check.
+
+    Example: labkit merge hybrid --out runs/merged
+    """
+    from labkit.compare.exam import merge_into
+
+    checked(resolve, profile), checked(check_size, size)
+    with working(profile) as progress:
+        lab = labkit.open(profile, size=size, progress=progress)
+        for check in merge_into(lab, adapter, out, dtype, exam):
+            print(f"passed: {check}")
+    print(f"Exported to {out}; labkit serve {out} serves it")
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="Folder of a model, pocket, laptop, gpu, or a hub id as owner/name.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8000,
+    host: Annotated[str, typer.Option(help="Where to listen; the default is this machine only.")] = "127.0.0.1",
+    wait: Annotated[float, typer.Option(min=1, help="Seconds until it must be ready.")] = 120,
+) -> None:
+    """Serve a model behind the OpenAI API until Ctrl-C.
+
+    Example: labkit serve runs/merged --port 8000
+    """
+    from labkit.tune.serve import serve_until_stopped
+
+    watched()
+    serve_until_stopped(model, host, port, wait)
+
+
+@app.command()
+def log(
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Rated down, declined, or found by a low score.")
+    ] = False,
+    rate: Annotated[
+        tuple[int, str] | None, typer.Option(help="An answer's number, and up or down.", metavar="NUMBER up|down")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the whole log to a Parquet file.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many answers to show.")] = 10,
+    file: Annotated[Path | None, typer.Option(help="The log.", show_default="runs/log.sqlite")] = None,
+) -> None:
+    """Show what `labkit ask --log` kept, rate an answer, or export all of them.
+
+    Example: labkit log --rate 3 down
+    """
+    from labkit.practice.log import Log
+
+    path = file or runs_folder() / "log.sqlite"
+    if rate and rate[1] not in ("up", "down"):
+        raise typer.BadParameter(f"a rating is up or down, not '{rate[1]}'")
+    if not path.is_file():
+        raise LabError(f"no log at {path.name} yet: labkit ask --log keeps one")
+    with Log(path) as kept:
+        if rate:
+            kept.rate(rate[0], rate[1] == "up")
+            print(f"answer {rate[0]} is rated {rate[1]}")
+        if export:
+            print(f"{kept.export(export)} answers exported to {export}")
+        if not rate and not export:
+            rows = kept.failures().head(last) if failures else kept.answers().tail(last)
+            columns = ["number", "rating", "arm", "question", "answer", "seconds"]
+            show(columns, rows.reset_index()[columns].itertuples(index=False))
+
+
+@app.command()
+def sweep(
+    experiment: Annotated[Path, typer.Argument(help="What to try: a YAML file of lists.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of cells, table and result.", show_default="runs/sweeps/NAME")
+    ] = None,
+    address: RayAddress = None,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs that Ray keeps for each cell.")] = 0,
+) -> None:
+    """Measure every combination of settings in a file: a row each. The same command goes on after a stop.
+
+    Lists: profiles, chunk_sizes (tokens), overlaps (shares), methods, k, arms (or retrieval), seeds; then size (full
+    or smoke) and questions (how many). What is left out is as in the pocket profile.
+
+    Example: labkit sweep data/sweeps/small.yaml --address auto
+    """
+    from labkit.practice import scale
+
+    grid = scale.read_grid(experiment)
+    folder = out or runs_folder() / "sweeps" / experiment.stem
+    with working(grid.profiles[0] if len(grid.profiles) == 1 else None) as progress:
+        table = scale.sweep(grid, folder, address, gpus, progress)
+    cells = table.mask(table == "").dropna(axis="columns", how="all").astype(object)
+    show(cells.columns, cells.where(cells.notna(), "").itertuples(index=False))
+    print(f"Table: {folder / 'table.csv'}")
+    if failed := int((table.error != "").sum()):
+        raise LabError(f"{failed} of {len(table)} cells failed, as the table says: the same command tries them again")
+
+
+@app.command()
+def embed(
+    folder: Annotated[Path, typer.Argument(help="Documents: PDF, DOCX, HTML, Markdown, text.")],
+    out: Annotated[Path, typer.Option(help="Parquet file for the chunks and their vectors.")],
+    profile: ProfileName = "pocket",
+    ray: Annotated[bool, typer.Option("--ray", help="Compute through ray.data; alone, on this machine.")] = False,
+    address: RayAddress = None,
+) -> None:
+    """Embed a folder: a row for each chunk, with where it stands and its vector.
+
+    Example: labkit embed my/documents --out vectors.parquet
+    """
+    from labkit.practice.scale import embed_folder
+
+    checked(resolve, profile)
+    with working(profile) as progress:
+        result = embed_folder(folder, out, profile, address or ("local" if ray else None), progress)
+    for file in result.rejected:
+        print(f"left out: {file.id}: {file.reason}: {file.detail}")
+    print(f"{result.chunks} chunks, vectors of {result.dimensions} numbers: {out}")
+
+
+@app.command()
+def progress() -> None:
+    """Show how far you are with the exercises of each lesson, and which are still open.
+
+    Example: labkit progress
+    """
+    from labkit.exercises import progress as rows
+
+    show(("lesson", "exercises", "questions", "tries", "open"), rows())

@@ -1,27 +1,47 @@
-"""Check that this machine has what the course needs, and say what to do about what is missing.
-
-Introduced in 00_start.
-"""
+"""Check that this machine has what the course needs and say what to do about what is missing; the day before a workshop,
+also whether the lessons will run on it as they are, without a network."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.profile import PROFILES, ROOT, runs_folder
 from labkit.store import MANIFEST, Store
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 GIB = 2**30
 INSTALL = "run make compare, or pip install -c constraints.txt -e ."
+FILES = ("models/pocket/config.json", "models/pocket/model.safetensors", "models/pocket/tokenizer.json", "documents",
+         "updates", "questions.jsonl", "pairs.jsonl")  # fmt: skip
+NEEDS = {"smol": (4, 0), "pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
+"""About how many GiB of memory, and of a CUDA GPU's, a comparison takes in each profile."""
+PORTS = range(8888, 8939)
+"""What JupyterLab tries, one after the other."""
+CELL = """# %% tags=["parameters"]
+PROFILE, SIZE = "pocket", "full"
+# %%
+import time, labkit
+lab = labkit.open(PROFILE, size=SIZE, progress=False)
+arm, taken = lab.arm("rag"), []
+for item in lab.questions[::35]:
+    began = time.perf_counter()
+    arm.answer([item.question])
+    taken.append(1000 * (time.perf_counter() - began))
+print(sorted(taken[1:])[len(taken) // 2])
+"""
+"""What runs in a real kernel: milliseconds for an answer of RAG, the middle of several after one warm-up."""
 
 
 @dataclass(frozen=True)
@@ -34,167 +54,159 @@ class Check:
     remedy: str = ""
     required: bool = True
 
-
-def examine(root: Path = ROOT) -> list[Check]:
-    """Every check, in the order of a table; nothing is changed. `root` holds the data.
-
-    Introduced in 00_start.
-
-    >>> all(check.good or check.remedy for check in examine())
-    True
-    """
-    return [
-        _python(),
-        _packages(),
-        *_machine(),
-        *_accelerators(),
-        _embedder(),
-        *_data(root),
-        _artifacts(root),
-        *_profiles(),
-    ]
+    def __str__(self) -> str:
+        state = "ok    " if self.good else "FAILS " if self.required else "lacks "
+        return f"{state} {self.name}: {self.seen}{'' if self.good else f' -> {self.remedy}'}"
 
 
-def _python() -> Check:
-    seen = ".".join(map(str, sys.version_info[:3]))
-    return Check("Python", sys.version_info >= (3, 11), seen, "install Python 3.11 or newer")
-
-
-def _packages() -> Check:
-    """What the package itself says it needs, against what is installed."""
-    from importlib.metadata import PackageNotFoundError, requires, version
-
-    from packaging.requirements import Requirement
-
+def examine(root: Path = ROOT) -> Iterator[Check]:
+    """Every check, each as soon as it is done; nothing is changed. `root` holds the data."""
+    yield Check("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or newer")
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    wrong = [line for line in done.stdout.splitlines() if line.startswith("labkit ")]
+    yield Check("packages", not wrong, "; ".join(wrong) or "fit", INSTALL)
     try:
-        needed = [Requirement(line) for line in requires("labkit") or [] if "extra ==" not in line]
-    except PackageNotFoundError:
-        return Check("packages", False, "labkit is not installed", INSTALL)
-    wrong = []
-    for need in needed:
-        try:
-            found = version(need.name)
-        except PackageNotFoundError:
-            wrong.append(f"{need.name} is missing")
-            continue
-        if not need.specifier.contains(found, prereleases=True):
-            wrong.append(f"{need.name} {found} is not {need.specifier}")
-    return Check("packages", not wrong, "; ".join(wrong) or f"all {len(needed)} fit", INSTALL)
-
-
-def _machine() -> Iterator[Check]:
-    import psutil
-
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    yield Check("processors", cores >= 2, str(cores), "one works, at half the speed", required=False)
-    memory = psutil.virtual_memory().available / GIB
-    yield Check("free memory", memory >= 2, f"{memory:.1f} GiB", "close programs: 2 GiB are needed")
-    runs = next(folder for folder in (runs_folder(), *runs_folder().parents) if folder.exists())
-    disk = shutil.disk_usage(runs).free / GIB
-    yield Check("free disk", disk >= 1, f"{disk:.1f} GiB", "make room: runs take up to 1 GiB")
-    yield Check("writable", os.access(runs, os.W_OK), runs.name, "set LABKIT_RUNS to a folder you may write to")
-
-
-def _accelerators() -> Iterator[Check]:
-    try:
+        import psutil
         import torch
-    except ImportError:
-        yield Check("torch", False, "cannot be imported", INSTALL)
-        return
-    from labkit.model import precision
 
-    half = precision("cpu") == "bfloat16"
-    seen = "computes in bfloat16" if half else "computes in float32"
-    yield Check("processor's bf16", half, seen, "not needed; some steps take longer", required=False)
-    gpu = torch.cuda.is_available()
-    seen = torch.cuda.get_device_name() if gpu else "none"
-    yield Check("CUDA GPU", gpu, seen, "needed by the profile gpu only", required=False)
+        from labkit.rag.embed import _bundled_path
 
-
-def _embedder() -> Check:
-    from labkit.rag.embed import BUNDLED_SHA256, _bundled_path
-
-    try:
         _bundled_path()
-    except ImportError:
-        return Check("bundled MiniLM", False, "missing", INSTALL)
-    except LabError as error:
-        return Check("bundled MiniLM", False, "altered", str(error).partition(": ")[2])
-    return Check("bundled MiniLM", True, f"SHA-256 {BUNDLED_SHA256[:12]}")
+    except (ImportError, LabError) as error:
+        yield Check("libraries", False, f"{error}", INSTALL)
+        return
+    memory, runs = psutil.virtual_memory(), runs_folder()
+    place = next(folder for folder in (runs, *runs.parents) if folder.exists())
+    free, disk = memory.available / GIB, shutil.disk_usage(place).free / GIB
+    gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+    lost = [name for name in FILES if not (path := root / "data" / name).is_file() and not any(path.glob("*"))]
+    yield Check("free memory", free >= 2, f"{free:.1f} GiB", "close programs: 2 GiB are needed")
+    yield Check("free disk", disk >= 1, f"{disk:.1f} GiB", "make room: runs take up to 1 GiB")
+    yield Check("writable", os.access(place, os.W_OK), place.name, "set LABKIT_RUNS to a folder you may write to")
+    yield Check("data", not lost, f"lacks {', '.join(lost)}" if lost else "is there", "git checkout data, or make data")
+    yield _artifacts(root / "data" / "artifacts")
+    yield Check("CUDA GPU", bool(gpu), gpu.name if gpu else "none", "needed by the profile gpu only", required=False)
+    yield from _profiles(memory.total / GIB, gpu.total_memory / GIB if gpu else 0)
 
 
-def _data(root: Path) -> Iterator[Check]:
-    model = root / PROFILES["pocket"].model
-    wanted = ("config.json", "model.safetensors", "tokenizer.json")
-    lost = [name for name in wanted if not (model / name).is_file()]
-    size = "" if lost else f"{(model / 'model.safetensors').stat().st_size / 2**20:.1f} MiB"
-    remedy = "git checkout data/models, or make pretrain (hours)"
-    yield Check("pocket model", not lost, f"lacks {', '.join(lost)}" if lost else size, remedy)
-    for name in ("documents", "updates"):
-        count = sum(path.is_file() for path in (root / "data" / name).rglob("*"))
-        yield Check(name, count > 0, f"{count} files", "git checkout data, or make data")
-    for name in ("questions", "pairs"):
-        path = root / "data" / f"{name}.jsonl"
-        count = len(path.read_text("utf-8").splitlines()) if path.is_file() else 0
-        yield Check(name, count > 0, f"{count}", "git checkout data, or make data")
-
-
-def _artifacts(root: Path) -> Check:
+def _artifacts(folder: Path) -> Check:
     """Each shipped artifact against its manifest."""
-    import warnings
-
-    folders = [path.parent for path in (root / "data" / "artifacts").glob(f"*/{MANIFEST}")]
-    store = Store(root / "data" / "artifacts")
+    shipped, store = [path.parent.name for path in folder.glob(f"*/{MANIFEST}")], Store(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bad = [folder.name[:12] for folder in folders if store.find(folder.name) is None]
-    seen = f"damaged: {', '.join(bad)}" if bad else f"{len(folders)} shipped"
+        bad = [name[:12] for name in shipped if store.find(name) is None]
+    seen = f"damaged: {', '.join(bad)}" if bad else f"{len(shipped)} shipped"
     remedy = "git checkout data/artifacts; without them the tuned arms are trained here (minutes)"
-    return Check("trained adapters", bool(folders) and not bad, seen, remedy, required=False)
+    return Check("trained adapters", bool(shipped) and not bad, seen, remedy, required=False)
 
 
-NEEDS = {"smol": (4, 0), "pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
-"""About how many GiB of memory, and of a CUDA GPU's, a comparison takes in each profile."""
-
-
-def _profiles() -> Iterator[Check]:
+def _profiles(memory: float, gpu: float) -> Iterator[Check]:
     """What this machine can run; no connection is made."""
-    import psutil
-    import torch
     from huggingface_hub import try_to_load_from_cache
 
     from labkit.wheels import WHEELS, fetched
 
-    memory = psutil.virtual_memory().total / GIB
-    gpu = torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else 0
     for name, (wanted, on_gpu) in NEEDS.items():
-        model = PROFILES[name].model
-        here = not PROFILES[name].hub or isinstance(try_to_load_from_cache(model, "config.json"), str)
+        model, hub = PROFILES[name].model, PROFILES[name].hub
+        here = isinstance(try_to_load_from_cache(model, "config.json"), str) if hub else True
         here &= model not in WHEELS or fetched(model)
         short = [f"{wanted} GiB of memory"] * (memory < wanted) + [f"a CUDA GPU of {on_gpu} GiB"] * (gpu < on_gpu)
-        seen = (
-            f"lacks {' and '.join(short)}" if short else "can run" if here else f"can run, once {model} is downloaded"
-        )
+        able = "can run" if here else f"can run, once {model} is downloaded"
+        seen = f"lacks {' and '.join(short)}" if short else able
         yield Check(f"profile {name}", not short, seen, "choose a smaller profile, or a larger machine", False)
 
 
-def table(checks: list[Check]) -> Table:
-    """The checks for the terminal, with the remedy beside what is missing."""
-    from rich import box
-    from rich.table import Table
+def examine_workshop(root: Path = ROOT) -> Iterator[Check]:
+    """Every check of the day before: what is required, packages as pinned, adapters of this very model, a notebook."""
+    yield from (check for check in examine(root) if check.required)
+    yield pins(root / "constraints.txt")
+    yield adapters()
+    yield port()
+    try:
+        milliseconds = answering()
+    except LabError as error:
+        remedy = "mend what is named above this line, or run make compare SIZE=smoke, which says more"
+        yield Check("a notebook", False, f"does not run: {error}".partition(" (workshop;")[0], remedy)
+        return
+    yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")
+    yield Check("computing", True, minutes(root / "docs", milliseconds), required=False)
 
-    made = Table("", "", "found", "what to do", box=box.SIMPLE_HEAD)
-    for check in checks:
-        state = "[green]ok[/]" if check.good else ("[red]missing[/]" if check.required else "[yellow]without[/]")
-        made.add_row(check.name, state, check.seen, "" if check.good else check.remedy)
-    return made
+
+def pins(constraints: Path) -> Check:
+    """Every installed package that the constraints name, against its pin; a build's local part (+cpu) is free."""
+    from importlib.metadata import distributions
+
+    from packaging.utils import canonicalize_name
+    from packaging.version import Version
+
+    if not constraints.is_file():
+        return Check("pins", False, f"no {constraints.name}", "take the course by git clone, or from its bundle")
+    lines = [line.split("==") for line in constraints.read_text("utf-8").splitlines() if re.match(r"[\w.-]+==", line)]
+    pinned = {canonicalize_name(name): version for name, version in lines}
+    here = {canonicalize_name(one.name): one.version for one in reversed([*distributions()])}
+    both = sorted(pinned.keys() & here.keys())
+    wrong = [f"{name} {here[name]}, not {pinned[name]}" for name in both if Version(here[name]).public != pinned[name]]
+    return Check("pins", not wrong, "; ".join(wrong) or f"{len(both)} hold", INSTALL)
 
 
-def report() -> bool:
-    """Print the table of all checks; whether everything that is required is there."""
-    from rich.console import Console
+def adapters() -> Check:
+    """Whether every adapter of the two tuned arms is kept whole at the address of this very model, data and code."""
+    import labkit
+    from labkit.practice.play import ReadOnly
 
-    checks = examine()
-    Console(highlight=False).print(table(checks))
-    return all(check.good or not check.required for check in checks)
+    lab, lost = labkit.open("pocket", progress=False), []
+    lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
+    for name, seed in ((name, seed) for name in ("tuned", "hybrid") for seed in lab.profile.seeds):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                lab.adapter(name, seed)
+            except (LabError, OSError, ValueError) as error:
+                lost.append(f"{name}, seed {seed}: {error}".splitlines()[0])
+    remedy = "git checkout data, or make compare once with time to spare: it trains them"
+    return Check("adapters", not lost, lost[0] if lost else "fit the model", remedy)
+
+
+def port() -> Check:
+    """Whether JupyterLab finds a port of this machine to listen on."""
+    for number in PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", number)):
+            return Check("JupyterLab's port", True, str(number))
+    remedy = "close other JupyterLabs, or allow programs to listen on 127.0.0.1"
+    return Check("JupyterLab's port", False, f"none of {PORTS[0]} to {PORTS[-1]} can be bound", remedy)
+
+
+def answering() -> float:
+    """Milliseconds for an answer in a notebook that is executed as a lesson is; LabError where it is not."""
+    import nbformat
+
+    from labkit.execute import execute
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "workshop.py"
+        source.write_text(CELL, "utf-8")
+        notebook = nbformat.read(execute(source, source.with_suffix(".ipynb"), progress=False), as_version=4)
+        return float(notebook.cells[-1].outputs[0]["text"])
+
+
+def minutes(docs: Path, milliseconds: float) -> str:
+    """Minutes that the notebooks of each track compute here: as measured there, times how much slower answers are here."""
+    there = json.loads((docs / "result.json").read_text("utf-8"))["arms"]["rag"]["latency_ms_p50"]["mean"]
+    times = {name[:2]: run["seconds"] for name, run in json.loads((docs / "times.json").read_text("utf-8")).items()}
+    tracks = []
+    for page in sorted((docs / "teaching").glob("*.md")):
+        text = page.read_text("utf-8")
+        lessons = set(re.findall(r"\{\{ s(\d\d) \}\}", text))
+        if page.stem != "index" and lessons <= times.keys():
+            total = sum(times[lesson] for lesson in lessons) * milliseconds / there / 60
+            tracks.append(f"{text.splitlines()[0].lstrip('# ').lower()} about {total:.0f} min")
+    return f"of {', '.join(tracks)}" if tracks else "the lessons' times are not measured yet"
+
+
+def report(workshop: bool = False) -> bool:
+    """Print each check as it comes, in one line that can be mailed; whether all that is required is there."""
+    good = True
+    for check in examine_workshop() if workshop else examine():
+        good &= check.good or not check.required
+        print(check, flush=True)
+    return good

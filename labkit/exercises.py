@@ -1,6 +1,6 @@
 """Exercises that check themselves: the learner fills in a function, hidden cases say what is wrong with it.
 
-A lesson's exercises are read from their source; tries and passes are kept in `progress.json` beside the runs. Introduced in 00_start.
+A lesson's exercises are read from their source; tries and passes are kept in `progress.json` beside the runs.
 """
 
 import json
@@ -57,17 +57,8 @@ class Lesson:
     questions: Sequence[Question]
 
 
-def exercise(
-    cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[str, str]]
-) -> Callable[[Callable[..., Any]], Exercise]:
-    """Make a solution an exercise; `wrong` lists slips: a part of the solution, and what it becomes.
-
-    Introduced in 00_start.
-
-    >>> @exercise(cases=[(2,), (3,)], hint="Times itself.", wrong=[("x * x", "x + x")])
-    ... def square(x):
-    ...     return x * x
-    """
+def exercise(cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[str, str]]) -> Callable[..., Exercise]:
+    """Make a solution an exercise; `wrong` lists slips: a part of the solution, and what it becomes."""
     return lambda solution: Exercise(solution, cases, hint, wrong)
 
 
@@ -78,7 +69,7 @@ def sources() -> list[Path]:
 
 @cache
 def lesson(number: str) -> Lesson:
-    """The exercises of a lesson, by its number; LabError if it has none. Introduced in 00_start.
+    """The exercises of a lesson, by its number; LabError if it has none.
 
     >>> list(lesson("02").exercises)[0]
     'spans'
@@ -100,22 +91,21 @@ def fault(asked: Exercise, function: Callable[..., Any]) -> str | None:
         expected = _plain(asked.solution(*deepcopy(case)))
         try:
             with _limited():
-                got = _plain(function(*deepcopy(case)))
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-        else:
-            if _same(expected, got):
+                result = _plain(function(*deepcopy(case)))
+            if _same(expected, result):
                 continue
-            told = repr(got)
+            text = repr(result)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
         call = f"{asked.solution.__name__}({', '.join(map(repr, case))})"
-        return f"{call}\n  expected: {expected!r}\n  got:      {told[:500]}"
+        return f"{call}\n  expected: {expected!r}\n  got:      {text[:500]}"
     return None
 
 
 @contextmanager
 def _limited(seconds: float = 2) -> Iterator[None]:
-    """TimeoutError for a loop without end, where the system can interrupt (not on Windows, nor beside the main thread)."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    """TimeoutError for a loop without end, where the system can interrupt: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
@@ -159,9 +149,7 @@ def check(number: str, function: FunctionType) -> None:
     """Compare the learner's function with the solution on hidden cases, print what was found, and count it.
 
     The hint comes with the first failure, the solution's place with the third; a stub is no try. LabError for a function that is no
-    exercise of this lesson. Introduced in 00_start.
-
-    >>> check("02", spans)
+    exercise of this lesson.
     """
     known, name = lesson(number), function.__name__
     if name not in known.exercises:
@@ -170,22 +158,20 @@ def check(number: str, function: FunctionType) -> None:
     if function.__code__.co_code == _stub.__code__.co_code:
         print(f"{name}: fill it in, then run this again")
         return
-    found = fault(asked, function)
-    failures = count(known.path.stem, name, found is None)
-    if found is None:
+    problem = fault(asked, function)
+    failures = count(known.path.stem, name, problem is None)
+    if problem is None:
         print(f"{name}: right in all {len(asked.cases)} cases")
         return
-    print(f"{found}\nHint: {asked.hint}")
+    print(f"{problem}\nHint: {asked.hint}")
     if failures >= PATIENCE:
         print(f"The solution: {known.path.relative_to(ROOT)}, {name}")
 
 
 def quiz(number: str, which: int, answer: str) -> None:
-    """Say whether a question's answer, given as its letter, is right, and why. Introduced in 00_start.
+    """Say whether a question's answer, given as its letter, is right, and why.
 
     Raises LabError for a question or a letter that is not there.
-
-    >>> quiz("02", 1, "a")
     """
     known = lesson(number)
     if not 1 <= which <= len(known.questions):
@@ -220,10 +206,7 @@ def _kept() -> dict[str, dict[str, dict[str, int]]]:
 
 
 def progress() -> list[tuple[str, str, str, str, str]]:
-    """Each lesson with its exercises and questions done of how many, tries, and the exercises still open.
-
-    Introduced in 00_start.
-    """
+    """Each lesson with its exercises and questions done of how many, tries, and the exercises still open."""
     rows, kept = [], _kept()
     for path in sources():
         known, tried = lesson(path.stem[:2]), kept.get(path.stem, {})

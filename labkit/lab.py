@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from labkit.compare.arms import Arm
     from labkit.data import Item
     from labkit.model import Model
-    from labkit.practice.own_data_endpoint import Endpoint
+    from labkit.practice.generator import Endpoint
     from labkit.rag.chunk import Chunk
     from labkit.rag.embed import Embedder
     from labkit.rag.index import FaissStore
@@ -187,7 +187,7 @@ class Lab:
     def arm(self, name: str, seed: int = 0) -> Arm:
         """One of the arms, which answers no prompt twice; a tuned one is trained with this seed if it is not found."""
         from labkit.compare.arms import arm_class, weights_of
-        from labkit.practice.own_data_fit import Fitting
+        from labkit.practice.generator import Fitting
 
         kind, weights = arm_class(name), weights_of(name)
         model = self.tuned_model(weights, seed) if weights else self.generator or self.model

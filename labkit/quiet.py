@@ -1,27 +1,31 @@
-"""Keep the libraries' remarks out of a lesson's output while they load, train and save."""
+"""What a reader sees while models load and work: none of the libraries' remarks, and one bar with the time left."""
+
+from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
+
+from tqdm import tqdm as plain_tqdm
+from tqdm.auto import tqdm
 
 # bitsandbytes remarks on an optional package that would be fetched over the network.
 LOGGERS = ("transformers", "peft", "accelerate", "bitsandbytes", "torch", "huggingface_hub")
+EVERY = 15.0  # seconds between two lines of a log
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide warnings, log lines below errors and loading bars of the model libraries, then restore them.
-
-    >>> with quiet():
-    ...     model = load_model("data/models/pocket")
-    """
+    """Hide warnings, log lines below errors and loading bars of the model libraries, then restore them."""
     before = {name: logging.getLogger(name).level for name in LOGGERS}
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     from transformers.utils import logging as bars
 
-    shown = bars.is_progress_bar_enabled()
+    enabled = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)  # its first import sets a level of its own
     try:
@@ -31,5 +35,28 @@ def quiet() -> Iterator[None]:
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
-        if shown:
+        if enabled:
             bars.enable_progress_bar()
+
+
+class _Lines:
+    """A stream that ends each state of a bar with a line break."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.flush = stream, stream.flush
+
+    def write(self, text: str) -> None:
+        if state := text.strip("\r\n "):
+            self.stream.write(f"{state}\n")
+
+
+def bar(total: int, what: str, shown: bool = True) -> tqdm:
+    """A bar over `total` steps with the share done and the time left; hidden unless `shown`.
+
+    In a log file, without a terminal, it is a line now and then instead.
+    """
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+    if shown and not sys.stderr.isatty() and "ipykernel" not in sys.modules:
+        form, seldom = form.replace("|{bar}| ", ""), {"mininterval": EVERY, "maxinterval": 2 * EVERY}
+        return plain_tqdm(total=total, desc=what, bar_format=form, file=_Lines(sys.stderr), **seldom)
+    return tqdm(total=total, desc=what, bar_format=form, disable=not shown)

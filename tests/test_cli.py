@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from labkit import __version__, doctor
+from labkit import __version__
 from labkit.cli import app
 from labkit.profile import PROFILES, ROOT
-from labkit.store import MANIFEST, Store, file_hashes
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 
@@ -116,38 +115,6 @@ def test_ctrl_c_stops_quietly_with_status_130(tmp_path, model):
         process.kill()
     assert process.returncode == 130 and "stopped" in said.splitlines() and "Traceback" not in said
     assert not (tmp_path / "compare" / "latest").exists()
-
-
-def checks(root: Path = ROOT) -> dict[str, doctor.Check]:
-    return {check.name: check for check in doctor.examine(root)}
-
-
-def test_doctor_finds_what_is_here_and_remedies_for_what_is_not(tmp_path):
-    here, bare = checks(), checks(tmp_path)
-    for name in ("Python", "packages", "writable", "bundled MiniLM", "documents", "questions", "pairs"):
-        assert here[name].good, here[name]
-    for name in ("pocket model", "documents", "updates", "questions", "pairs", "trained adapters"):
-        assert not bare[name].good and bare[name].remedy
-    assert not bare["trained adapters"].required and bare["pocket model"].required
-    assert "lacks config.json, model.safetensors, tokenizer.json" in bare["pocket model"].seen
-
-
-def test_doctor_finds_a_damaged_adapter(tmp_path):
-    store = Store(tmp_path / "data" / "artifacts")
-    store.commit("ab" * 32, lambda folder: (folder / "adapter.safetensors").write_bytes(b"weights") and None)
-    assert checks(tmp_path)["trained adapters"].seen == "1 shipped"
-    folder = store.root / ("ab" * 32)
-    assert set(file_hashes(folder)) == {"adapter.safetensors", MANIFEST}
-    (folder / "adapter.safetensors").write_bytes(b"other")
-    damaged = checks(tmp_path)["trained adapters"]
-    assert not damaged.good and damaged.seen == "damaged: abababababab"
-
-
-def test_doctor_prints_a_table_and_its_status_says_whether_anything_required_is_missing():
-    done = labkit("doctor")
-    missing = any(check.required and not check.good for check in checks().values())
-    assert done.exit_code == int(missing) and done.stderr == ""
-    assert all(name in done.stdout for name in checks())
 
 
 def test_readme_describes_the_profiles_as_they_are():

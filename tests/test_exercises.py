@@ -8,7 +8,7 @@ from doctest import DocTestParser
 import pytest
 from typer.testing import CliRunner
 
-from labkit import LabError, cli_practice
+from labkit import LabError, cli
 from labkit.cli import app
 from labkit.exercises import Exercise, check, exercise, fault, lesson, progress, quiz, sources
 from tools.exercises import parts
@@ -82,7 +82,7 @@ def test_a_pass_is_kept_and_shown(runs, capsys):
     assert "right in all" in capsys.readouterr().out
     row = next(row for row in progress() if row[0] == "02_chunk")
     assert row == ("02_chunk", "1 of 3", "1 of 3", "2", "spans, chunk_count")
-    cli_practice.progress()
+    cli.progress()
     assert "spans, chunk_count" in capsys.readouterr().out
     assert json.loads((runs / "progress.json").read_text())["02_chunk"]["whole"] == {"failed": 0, "passed": 1}
 

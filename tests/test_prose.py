@@ -8,7 +8,7 @@ import pytest
 from data.make import prose
 from labkit.data import data_folder
 from labkit.metrics import contains
-from labkit.practice.own_data_questions import check, read_rows
+from labkit.practice.questions import check, read_rows
 from labkit.rag.ingest import ingest
 
 SOURCES = {path.stem: path.read_text("utf-8") for path in sorted(prose.SOURCE.glob("*.md"))}

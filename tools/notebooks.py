@@ -17,8 +17,8 @@ import nbformat
 import typer
 
 import labkit
-from labkit.cli_options import alone, checked
 from labkit.compare import ledger, tables
+from labkit.console import alone, checked
 from labkit.errors import LabError
 from labkit.execute import build, defaults, execute, run_into, save, shown, sources
 from labkit.profile import ROOT, runs_folder

@@ -1,1 +1,1 @@
-"""After the comparison: log what is asked, and answer your own documents. Introduced in 20_log."""
+"""After the comparison: log what is asked, answer your own documents, measure many settings, play."""

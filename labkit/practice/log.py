@@ -1,27 +1,45 @@
-"""Keep every answer, without what a log must not hold, in one file that survives crashes. Introduced in 20_log."""
+"""Keep every answer, without what a log must not hold, in one file that survives crashes; and learn from a month of it."""
 
 from __future__ import annotations
 
 import json
 import re
 import sqlite3
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
+from shutil import copy
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
+import yaml
+
+from labkit.compare.experiment import depends
+from labkit.compare.score import is_right, score
+from labkit.compare.training import holds
+from labkit.data import load_pairs, wordings
 from labkit.errors import LabError
+from labkit.hub import pinned
+from labkit.lab import Lab
 from labkit.metrics import abstained
 from labkit.profile import runs_folder
+from labkit.quiet import quiet
+from labkit.rag.embed import load_embedder
+from labkit.rag.ingest import Ingested
+from labkit.rag.retrieve import STOP_WORDS, Hit, words
+from labkit.stats import Interval, paired_bootstrap
+from labkit.store import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from labkit.compare.arms import Answer, Arm
-    from labkit.lab import Lab
+    from labkit.data import Item
 
 SCHEMA = 1
 WAIT = 30  # seconds that a writer waits for the others
@@ -61,8 +79,8 @@ _PIECE = re.compile(r"[A-Za-z0-9+=]{16,}")
 class Log:
     """A log of answers in an SQLite file, which is made if it is missing; several processes may write at once.
 
-    Write-ahead logging, one short transaction for each answer: a process that is killed loses the answer it was
-    writing, and no other. Open it anew in each process. Raises LabError for a file that is no log, or of another schema.
+    One short transaction for each answer: a process that is killed loses the answer it was writing, and no other. Open
+    it anew in each process. Raises LabError for a file that is no log, or of another schema.
 
     >>> with Log(Path("runs/log.sqlite")) as log:
     ...     log.keep(lab.arm("rag").answer(["Where is the Amber Falcon made?"]), "rag", "pocket")
@@ -71,49 +89,29 @@ class Log:
 
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = Path(path) if path else runs_folder() / "log.sqlite"
+        state = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
-            self._prepare()
+            version, tables = self._file.execute(state).fetchone()
         except (sqlite3.Error, OSError) as error:
             raise LabError(f"{self.path} cannot be used as a log ({error}): name another file") from error
-
-    def _prepare(self) -> None:
-        state = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
-        version, tables = self._file.execute(state).fetchone()
         if version != SCHEMA and (version or tables):
             raise LabError(f"{self.path} has schema {version}, and this labkit knows {SCHEMA}: name another file")
         if version == 0:
-            self._write_ahead()
             fields = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
             with self._transaction():
                 self._file.execute(f"CREATE TABLE IF NOT EXISTS answers ({fields})")
                 self._file.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    def _write_ahead(self) -> None:
-        """Turn on write-ahead logging, which SQLite refuses at once, without waiting, while another process does so."""
-        end = time.monotonic() + WAIT
-        while True:
-            try:
-                self._file.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 255 != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
-            self._file.execute("BEGIN IMMEDIATE")  # waits for its turn here, and cannot be refused later
-            yield
-            self._file.execute("COMMIT")
-        except BaseException as error:
-            if self._file.in_transaction:
-                self._file.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise LabError(f"{self.path} cannot be written ({error}): is it in use, or the disk full?") from error
-            raise
+            with self._file:  # commits, or rolls back what fails
+                self._file.execute("BEGIN IMMEDIATE")  # waits for its turn here, and cannot be refused later
+                yield
+        except sqlite3.Error as error:
+            raise LabError(f"{self.path} cannot be written ({error}): is it in use, or the disk full?") from error
 
     def __enter__(self) -> Log:
         return self
@@ -123,12 +121,14 @@ class Log:
 
     def keep(self, answers: Sequence[Answer], arm: str, model: str) -> list[int]:
         """Write answers, each text redacted before it is written; returns their numbers. LabError where it cannot."""
-        return [self._insert(row_of(answer, arm, model)) for answer in answers]
-
-    def _insert(self, row: dict[str, Any]) -> int:
-        names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
-        with self._transaction():
-            return int(self._file.execute(f"INSERT INTO answers ({names}) VALUES ({marks})", [*row.values()]).lastrowid)
+        numbers = []
+        for answer in answers:
+            row = _row(answer, arm, model)
+            names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+            with self._transaction():
+                done = self._file.execute(f"INSERT INTO answers ({names}) VALUES ({marks})", [*row.values()])
+            numbers.append(int(done.lastrowid))
+        return numbers
 
     def rate(self, number: int, up: bool) -> None:
         """Say whether an answer was good; the last word counts. LabError for a number that is not in the log."""
@@ -151,8 +151,8 @@ class Log:
         columns = {
             "time": rows["timestamp"],
             "arm": rows["gen_ai.agent.name"],
-            "question": rows["gen_ai.input.messages"].map(text_of),
-            "answer": rows["gen_ai.output.messages"].map(text_of),
+            "question": rows["gen_ai.input.messages"].map(_text),
+            "answer": rows["gen_ai.output.messages"].map(_text),
             "sources": hits.map(lambda some: [hit["id"] for hit in some]),
             "score": hits.map(lambda some: max((hit["score"] for hit in some), default=float("nan"))).astype(float),
             "seconds": rows["gen_ai.client.operation.duration"] + rows["labkit.retrieval.duration"],
@@ -170,19 +170,16 @@ class Log:
 
     def export(self, path: Path) -> int:
         """Write all answers to a Parquet file, whole or not at all; returns how many. LabError where it cannot."""
-        rows, partial = self.table(), path.with_name(f".{path.name}.partial")
+        rows = self.table()
         try:
-            rows.to_parquet(partial, index=False)
-            partial.replace(path)
+            write_bytes(path, rows.to_parquet(index=False))
         except OSError as error:
             raise LabError(f"cannot write {path}: {error.strerror or error}; name another file") from error
-        finally:
-            partial.unlink(missing_ok=True)
         return len(rows)
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedArm:
     """An arm whose answers are kept in a log."""
 
     arm: Arm
@@ -196,16 +193,13 @@ class Logged:
         return answers
 
 
-def logged(lab: Lab, arm: str, log: Log | None = None) -> Logged:
-    """An arm of a lab that logs, to `runs/log.sqlite` if no other log is given.
-
-    >>> logged(lab, "rag").answer(["Where is the Amber Falcon made?"])
-    """
+def logged(lab: Lab, arm: str, log: Log | None = None) -> LoggedArm:
+    """An arm of a lab that logs, to `runs/log.sqlite` if no other log is given."""
     own = Path(lab.profile.model).is_absolute()
-    return Logged(lab.arm(arm), log or Log(), lab.profile.name if own else lab.profile.model)
+    return LoggedArm(lab.arm(arm), log or Log(), lab.profile.name if own else lab.profile.model)
 
 
-def row_of(answer: Answer, arm: str, model: str) -> dict[str, Any]:
+def _row(answer: Answer, arm: str, model: str) -> dict[str, Any]:
     """What the log keeps of an answer but its number and rating: texts redacted, time in UTC, durations in seconds."""
     hits = [{"id": redact(hit.chunk.id), "score": round(hit.score, 6)} for hit in answer.hits]
     values = (
@@ -221,8 +215,7 @@ def _message(role: str, text: str) -> str:
     return json.dumps([{"role": role, "parts": [{"type": "text", "content": redact(text)}]}], ensure_ascii=False)
 
 
-def text_of(messages: str) -> str:
-    """The text of the one message in a column of messages."""
+def _text(messages: str) -> str:
     return str(json.loads(messages)[0]["parts"][0]["content"])
 
 
@@ -248,3 +241,228 @@ def redact(text: str) -> str:
 
 def _mixed(piece: str) -> bool:
     return bool(re.search(r"\d", piece) and re.search("[A-Za-z]", piece))
+
+
+def halves(lab: Lab) -> tuple[list[Item], list[Item]]:
+    """The questions for one fact, parted by the document that holds it: those of last month's log, and those held out."""
+    single = [item for item in lab.questions if len(item.evidence) == 1]
+    held_out = {item.id for item in single if crc32(item.evidence[0].document.encode()) % 2}
+    return [i for i in single if i.id not in held_out], [i for i in single if i.id in held_out]
+
+
+def ways() -> dict[str, list[str]]:
+    """How people ask for each attribute in their own words: the forms of `wordings.yaml`, by kind and attribute."""
+    forms = yaml.safe_load(Path(__file__).with_name("wordings.yaml").read_text("utf-8"))
+    return {attribute: line.split(" | ") for attribute, line in forms.items()}
+
+
+def own_words(items: Sequence[Item]) -> list[tuple[Item, str]]:
+    """Each item with each of the three ways in which people ask for its attribute."""
+    forms, asked = ways(), []
+    for item in items:
+        fact = item.evidence[0]
+        name = wordings()[fact.kind, fact.attribute].refer(fact.entity)
+        asked += [(item, form.format(e=name, n=fact.entity)) for form in forms[f"{fact.kind}.{fact.attribute}"]]
+    return asked
+
+
+def variant(lab: Lab, without: Collection[str] = (), **settings: Any) -> Lab:
+    """A lab with other settings of the profile, or without some documents; its model is the same.
+
+    >>> variant(lab, top_k=1).profile.top_k
+    1
+    """
+    other = Lab(replace(lab.profile, **settings), lab.size, progress=lab.progress)
+    kept = Ingested([document for document in lab.documents if document.id not in without], [])
+    vars(other).update(artifacts=lab.artifacts, ingested=kept, model=lab.model)
+    if "embedder" not in settings:
+        other.embedder = lab.embedder
+    return other
+
+
+def undocumented(lab: Lab) -> tuple[set[str], list[Item]]:
+    """The documents that last month's index lacked, and what people asked about them.
+
+    Every fourth document of the held-out half that holds a fact alone; the facts asked for are not those held out.
+    """
+    later = [item.evidence[0] for item in halves(lab)[1]]
+    lacking = set(sorted({fact.document for fact in later if not fact.also})[::4])
+    kept = {(fact.entity, fact.attribute) for fact in later}
+    single = [item for item in load_pairs() if len(item.evidence) == 1]
+    facts = [(item, item.evidence[0]) for item in single if not item.evidence[0].also]
+    about = {f.document: item for item, f in facts if f.document in lacking and (f.entity, f.attribute) not in kept}
+    return lacking, [about[name] for name in sorted(about)]
+
+
+def last_month(lab: Lab) -> pd.DataFrame:
+    """RAG's log of the first half and of the undocumented, in people's own words, rated by whether the answer was right.
+
+    Columns as `Log.answers`; `id` of the question; `stated`, the passages that state the fact; `right`, the sentence that
+    does, without the value: both are what a person finds who looks into a complaint, and empty where no document says
+    it; and for an answer rated down its `cause`.
+    """
+    lacking, about = undocumented(lab)
+    lab, asked = variant(lab, lacking), own_words([*halves(lab)[0], *about])
+
+    def build(folder: Path) -> None:
+        with Log(folder / "log.sqlite") as log:
+            answers = logged(lab, "rag", log).answer([question for _, question in asked])
+            for number, ((item, _), answer) in enumerate(zip(asked, answers, strict=True), start=1):
+                log.rate(number, is_right(item, answer.text))
+
+    texts = [text for _, text in asked]
+    kept = lab.artifacts.folder(build, what="last month's log/1", asked=texts, **depends(lab, "rag", 0))
+    with TemporaryDirectory() as place, Log(copy(kept / "log.sqlite", place)) as log:
+        rows = log.answers()
+    stated = [_stating(lab, item) for item, _ in asked]
+    facts = [item.evidence[0] for item, _ in asked]
+    right = [fact.passage.replace(fact.value, "") if some else "" for fact, some in zip(facts, stated, strict=True)]
+    rows = rows.assign(id=[item.id for item, _ in asked], stated=stated, right=right)
+    return rows.assign(cause=[_cause(row) for row in rows.itertuples()])
+
+
+def _stating(lab: Lab, item: Item) -> list[str]:
+    """The chunks that state an item's fact."""
+    fact = item.evidence[0]
+    near = [chunk for chunk in lab.vectors.chunks if chunk.document_id in (fact.document, *fact.also)]
+    return [chunk.id for chunk in near if holds(Hit(chunk, 0.0, 1), fact)]
+
+
+def _cause(row: Any) -> str:
+    if row.rating == "up":
+        return ""
+    if not row.stated:
+        return "no document says it"
+    if not set(row.stated) & set(row.sources):
+        return "search missed it"
+    return "declined" if abstained(row.answer) else "misread"
+
+
+def unknown(question: str, known: Collection[str]) -> list[str]:
+    """The words of a question that are not among those known; no stop words, no single letters.
+
+    >>> unknown("How many bucks is the Delta?", {"delta", "price"})
+    ['bucks']
+    """
+    return [word for word in dict.fromkeys(words(question)) if word not in STOP_WORDS | set(known) and len(word) > 1]
+
+
+def mine(answered: Sequence[tuple[str, str]], terms: Iterable[str], top: int = 2) -> dict[str, list[str]]:
+    """What the documents say for each term, learned from pairs of a question and its right passage.
+
+    The `top` words that stand more often in the right passages of questions with the term than in all of them, and
+    twice at least. A term without any is left out.
+
+    >>> mine([("How many bucks is A?", "Price of A"), ("How many bucks is B?", "Price: B")], ["bucks"])
+    {'bucks': ['price']}
+    """
+    passages = [set(unknown(right, words(question))) for question, right in answered]
+    usual, synonyms = Counter(chain(*passages)), {}
+    for term in terms:
+        beside = [some for (question, _), some in zip(answered, passages, strict=True) if term in words(question)]
+        counts = Counter(chain(*beside))
+        lift = {w: n / len(beside) - usual[w] / len(passages) for w, n in counts.items() if n > 1 and not w.isdigit()}
+        if best := sorted((w for w in lift if lift[w] > 0), key=lambda w: (-lift[w], w))[:top]:
+            synonyms[term] = best
+    return synonyms
+
+
+def expand(question: str, synonyms: Mapping[str, Sequence[str]], top: int = 2) -> str:
+    """The question with the `top` words that most of its own words stand for.
+
+    >>> expand("How many bucks is the Delta?", {"bucks": ["price"]})
+    'How many bucks is the Delta? price'
+    """
+    own = words(question)
+    added = Counter(word for term in own for word in synonyms.get(term, ()) if word not in own)
+    return " ".join([question, *(word for word, _ in added.most_common(top))])
+
+
+def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """RAG's answers to items in people's own words, expanded: a row for each as `score` has it, with two columns more.
+
+    `first`: the first passage states the fact; `sent`: the question as it was asked.
+    """
+    import pandas as pd
+
+    questions = own_words(items)
+    sent = [expand(question, synonyms) for _, question in questions]
+    answers = lab.arm("rag").answer(sent)
+    rows = [
+        {**score(item, answer), "first": holds(answer.hits[0], item.evidence[0])}
+        for (item, _), answer in zip(questions, answers, strict=True)
+    ]
+    return pd.DataFrame(rows).assign(sent=sent)
+
+
+def complaints(lab: Lab, rows: pd.DataFrame) -> list[str]:
+    """The words of answers rated down that no document holds, the commonest first."""
+    known = {word for chunk in lab.vectors.chunks for word in words(chunk.embedding_text)}
+    failed = rows.question[rows.rating == "down"]
+    return [word for word, _ in Counter(word for question in failed for word in unknown(question, known)).most_common()]
+
+
+def confusions(lab: Lab, rows: pd.DataFrame) -> pd.DataFrame:
+    """What search takes for another: columns anchor (a logged question), positive (a passage that states the fact) and
+    negative (the best of its sources that does not).
+    """
+    import pandas as pd
+
+    texts = {chunk.id: chunk.embedding_text for chunk in lab.vectors.chunks}
+    some = [(row, next((s for s in row.sources if s not in row.stated), None)) for row in rows.itertuples()]
+    triplets = [(row.question, texts[row.stated[0]], texts[wrong]) for row, wrong in some if row.stated and wrong]
+    return pd.DataFrame(triplets, columns=["anchor", "positive", "negative"])
+
+
+def train_embedder(lab: Lab, triplets: pd.DataFrame, rate: float = 5e-5) -> Path:
+    """The folder of the lab's embedder, trained for one pass over triplets as `confusions` gives them.
+
+    The right passage against the negatives and the other right passages of a batch of 16 (multiple negatives ranking
+    loss, Henderson et al. 2017, arXiv:1705.00652).
+    """
+
+    def build(folder: Path) -> None:
+        from datasets import Dataset
+        from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+        from transformers.trainer_callback import PrinterCallback
+
+        model = load_embedder(pinned(lab.profile.embedder)).model
+        with quiet():
+            model.model_card_data.widget = [{}]  # else examples for a card are computed
+            settings = SentenceTransformerTrainingArguments(
+                str(folder),
+                num_train_epochs=1,
+                per_device_train_batch_size=16,
+                learning_rate=rate,
+                batch_sampler="no_duplicates",  # three wordings share a passage, which is no negative of its own
+                bf16=lab.embedder.dtype == "bfloat16",
+                use_cpu=model.device.type == "cpu",
+                save_strategy="no",
+                logging_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                seed=0,
+            )
+            rows, loss = Dataset.from_pandas(triplets, preserve_index=False), MultipleNegativesRankingLoss(model)
+            trainer = SentenceTransformerTrainer(model, settings, rows, loss=loss)
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+            model.save(str(folder), create_model_card=False)
+
+    parts = {"embedder": lab.embedder.fingerprint, "rate": rate, "rows": triplets.to_dict("list")}
+    return lab.artifacts.folder(build, what="embedder trained on confusions", **parts)
+
+
+def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
+    """How much more is correct, or retrieved, after than before, with its interval over questions; wordings are averaged."""
+    return paired_bootstrap(*(rows.groupby("id", sort=False)[column].mean() for rows in (after, before))).interval
+
+
+def figures(lab: Lab) -> dict[str, Interval]:
+    """What the claims about the log need, each by its name in claims.yaml."""
+    held_out, rows = halves(lab)[1], last_month(lab)
+    known = rows[rows.right != ""]
+    synonyms = mine(list(zip(known.question, known.right, strict=True)), complaints(lab, rows))
+    before, after = reread(lab, held_out, {}), reread(lab, held_out, synonyms)
+    return {"accuracy on held-out questions, after mining the log less before: rag": gain(before, after)}

@@ -1,32 +1,36 @@
-"""The comparison of lesson 12 on your documents, your questions and your model. Introduced in 21_own_data."""
+"""The comparison of lesson 12 on your documents, your questions and your model, or on a SQuAD file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from labkit.compare.experiment import Comparison, run_compare
-from labkit.data import data_folder
+from labkit.data import Evidence, Item, data_folder
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
-from labkit.practice.own_data_endpoint import endpoint
-from labkit.practice.own_data_questions import Questions, load
+from labkit.metrics import abstained, f1, normalise
+from labkit.practice.generator import endpoint
+from labkit.practice.questions import UNKNOWN, Questions, load
 from labkit.profile import ROOT, resolve
-from labkit.rag.ingest import Ingested, ingest
+from labkit.rag.augment import ABSTAIN
+from labkit.rag.ingest import Document, Ingested, ingest
+from labkit.stats import bootstrap_mean
+from labkit.store import address
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.data import Item
-
 
 class OwnLab(Lab):
-    """A lab over a folder of your documents and a file of your questions; all else is as in every lesson.
-
-    Introduced in 21_own_data.
-    """
+    """A lab over a folder of your documents and a file of your questions; all else is as in every lesson."""
 
     corpus = "your documents"
     folder: Path
@@ -103,7 +107,7 @@ def open_own(
 
     `within` is the half-width that you want of an interval on a share; `generator` the URL of a server that answers for the
     untuned arms, URL#model for one of its models. Raises LabError for what cannot be compared: an unknown profile, no
-    documents, faults in the file of questions, too few of them. Introduced in 21_own_data.
+    documents, faults in the file of questions, too few of them.
 
     >>> lab = open_own("pocket", "data/prose/documents", "data/prose/questions.csv", size="smoke")
     >>> lab.asked.notes
@@ -126,7 +130,6 @@ def compare_own(lab: OwnLab) -> Comparison:
     """Lesson 12's comparison on your lab, with a recommendation in the result.
 
     The recommendation begins with what limits the arms that read, and ends with what an answer costs and which questions fail, and why.
-    Introduced in 21_own_data.
 
     >>> compare_own(lab).result["recommendation"]
     """
@@ -163,3 +166,100 @@ def _cautions(lab: OwnLab) -> list[str]:
         two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
         told.append(f"Two models: {two}; what lies between them is due to the model as well as to the method.")
     return told
+
+
+MOST = 200  # test questions of a SQuAD file that are asked unless more are wanted
+TAUGHT = 480  # its questions that are trained on
+
+
+def read_squad(path: Path | str) -> tuple[list[Document], list[Item]]:
+    """The articles of a file of SQuAD 1.1, SQuAD 2.0 or XQuAD as documents, and its questions as items.
+
+    A question that the file marks as impossible is one to decline. Raises LabError for a file of another form, naming
+    the part that is missing, and for an answer that does not stand in its paragraph.
+
+    >>> documents, items = read_squad("dev-v2.0.json")
+    """
+    path, documents, items = Path(path), [], []
+    try:
+        for article in json.loads(path.read_text("utf-8-sig"))["data"]:
+            title = str(article.get("title") or "untitled").replace("_", " ")
+            text = "\n\n".join(paragraph["context"] for paragraph in article["paragraphs"])
+            documents.append(Document(title, title, text, "text", address(text=text)))
+            items += [_item(title, part["context"], row) for part in article["paragraphs"] for row in part["qas"]]
+    except (OSError, ValueError) as error:
+        raise LabError(f"cannot read {path.name} ({type(error).__name__}): give a JSON file of SQuAD's form") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        parts = "data, paragraphs, context, qas, question and answers"
+        raise LabError(f"{path.name} is not of SQuAD's form, {error} is missing: it needs {parts}") from error
+    if not items:
+        raise LabError(f"{path.name} holds no question: give a file with some")
+    return documents, items
+
+
+def _item(title: str, paragraph: str, row: Mapping[str, Any]) -> Item:
+    forms = list(dict.fromkeys(answer["text"] for answer in row["answers"] if answer["text"].strip()))
+    if row.get("is_impossible"):
+        return Item(str(row["id"]), UNKNOWN, row["question"], None, ABSTAIN)
+    if not any(form in paragraph for form in forms):
+        raise LabError(f"question {row['id']}: its answer does not stand in its paragraph: mend it or leave it out")
+    proof, others = Evidence(title, forms[0], paragraph, "", "", ""), tuple(forms[1:])
+    return Item(str(row["id"]), "in the documents", row["question"], forms[0], forms[0], (), (proof,), others)
+
+
+def open_squad(
+    profile: str, path: Path | str, size: str = "full", fresh: bool = False, progress: bool = True,
+    most: int | None = None,
+) -> OwnLab:  # fmt: skip
+    """A lab on a SQuAD file: half of the questions, at most 480, to train on, and at most `most` (200) of the rest as test.
+
+    The split is by question, with a fixed seed. Raises LabError as `read_squad` does, and for an unknown profile.
+
+    >>> lab = open_squad("smol", "dev-v1.1.json")
+    """
+    documents, items = read_squad(path)
+    order = np.random.default_rng(0).permutation(len(items)).tolist()
+    halves = order[: len(items) // 2], order[len(items) // 2 :]
+    train, test = ([items[i] for i in sorted(half)] for half in halves)
+    train, test = spread(train, TAUGHT), spread(test, most or MOST)
+    lab = OwnLab(resolve(profile), size, fresh, progress)
+    lab.folder = lab.file = Path(path)
+    lab.corpus = Path(path).name
+    note = f"{len(documents)} articles; of {len(items)} questions {len(train)} to train on, {len(test)} to test on"
+    lab.original = Ingested(documents, [])
+    lab.asked = Questions(train, test, None, [note])
+    return lab
+
+
+def prediction(text: str) -> str:
+    """An answer as the official scripts take it: without citations, empty where it declines.
+
+    >>> prediction("[2] The Normans."), prediction("The documents do not say.")
+    ('The Normans.', '')
+    """
+    return "" if abstained(text) else re.sub(r"\s*\[\d+\]\s*", " ", text).strip()
+
+
+def em_f1(text: str, golds: Sequence[str]) -> tuple[float, float]:
+    """Exact match and F1 of a prediction against the best of its gold answers, as the official scripts have them
+    (Rajpurkar et al., EMNLP 2016 and ACL 2018); no gold answer means that it should be empty.
+
+    >>> em_f1("the Normans", ["Normans", "Norman people"])
+    (1.0, 1.0)
+    """
+    # As the official script of 2.0 has it: a gold answer that normalises to nothing counts as none.
+    golds = [gold for gold in golds if normalise(gold)] or [""]
+    return max(float(normalise(text) == normalise(gold)) for gold in golds), max(f1(text, gold) for gold in golds)
+
+
+def compare_squad(lab: OwnLab) -> Comparison:
+    """The comparison of the four arms on a SQuAD file, with exact match and F1 beside its own metrics."""
+    comparison = compare_own(lab)
+    golds = {item.id: [item.gold, *item.accepted] if item.gold else [] for item in lab.questions}
+    scores = [em_f1(prediction(row.text), golds[row.id]) for row in comparison.answers.itertuples()]
+    answers = comparison.answers.assign(exact_match=[em for em, _ in scores], f1=[f for _, f in scores])
+    arms = {name: dict(values) for name, values in comparison.result["arms"].items()}
+    for name, metric in ((name, metric) for name in arms for metric in ("exact_match", "f1")):
+        by_seed = answers[answers.arm == name].pivot(index="id", columns="seed", values=metric)
+        arms[name][metric] = asdict(bootstrap_mean(by_seed.to_numpy(float)))
+    return replace(comparison, result={**comparison.result, "experiment": "squad", "arms": arms}, answers=answers)

@@ -14,11 +14,10 @@ import pytest
 
 from labkit import LabError
 from labkit.data import load_pairs
-from labkit.doctor import NEEDS, examine
 from labkit.execute import execute
 from labkit.hub import load, lock_file, locked, pinned
 from labkit.lab import Lab
-from labkit.profile import PROFILES, ROOT, resolve
+from labkit.profile import ROOT, resolve
 from labkit.rag.augment import build_messages
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
@@ -206,14 +205,6 @@ def test_the_profile_gpu_needs_a_gpu():
     else:
         with pytest.raises(LabError, match="the profile gpu needs a CUDA GPU, and there is none here"):
             load(resolve("gpu"))
-
-
-def test_doctor_says_which_profiles_run_here():
-    checks = {check.name: check for check in examine()}
-    assert NEEDS.keys() == PROFILES.keys()
-    assert checks["profile pocket"].good and checks["profile pocket"].seen == "can run"
-    assert checks["profile gpu"].good == ("lacks" not in checks["profile gpu"].seen)
-    assert all(not checks[f"profile {name}"].required for name in NEEDS)
 
 
 @pytest.mark.notebook

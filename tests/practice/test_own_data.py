@@ -1,10 +1,15 @@
 """The same comparison on a user's documents and questions, in the user's style or in none, with a recommendation."""
 
 import csv
+import json
 import re
+import string
+from collections import Counter
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from labkit import LabError
@@ -14,8 +19,7 @@ from labkit.compare.decide import Needs, diagnose, failures, recommend
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import conversations
 from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind
-from labkit.practice.own_data import compare_own, judged, open_own
-from labkit.practice.own_data_style import Style, learn
+from labkit.practice.own_data import compare_own, em_f1, open_own, open_squad, prediction, read_squad
 
 PROSE = data_folder() / "prose"
 
@@ -48,25 +52,6 @@ def styled(runs, tmp_path_factory):
     return open_own("pocket", PROSE / "documents", path, "smoke", progress=False)
 
 
-def test_a_style_is_what_all_replies_open_and_close_with():
-    replies = {"a": "Dear guest, it is red. Bye now.", "b": "Dear guest, two do. They rest. Bye now.", "c": ""}
-    style = learn(replies, ["a", "b"])
-    assert style == Style("Dear guest,", "Bye now.", 2, 3, False)
-    assert not style.faults("Dear guest, it is blue [1]. Bye now.")
-    assert style.faults("It is blue! Bye now.") == ["opening", "no exclamation"]
-    assert style.faults("Dear guest, bye. So. Well. Hm. Bye now.") == ["2 to 3 sentences"]
-    assert learn({"a": "", "b": ""}, ["a"]) is None
-    with pytest.raises(LabError, match="c and 0 more to train on have no reply"):
-        learn(replies, ["a", "b", "c"])
-
-
-def test_replies_that_share_nothing_still_have_a_length():
-    style = learn({"a": "It is red.", "b": "Two do. They rest."}, ["a", "b"])
-    assert (style.opening, style.closing, style.least, style.most) == ("", "", 1, 2)
-    same = learn({"a": "Yes. So.", "b": "Yes. So."}, ["a", "b"])
-    assert same.opening == "Yes. So." and same.closing == ""
-
-
 def test_without_replies_no_house_style_is_taught(plain):
     for name in ("tuned", "hybrid"):
         told = [row[-1]["content"] for row in conversations(plain, name)]
@@ -91,7 +76,7 @@ def test_style_is_judged_by_the_replies_and_reported(styled, tmp_path):
     assert "abstention" not in made.result["arms"]["rag"]  # every question has an answer
     assert not made.answers[made.answers.arm.isin(["base", "rag"])]["style"].any()
     shown = made.answers.assign(text="Good question. We read 1869 there. Yours, the library.")
-    assert styled.judged(shown)["style"].all() and (judged(shown, styled).joint == shown.correct).all()
+    assert styled.judged(shown)["style"].all() and (styled.judged(shown).joint == shown.correct).all()
     left_out = r"Of your questions \d+ were left out, the first row \d+"
     assert any(re.match(left_out, line) for line in made.result["recommendation"])
     assert made.result["recommendation"][0].startswith(("Search", "The model cannot read"))
@@ -183,3 +168,104 @@ def test_failures_are_counted_by_their_reason_and_named():
 def test_what_cannot_be_compared_is_told_before_anything_runs(words, said):
     done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["compare", *words], prog_name="labkit")
     assert done.exit_code == 1 and done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
+
+
+def squad(paragraphs: int = 10) -> dict:
+    """Two articles with a lamp in each paragraph, and for every third a question that it does not answer."""
+    articles = []
+    for title in ("Lamps_of_Norway", "Lampen"):
+        texts = [f"Lamp {title[0]}{n} burns {n + 20} hours. It hangs in room {n}." for n in range(paragraphs)]
+        asked = [
+            [
+                {"id": f"{title}-{n}", "question": f"How long does lamp {title[0]}{n} burn?", "is_impossible": False,
+                 "answers": [{"text": f"{n + 20} hours", "answer_start": 0}, {"text": f"{n + 20}", "answer_start": 0}]},
+                *([{"id": f"{title}-{n}-no", "question": f"Who made lamp {title[0]}{n}?", "is_impossible": True,
+                    "answers": []}] if n % 3 == 0 else []),
+            ]
+            for n in range(paragraphs)
+        ]  # fmt: skip
+        articles.append(
+            {"title": title, "paragraphs": [{"context": t, "qas": q} for t, q in zip(texts, asked, strict=True)]}
+        )
+    return {"version": "v2.0", "data": articles}
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps(squad()))
+    return path
+
+
+def test_articles_are_documents_and_the_impossible_is_to_be_declined(file):
+    documents, items = read_squad(file)
+    assert [document.title for document in documents] == ["Lamps of Norway", "Lampen"] and len(items) == 28
+    first = items[0]
+    assert (first.gold, first.accepted, first.evidence[0].document) == ("20 hours", ("20",), "Lamps of Norway")
+    assert [item.gold for item in items if item.id.endswith("-no")] == [None] * 8
+
+
+def test_half_is_trained_on_and_so_many_are_asked(file):
+    lab = open_squad("pocket", file, "full", progress=False, most=8)
+    assert len(lab.asked.train) == 14 and len(lab.questions) == 8
+    assert not {item.id for item in lab.asked.train} & {item.id for item in lab.questions}
+    assert {item.id for item in open_squad("pocket", file, progress=False, most=8).questions} == {
+        i.id for i in lab.questions
+    }
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda d: d.pop("data"), "is not of SQuAD's form, 'data' is missing"),
+        (lambda d: d["data"][0]["paragraphs"][1].pop("context"), "'context' is missing"),
+        (lambda d: d["data"][0]["paragraphs"][0]["qas"][0].pop("question"), "'question' is missing"),
+        (lambda d: d.update(data=[]), "holds no question"),
+        (
+            lambda d: d["data"][0]["paragraphs"][0]["qas"][0].update(answers=[{"text": "never"}]),
+            "question Lamps_of_Norway-0",
+        ),
+    ],
+)
+def test_a_file_of_another_form_is_one_line_that_names_what_is_missing(tmp_path, change, said):
+    data = squad(2)
+    change(data)
+    (tmp_path / "dev.json").write_text(json.dumps(data))
+    with pytest.raises(LabError, match=re.escape(said)):
+        read_squad(tmp_path / "dev.json")
+    with pytest.raises(LabError, match="cannot read none.json"):
+        read_squad(tmp_path / "none.json")
+
+
+def test_a_prediction_is_bare_and_empty_where_it_declines():
+    assert prediction("[2] 20 hours") == "20 hours" and prediction("The documents do not say.") == ""
+
+
+# The rules of the official scripts, written down anew from their description: lower case, no punctuation, no articles, single
+# spaces; the best of the gold answers; no answer against no answer is right.
+def reference(text: str, golds: list[str]) -> tuple[float, float]:
+    def plain(words: str) -> list[str]:
+        kept = "".join(c for c in words.lower() if c not in set(string.punctuation))
+        return re.sub(r"\b(a|an|the)\b", " ", kept).split()
+
+    def overlap(gold: str) -> float:
+        a, b = plain(text), plain(gold)
+        if not a or not b:
+            return float(a == b)
+        same = sum((Counter(a) & Counter(b)).values())
+        return 0.0 if not same else 2 * (same / len(a)) * (same / len(b)) / (same / len(a) + same / len(b))
+
+    golds = [gold for gold in golds if plain(gold)] or [""]
+    return max(float(plain(text) == plain(gold)) for gold in golds), max(map(overlap, golds))
+
+
+WORDS = st.lists(
+    st.sampled_from(["the", "Normans", "a", "red", "lamp", "20", "hours,", "An", "!", "“x”", "été"]), max_size=6
+)
+
+
+@pytest.mark.reference
+@given(WORDS, st.lists(WORDS, max_size=3))
+def test_exact_match_and_f1_are_the_official_ones(text, golds):
+    said, golds = " ".join(text), [" ".join(gold) for gold in golds]
+    assert em_f1(said, golds) == pytest.approx(reference(said, golds), abs=1e-9)

@@ -20,7 +20,7 @@ from websocket import create_connection
 from labkit import LabError
 from labkit.compare.arms import ARMS, Answer
 from labkit.data import load_questions
-from labkit.practice.play import Kept, answers, cards, line, marked, opened, page
+from labkit.practice.play import ReadOnly, answers, cards, line, mark, open_lab, page
 from labkit.profile import runs_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -31,7 +31,7 @@ WAIT = 240
 
 @pytest.fixture(scope="module")
 def lab():
-    return opened("pocket", "full")
+    return open_lab("pocket")
 
 
 def parts(shown) -> tuple[Any, ...]:
@@ -50,7 +50,7 @@ def test_four_cards_hold_what_the_arms_answered_and_escape_the_question(lab):
     assert made.count("Reads no documents") == 2 and made.count("House style") == 4
 
 
-def test_the_passage_that_an_answer_cites_is_open_with_its_support_marked(lab):
+def test_the_passage_that_an_answer_cites_is_open_with_its_support_mark(lab):
     item = next(i for i in lab.questions if i.kind == "single fact")
     hits = lab.retriever().search(item.question, 5)
     proof = next(n for n, hit in enumerate(hits, 1) if item.gold in hit.chunk.text)
@@ -61,10 +61,10 @@ def test_the_passage_that_an_answer_cites_is_open_with_its_support_marked(lab):
     assert "Read, not cited: 4" in after and f"<li value='{proof}'>" not in after
 
 
-def test_only_the_sentence_that_holds_the_value_is_marked():
+def test_only_the_sentence_that_holds_the_value_is_mark():
     text = "It is <red>.\nIt costs $1,240 now. It is old."
-    assert marked(text, ["$1240"]) == "It is &lt;red&gt;.\n<mark>It costs $1,240 now.</mark> It is old."
-    assert "<mark>" not in marked(text, ["$12"])
+    assert mark(text, ["$1240"]) == "It is &lt;red&gt;.\n<mark>It costs $1,240 now.</mark> It is old."
+    assert "<mark>" not in mark(text, ["$12"])
 
 
 @pytest.mark.parametrize("question, told", [(" \n", "empty"), (LONG[:10_000], "cut it to about")])
@@ -89,9 +89,9 @@ def test_k_and_chunks_change_what_is_read_and_not_the_models(lab):
     asked.value, chunk.value, k.value = QUESTION, 48, 2
     button.click()
     assert status.value.count("4 of 4") == 1 and result.value.count("<li value=") == 2 * 2
-    small = opened("pocket", "full", 48)
+    small = open_lab("pocket", 48)
     assert len(small.vectors) > len(lab.vectors)
-    assert small.arm("hybrid").model is lab.arm("hybrid").model and opened("pocket", "full", 48) is small
+    assert small.arm("hybrid").model is lab.arm("hybrid").model and open_lab("pocket", 48) is small
 
 
 def test_a_profile_that_cannot_be_had_and_a_failure_are_one_line():
@@ -104,7 +104,7 @@ def test_a_profile_that_cannot_be_had_and_a_failure_are_one_line():
 
 def test_a_click_never_trains(tmp_path):
     with pytest.raises(LabError, match="not trained yet"):
-        Kept(tmp_path, tmp_path / "none").folder(lambda folder: None, name="tuned, seed 0", kind="tuned")
+        ReadOnly(tmp_path, tmp_path / "none").folder(lambda folder: None, name="tuned, seed 0", kind="tuned")
     assert not list(tmp_path.rglob("*"))
 
 

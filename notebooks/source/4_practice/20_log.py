@@ -125,8 +125,8 @@ assert found.sum() >= told
 # - Every answer is rated: up if it is right, else down.
 
 # %%
-from labkit.practice import log_study as lesson
-from labkit.practice.log_study import halves, last_month, undocumented, variant
+from labkit.practice import log as lesson
+from labkit.practice.log import halves, last_month, undocumented, variant
 
 past, held_out = halves(lab)
 rows = last_month(lab)

@@ -38,7 +38,7 @@ lab
 # %%
 import pandas as pd
 
-from labkit.practice.own_data_questions import read_rows
+from labkit.practice.questions import read_rows
 from labkit.profile import ROOT
 
 rows = read_rows(ROOT / QUESTIONS)
@@ -65,7 +65,7 @@ import tempfile
 from pathlib import Path
 
 from labkit import LabError
-from labkit.practice.own_data_questions import load
+from labkit.practice.questions import load
 
 wrong = Path(tempfile.mkdtemp()) / "wrong.csv"
 for text in ("question,gold\nWhen?,1869", "question,answer\nHow long did it take?,a very long while"):
@@ -82,7 +82,7 @@ for text in ("question,gold\nWhen?,1869", "question,answer\nHow long did it take
 # as many. *± at worst* is half the width of the 95 % interval where it is widest, at a share of one half.
 
 # %%
-from labkit.practice.own_data_questions import half_width, needed
+from labkit.practice.questions import half_width, needed
 
 counts = [10, 20, 50, 100, 200, 400]
 pd.DataFrame({"± at worst": [round(half_width(n), 2) for n in counts]}, index=pd.Index(counts, name="test questions")).T
@@ -100,7 +100,7 @@ print(f"You have {test} for the test: ±{half_width(test):.2f}. For ±0.10, {nee
 # writes it.
 
 # %%
-from labkit.practice.own_data_propose import propose
+from labkit.practice.questions import propose
 
 draft, failed = propose(lab, 6)
 print("replies that failed:", failed or "none")

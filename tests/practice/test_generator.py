@@ -9,8 +9,8 @@ import pytest
 from labkit import LabError
 from labkit.data import data_folder, load_questions
 from labkit.model import load_model
+from labkit.practice.generator import Endpoint, endpoint
 from labkit.practice.own_data import compare_own, open_own
-from labkit.practice.own_data_endpoint import Endpoint, endpoint
 from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
 from labkit.tune.serve import serve

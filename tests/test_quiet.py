@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-from labkit.progress import bar
+from labkit.quiet import bar
 
 CODE = """
 import time
-from labkit import progress
-progress.EVERY = 0.05
-with progress.bar(4, "answers") as steps:
+from labkit import quiet
+quiet.EVERY = 0.05
+with quiet.bar(4, "answers") as steps:
     for _ in range(4):
         time.sleep(0.1)
         steps.set_description("rag")

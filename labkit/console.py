@@ -1,12 +1,11 @@
-"""Options and checks that several commands share. Introduced in 00_start."""
+"""How commands speak to a terminal: each error in one line with its status, settings that they share, tables."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -15,16 +14,6 @@ from typer.exceptions import TyperException
 from labkit.errors import LabError
 
 T = TypeVar("T")
-ProfileName = Annotated[
-    str,
-    typer.Option(
-        "--profile", "--model", help="smol, pocket, laptop, gpu, a model's folder, or a hub id as owner/name."
-    ),
-]
-RunsFolder = Annotated[
-    Path | None, typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare")
-]
-
 SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "add_completion": False,
@@ -37,20 +26,20 @@ class _OneLine:
     """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        said = ""
+        problem = ""
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})  # type: ignore[misc]
         except LabError as error:
-            status, said = 1, f"error: {error}"
+            status, problem = 1, f"error: {error}"
         except TyperException as error:
             wrong = error.format_message().removeprefix("Invalid value: ")
-            status, said = 2, f"error: {wrong}{'' if 'choose' in wrong else ' (--help lists what there is)'}"
+            status, problem = 2, f"error: {wrong}{'' if 'choose' in wrong else ' (--help lists what there is)'}"
         except (KeyboardInterrupt, typer.Abort):
             status = 130
         if status == 130:  # so Typer says of Ctrl-C, too; the line may hold a bar, or the terminal's ^C
             print("\nstopped", file=sys.stderr)
-        elif said:
-            print(" ".join(said.split()), file=sys.stderr)
+        elif problem:
+            print(" ".join(problem.split()), file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -82,9 +71,9 @@ def working(profile: str | None) -> Iterator[bool]:
     """What a command computes under, as a kernel does; gives whether to show progress."""
     from labkit.execute import environment
 
-    shown = watched()
+    progress = watched()
     with environment(profile):
-        yield shown
+        yield progress
 
 
 def checked(check: Callable[[str], T], value: str) -> T:
@@ -96,15 +85,12 @@ def checked(check: Callable[[str], T], value: str) -> T:
 
 
 def show(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table, its fractions to three digits.
-
-    >>> show(["k", "recall"], [(5, 0.98765)])
-    """
+    """Print a table, its fractions to three digits."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(*columns, box=box.SIMPLE_HEAD)
+    table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
-        made.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
-    Console(highlight=False, markup=False).print(made)
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
+    Console(highlight=False, markup=False).print(table)

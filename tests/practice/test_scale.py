@@ -17,8 +17,19 @@ import psutil
 import pytest
 
 from labkit import LabError
-from labkit.practice.embed_corpus import embed_folder
-from labkit.practice.sweep import COLUMNS, RETRIEVAL, Cell, Grid, _there, key, read_grid, run_at, run_cell, sweep
+from labkit.practice.scale import (
+    COLUMNS,
+    RETRIEVAL,
+    Cell,
+    Grid,
+    _run_elsewhere,
+    embed_folder,
+    key,
+    read_grid,
+    run_at,
+    run_cell,
+    sweep,
+)
 from labkit.profile import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
@@ -157,7 +168,7 @@ def test_any_exception_in_a_cell_is_told_on_one_line(inside):
 
 def test_a_machine_with_other_code_or_data_refuses_a_cell(inside):
     [cell] = Grid(arms=[RETRIEVAL], size="smoke").cells()
-    made = _there(cell, key(cell)[::-1])
+    made = _run_elsewhere(cell, key(cell)[::-1])
     assert made["error"].endswith("install the same checkout there") and made["n"] is None
 
 
@@ -301,7 +312,7 @@ def test_a_worker_killed_mid_sweep_costs_nothing_and_doubles_nothing(cluster, pl
     words = ["sweep", str(grid_of(cluster.environment)), "--out", str(tmp_path), "--address", cluster.address]
     process = subprocess.Popen([*LABKIT, *words], cwd=ROOT, env=cluster.environment, stderr=subprocess.PIPE, text=True)
     worker = cluster.nodes[WORKER]
-    until(lambda: working(worker, "ray::_there"), process)
+    until(lambda: working(worker, "ray::_run_elsewhere"), process)
     kill(worker)
     killed_at = len(cells_in(tmp_path))
     assert process.wait(timeout=500) == 0, process.stderr.read()
@@ -314,7 +325,7 @@ def test_a_worker_killed_mid_sweep_costs_nothing_and_doubles_nothing(cluster, pl
     assert (tmp_path / "table.csv").read_bytes() == told, "nothing is measured again, not even its seconds"
 
 
-def test_no_cluster_there_is_one_line():
+def test_no_cluster_run_elsewhere_is_one_line():
     [port] = free_ports(1)
     with pytest.raises(LabError, match=f"no Ray cluster at '{HEAD}:{port}'"):
         next(run_at([], f"{HEAD}:{port}"))

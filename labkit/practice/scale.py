@@ -1,4 +1,7 @@
-"""A grid of settings, measured cell by cell, here or on a Ray cluster; a sweep that was stopped goes on. See docs/scale.md."""
+"""What runs on one machine or, with Ray, on several: a grid of settings measured cell by cell, a folder embedded.
+
+See docs/scale.md.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import json
 import logging
 import os
 import socket
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +37,9 @@ from labkit.store import Store, address, hash_tree, provenance, write_bytes, wri
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+    from labkit.rag.ingest import Rejected
 
 COLUMNS = "profile chunk_size overlap method k arm seed n accuracy recall_at_k seconds error".split()
 RETRIEVAL = "retrieval"
@@ -41,6 +48,8 @@ RECIPE = "sweep/1"
 """Raised by hand whenever a cell's row comes out differently for the same models and data."""
 RETRIES = 5
 """How often a cell is begun again when the machine under it has died."""
+BATCH = 64
+"""Chunks that are embedded and written at a time."""
 Row = dict[str, Any]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -64,7 +73,6 @@ class Grid(BaseModel):
     """What an experiment file holds: lists of which every combination is tried; defaults are the pocket profile's.
 
     `chunk_sizes` in tokens of the embedder, `overlaps` as shares of the size, `questions` spread over the kinds.
-    See docs/scale.md.
 
     >>> len(Grid(k=[3, 5], arms=["base", "rag"]).cells())
     3
@@ -97,10 +105,10 @@ def _bare(cell: Cell) -> Cell:
 
 
 def read_grid(path: Path | str) -> Grid:
-    """The grid in a YAML file; LabError naming what is wrong with it. See docs/scale.md.
+    """The grid in a YAML file; LabError naming what is wrong with it.
 
     >>> read_grid("data/sweeps/small.yaml").size
-    'smoke'
+    'full'
     """
     try:
         grid = Grid.model_validate(yaml.safe_load(Path(path).read_text("utf-8")))
@@ -112,28 +120,19 @@ def read_grid(path: Path | str) -> Grid:
         raise LabError(f"{path}: {where}: {first['msg']}; labkit sweep --help shows a file") from error
     for profile in grid.profiles:
         resolve(profile)
-    for arm in grid.arms:
-        if arm != RETRIEVAL:
-            arm_class(arm)
+    for arm in set(grid.arms) - {RETRIEVAL}:
+        arm_class(arm)
     return grid
 
 
-Runner = Callable[[list[Cell]], Iterator[tuple[Cell, Row]]]
-"""Measures cells in any order; each comes back once, with its row."""
-
-
-def here(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Row]]:
-    """One cell after the other, in this process."""
-    return ((cell, run_cell(cell)) for cell in cells)
-
-
-def sweep(grid: Grid, out: Path | str, run: Runner = here, progress: bool = True) -> pd.DataFrame:
+def sweep(
+    grid: Grid, out: Path | str, address: str | None = None, gpus: float = 0, progress: bool = True
+) -> pd.DataFrame:
     """The grid's table, a row for each cell in the grid's order; cells measured before are found under `out`.
 
-    Each row is kept when it is made, whole or not at all; a failed one is not, so that the next call tries it
-    again. `out` holds cells/, table.csv and result.json. See docs/scale.md.
-
-    >>> sweep(Grid(arms=["retrieval"], k=[1, 5], size="smoke"), "runs/sweeps/mine")[["k", "recall_at_k"]]
+    Each row is kept when it is measured, whole or not at all; a failed one is not, so that the next call tries it again.
+    Cells run one after the other in this process or, with an `address`, as Ray's tasks with `gpus` GPUs each. `out` holds
+    cells/, table.csv and result.json.
     """
     import pandas as pd
     from tqdm import tqdm
@@ -143,11 +142,12 @@ def sweep(grid: Grid, out: Path | str, run: Runner = here, progress: bool = True
     earlier = {cell: folder for cell in cells if (folder := store.find(keys[cell]))}
     rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in earlier.items()}
     missing = [cell for cell in cells if cell not in rows]
+    measured = run_at(missing, address, gpus) if address and missing else ((c, run_cell(c)) for c in missing)
     with tqdm(total=len(cells), initial=len(rows), desc="sweep", unit="cell", disable=not progress) as bar:
-        for cell, measured in run(missing) if missing else ():
-            if not measured["error"]:
-                store.commit(keys[cell], lambda folder, row=measured: write_json(folder / "row.json", row))
-            rows[cell] = measured
+        for cell, row in measured:
+            if not row["error"]:
+                store.commit(keys[cell], lambda folder, row=row: write_json(folder / "row.json", row))
+            rows[cell] = row
             bar.update()
     table = [rows[cell] for cell in cells]
     result = {"schema": 1, "experiment": "sweep", "grid": grid.model_dump(), "cells": list(keys.values())}
@@ -158,7 +158,7 @@ def sweep(grid: Grid, out: Path | str, run: Runner = here, progress: bool = True
 
 
 def key(cell: Cell) -> str:
-    """The address of a cell's row: of the cell, and of models, data and code that make it."""
+    """The address of a cell's row: of the cell, and of models, data and code that it rests on."""
     return address(cell=cell, made_of=_made_of(cell.profile))
 
 
@@ -177,32 +177,31 @@ def _made_of(name: str) -> dict[str, Any]:
 
 
 def run_cell(cell: Cell) -> Row:
-    """Measure one cell; whatever goes wrong is told in the row's `error`. `seconds` is what the cell took.
+    """Measure one cell: `n` questions have an answer; `accuracy` is the share answered right, `recall_at_k` the mean
+    share of the needed facts in the k chunks found, `seconds` what the cell took.
 
-    `n` questions have an answer; `accuracy` is the share answered right, `recall_at_k` the mean share of the
-    needed facts in the k chunks found. See docs/scale.md.
+    Whatever goes wrong is told in the row's `error`.
     """
-    began, measured, error = time.perf_counter(), {}, ""
+    began, numbers, error = time.perf_counter(), {}, ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            measured = _measure(cell)
+            numbers = _measure(cell)
     except Exception as problem:  # a cell that fails must not end the sweep
-        error = reason(problem)
+        error = _reason(problem)
     finally:
         Lab.tuned_model.cache_clear()  # else every adapter's model would stay in memory
         Lab.adapter.cache_clear()
-    return row(cell, error, **measured, seconds=round(time.perf_counter() - began, 2))
+    return _row(cell, error, **numbers, seconds=round(time.perf_counter() - began, 2))
 
 
-def row(cell: Cell, error: str = "", **measured: Any) -> Row:
+def _row(cell: Cell, error: str, **numbers: Any) -> Row:
     """A row of the table, with None for what was not measured."""
-    return (
-        dict.fromkeys(COLUMNS) | {n: v for n, v in asdict(cell).items() if n in COLUMNS} | measured | {"error": error}
-    )
+    settings = {name: value for name, value in asdict(cell).items() if name in COLUMNS}
+    return dict.fromkeys(COLUMNS) | settings | numbers | {"error": error}
 
 
-def reason(problem: BaseException) -> str:
+def _reason(problem: BaseException) -> str:
     """An exception on one line."""
     text = " ".join(str(problem).split())[:200]
     return text if isinstance(problem, LabError) else f"{type(problem).__name__}: {text}"
@@ -222,7 +221,7 @@ def _measure(cell: Cell) -> Row:
 
 def _lab(cell: Cell) -> Lab:
     """A lab with the cell's settings; model, embedder, documents and questions are shared with the cells before."""
-    shared = _opened(cell.profile, cell.size, cell.questions)
+    shared = _shared_lab(cell.profile, cell.size, cell.questions)
     shared.documents, shared.questions, shared.embedder  # noqa: B018 - read before the copy is made
     if cell.arm != RETRIEVAL:
         shared.hashes  # noqa: B018 - which loads the model
@@ -237,7 +236,7 @@ def _lab(cell: Cell) -> Lab:
 
 
 @lru_cache(maxsize=1)
-def _opened(profile: str, size: str, questions: int | None) -> Lab:
+def _shared_lab(profile: str, size: str, questions: int | None) -> Lab:
     lab = Lab(resolve(profile), size, progress=False)
     if questions:
         lab.profile = replace(lab.profile, questions=questions)
@@ -256,13 +255,12 @@ def connected(address: str) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise LabError("Ray is not installed: run pip install -c constraints.txt -e '.[ray]'") from error
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     own = {"include_dashboard": False} if address == "local" else {}
     host, _, port = address.rpartition(":")
     try:
         if host and port.isdigit():  # Ray itself would try for many minutes
             socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=20).close()
-        ray.init(address=address, **quiet, **own)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
     except Exception as error:  # Ray raises plain ones too
         words = " ".join(str(error).split())[:100]
         remedy = "try again when the machine is less busy" if own else "give host:port, auto or local"
@@ -278,30 +276,119 @@ def run_at(cells: list[Cell], address: str, gpus: float = 0) -> Iterator[tuple[C
 
     A cell whose machine died is begun again elsewhere; one that kills its process again and again fails. Every
     machine must hold the same code and data: a cell elsewhere fails that would have another address there.
-
-    >>> sweep(grid, "runs/sweeps/mine", lambda cells: run_at(cells, "auto"))
     """
     with connected(address):
         import ray
 
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_there)
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run_elsewhere)
         waiting = {task.remote(cell, key(cell)): cell for cell in cells}
         while waiting:
             [done], _ = ray.wait(list(waiting), num_returns=1)
             cell = waiting.pop(done)
             try:
-                measured = ray.get(done)
+                yield cell, ray.get(done)
             except ray.exceptions.RayError as error:
-                measured = row(cell, reason(error))
-            yield cell, measured
+                yield cell, _row(cell, _reason(error))
 
 
-def _there(cell: Cell, wanted: str) -> Row:
+def _run_elsewhere(cell: Cell, wanted: str) -> Row:
     """A cell on whatever machine Ray chose."""
     try:
         same = key(cell) == wanted
     except LabError as error:
-        return row(cell, reason(error))
+        return _row(cell, _reason(error))
     if not same:
-        return row(cell, f"{os.uname().nodename} holds other code, data or models: install the same checkout there")
+        return _row(cell, f"{os.uname().nodename} holds other code, data or models: install the same checkout there")
     return run_cell(cell)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What was written: chunks, numbers in a vector, and the files that could not be read."""
+
+    chunks: int
+    dimensions: int
+    rejected: list[Rejected]
+
+
+class Encoder:
+    """An embedder that takes a table of chunks and adds their vectors; on Ray, one to an actor."""
+
+    def __init__(self, embedder: str) -> None:
+        from labkit.rag.embed import load_embedder
+
+        self.embedder = load_embedder(embedder)
+
+    def __call__(self, chunks: pa.Table) -> pa.Table:
+        """The chunks with a column `vector` (float32, unit length) in place of the text that was embedded."""
+        import pyarrow as pa
+
+        vectors = self.embedder.encode(chunks["embedded"].to_pylist())
+        flat = pa.array(vectors.ravel(), pa.float32())
+        column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        return chunks.drop_columns("embedded").append_column("vector", column)
+
+
+def embed_folder(
+    folder: Path | str, out: Path | str, profile: str = "pocket", address: str | None = None, progress: bool = True
+) -> Embedded:
+    """Chunk the documents below a folder with the profile's settings, and write a row a chunk, in their order.
+
+    Columns: id, document_id, title, text, start, end, page, vector. With an `address` the vectors are computed by
+    `ray.data` on the cluster there; the files are read and written here, so that the machines need share no disk.
+    `out` appears when it is complete. Raises LabError for a name that does not end in .parquet, and as `ingest` does.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from tqdm import tqdm
+
+    from labkit.rag.chunk import chunk_documents
+    from labkit.rag.ingest import ingest
+
+    out, settings = Path(out), resolve(profile)
+    if out.suffix != ".parquet":
+        raise LabError(f"{out} must end in .parquet, which pandas.read_parquet reads")
+    files = ingest(folder, progress=progress)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")))
+        bar = stack.enter_context(tqdm(desc="embed", unit="chunk", disable=not progress))
+        encode = Encoder(settings.embedder)
+        tokenizer = encode.embedder.tokenizer
+        chunks = chunk_documents(files.documents, tokenizer, settings.chunk_size, settings.chunk_overlap)
+        if not chunks:
+            raise LabError(f"nothing in {folder} can be read: {files.rejected[0].id} is {files.rejected[0].reason}")
+        rows = [asdict(chunk) | {"embedded": chunk.embedding_text} for chunk in chunks]
+        whole = dict.fromkeys(("start", "end", "page"), pa.int64())
+        table = pa.Table.from_pylist(rows, pa.schema([(name, whole.get(name, pa.string())) for name in rows[0]]))
+        bar.reset(len(table))
+        parts = [table.slice(start, BATCH) for start in range(0, len(table), BATCH)]
+        vectors = map(encode, parts) if address is None else _encode_at(parts, settings.embedder, stack, address)
+        first = next(vectors)
+        with pq.ParquetWriter(work / "part", first.schema) as writer:
+            for part in chain([first], vectors):
+                writer.write_table(part)
+                bar.update(len(part))
+        (work / "part").replace(out)
+    return Embedded(len(table), first.schema.field("vector").type.list_size, files.rejected)
+
+
+def _encode_at(parts: list[pa.Table], embedder: str, stack: ExitStack, address: str) -> Iterator[pa.Table]:
+    """The same through ray.data: an actor with an embedder on each processor that is free, batches in their order."""
+    stack.enter_context(connected(address))
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    most = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    vectors = ray.data.from_arrow(parts).map_batches(
+        Encoder,
+        fn_constructor_args=(embedder,),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+        num_cpus=1,
+    )
+    return iter(vectors.iter_batches(batch_size=None, batch_format="pyarrow"))

@@ -1,0 +1,141 @@
+"""Models of any kind behind the arms: a server that answers for the untuned ones, passages that a small context holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from labkit.compare.arms import passages
+from labkit.errors import LabError
+from labkit.model import Generation
+from labkit.rag.augment import build_messages, fit
+from labkit.store import address
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+    from labkit.cache import Cache
+    from labkit.model import Model
+    from labkit.rag.augment import Message
+    from labkit.rag.retrieve import Hit, Retriever
+
+
+class Endpoint:
+    """A model behind a URL, with what the arms ask of a `Model`: it answers, greedily, and counts prompts.
+
+    `name` is the model's; without one, the first that the server lists. A key is read from OPENAI_API_KEY and kept
+    nowhere. Questions and passages go to that server. Its weights cannot be seen, so its `fingerprint` is its address.
+    Raises LabError where it cannot be reached or refuses.
+    """
+
+    dtype = "unknown"
+    context = 4096
+    seconds = 120
+
+    def __init__(self, url: str, name: str = "") -> None:
+        self.url, self.host = url.rstrip("/"), urlsplit(url).hostname
+        if urlsplit(url).scheme not in ("http", "https") or not self.host:
+            raise LabError(f"'{url}' is no address of a server: give one as http://127.0.0.1:8000/v1")
+        models = [name] if name else [model.id for model in self._call(lambda client: client.models.list())]
+        if not models:
+            raise LabError(f"the server at {self.host} lists no model: name one behind the address, as {self.url}#name")
+        self.name = models[0]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.host}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Its address and its model's name, as a content address."""
+        return address(url=self.url, name=self.name)
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """About how many tokens a conversation has, on the safe side: a token for every three characters."""
+        return sum(len(message["content"]) // 3 + 8 for message in messages)
+
+    def generate(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        max_new_tokens: int = 64,
+        batch_tokens: int = 0,
+        progress: Callable[[int], object] | None = None,
+        cache: Cache | None = None,
+    ) -> list[Generation]:
+        """Answers in the order of the conversations, asked one after another; tokens as the server counts them.
+
+        Nothing is batched here; with a `cache`, what this model was asked before is taken from there.
+        """
+        answers = []
+        for messages in conversations:
+            key = bytes.fromhex(address(server=self.fingerprint, messages=list(messages), room=max_new_tokens))
+            known = cache.get([key]) if cache else {}
+            if known:
+                answers.append(Generation(**json.loads(known[key])))
+            else:
+                answers.append(self._answer(list(messages), max_new_tokens))
+                if cache:
+                    cache.put({key: json.dumps(asdict(answers[-1])).encode()})
+            if progress:
+                progress(1)
+        return answers
+
+    def _answer(self, messages: list[Message], room: int) -> Generation:
+        options = {"model": self.name, "messages": messages, "temperature": 0, "max_tokens": room}
+        began = time.perf_counter()
+        reply = self._call(lambda client: client.chat.completions.create(**options))
+        text = (reply.choices[0].message.content or "").strip() if reply.choices else ""
+        used = reply.usage
+        sizes = (used.prompt_tokens, used.completion_tokens) if used else (self.count(messages), len(text) // 3)
+        return Generation(text, *sizes, time.perf_counter() - began)
+
+    def _call(self, ask: Callable[[OpenAI], Any]) -> Any:
+        """What the server answers; every way to fail as one line with its remedy."""
+        import openai
+
+        local = self.host in ("127.0.0.1", "::1", "localhost")
+        http = openai.DefaultHttpxClient(trust_env=not local)  # a proxy cannot reach this machine's own servers
+        key = os.environ.get("OPENAI_API_KEY") or "none"
+        try:
+            with openai.OpenAI(base_url=self.url, api_key=key, timeout=self.seconds, http_client=http) as client:
+                return ask(client)
+        except openai.APIError as error:
+            reason, refusals = (
+                " ".join(str(error).split())[:160],
+                (openai.AuthenticationError, openai.PermissionDeniedError),
+            )
+            problems = {
+                openai.APITimeoutError: f"{self.host} did not answer in {self.seconds} s: try again, or a smaller model",
+                openai.APIConnectionError: f"nothing answers at {self.url}: start the server, or check the address",
+                refusals: f"{self.host} refuses the key: put a valid one into OPENAI_API_KEY",
+                openai.APIError: f"{self.host} refuses ({reason}): check the model's name, {self.url}#name",
+            }
+            raise LabError(next(text for kind, text in problems.items() if isinstance(error, kind))) from error
+
+
+def endpoint(place: str) -> Endpoint | None:
+    """The endpoint written as URL or URL#model; None for an empty text. LabError as `Endpoint`."""
+    url, _, name = place.partition("#")
+    return Endpoint(url, name) if url else None
+
+
+class Fitting:
+    """A retriever that hands on, best first, as many passages as the model's context holds beside `room` new tokens."""
+
+    def __init__(self, retriever: Retriever, model: Model, room: int) -> None:
+        self.retriever, self.model, self.budget = retriever, model, model.context - room
+
+    def search_batch(self, questions: Sequence[str], top_k: int) -> list[list[Hit]]:
+        """The hits for each question that fit; LabError for a question that is too long by itself."""
+        rankings = self.retriever.search_batch(questions, top_k)
+        return [self._fitting(question, hits) for question, hits in zip(questions, rankings, strict=True)]
+
+    def _fitting(self, question: str, hits: list[Hit]) -> list[Hit]:
+        whole = passages(hits)
+        if self.model.count(build_messages(question, whole)) <= self.budget:
+            return hits
+        return hits[: len(fit(question, whole, self.budget, self.model.count).passages)]

@@ -1,0 +1,395 @@
+"""Your questions: read from a table, checked against your documents, parted into training and test, or proposed by a model."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit.data import Evidence, Item
+from labkit.errors import LabError
+from labkit.metrics import contains
+from labkit.rag.augment import ABSTAIN, values
+from labkit.rag.ingest import Document
+from labkit.store import write_bytes
+from labkit.tune.leaks import duplicates, split
+from labkit.tune.prepare import Example
+
+if TYPE_CHECKING:
+    from labkit.practice.own_data import OwnLab
+    from labkit.rag.augment import Message
+    from labkit.rag.chunk import Chunk
+
+NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "rivals", "reply", "split")
+FORMATS = (".csv", ".jsonl", ".xlsx")
+GAP = "____"
+LEAST = 8  # questions on either side of the split
+SIDES = ("train", "test", "dev", "held")  # of the split; the last two are left aside
+UNKNOWN = "not in the documents"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a file asks: items to train on and to test on, the style of its replies if it shows any, what was noticed."""
+
+    train: list[Item]
+    test: list[Item]
+    style: Style | None
+    notes: list[str]
+
+
+def read_rows(path: Path | str) -> list[dict[str, str]]:
+    """The rows of a CSV, JSON-lines or Excel file as text by column, with the row's number in the file under "row".
+
+    Columns are question and answer (accepted forms with a bar between them, empty where no document answers), and if you like document
+    (several with a bar between them), quote, kind, rivals (for a question which of two: the other one), reply (the answer as it should
+    sound) and split (train or test; dev and held are left aside). Raises LabError for a file that cannot be read, a missing column
+    and a missing question.
+
+    >>> read_rows("data/prose/questions.csv")[0]["answer"]
+    'Manaus'
+    """
+    path = Path(path)
+    columns, cells = _table(path)
+    if missing := [name for name in NEEDED if name not in columns]:
+        remedy = f"name the columns {', '.join(NEEDED)}, and if you have them {', '.join(OPTIONAL)}"
+        raise LabError(f"{path.name} lacks the column {' and '.join(missing)}: it has {', '.join(columns)}; {remedy}")
+    numbered = enumerate(cells, start=1 if path.suffix.casefold() == ".jsonl" else 2)
+    rows = [{**row, "row": str(n)} for n, row in numbered if any(row.values())]
+    if empty := [row["row"] for row in rows if not row["question"]]:
+        raise LabError(f"{path.name}, row {_some(empty)} has no question: write one, or delete the row")
+    if not rows:
+        raise LabError(f"{path.name} holds no questions: write at least {2 * LEAST}, one in a row")
+    return rows
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Column names in small letters, and each row's cells as stripped text."""
+    import pandas as pd
+
+    kind = path.suffix.casefold()
+    if kind not in FORMATS or not path.is_file():
+        raise LabError(f"no file of questions at {path}: name one that is there and ends in {', '.join(FORMATS)}")
+    try:
+        if kind == ".jsonl":
+            lines = path.read_text("utf-8-sig").splitlines()
+            table = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
+        elif kind == ".xlsx":
+            table = pd.read_excel(path, dtype=str, keep_default_na=False)
+        else:
+            table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False, keep_default_na=False)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LabError(f"cannot read {path.name} ({reason}): save it again as UTF-8") from error
+    table.columns = [str(name).strip().casefold() for name in table.columns]
+    texts = table.astype(object).where(table.notna(), "").map(lambda cell: str(cell).strip())
+    return list(table.columns), texts.to_dict("records")
+
+
+def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tuple[list[Item], list[str]]:
+    """The rows that can be judged, as items with the documents that prove them, and a note on each that cannot.
+
+    An answer counts as found where a document holds its text, whatever case and thousands separators; what no document
+    holds, and what was asked before (nearly the same words, the same answer), is left out. Raises LabError for a document
+    that is not there, and where no answer is found at all.
+    """
+    names = {name: d for d in documents for name in (Path(d.id).stem, Path(d.id).name, d.id)}
+    if strange := [(row["row"], name) for row in rows for name in _parts(row, "document") if name not in names]:
+        which = f"row {_some([row for row, _ in strange])} names the document '{strange[0][1]}'"
+        remedy = f"choose one as {documents[0].id}, or leave the cell empty"
+        raise LabError(f"{which}, which is not among the {len(documents)} read: {remedy}")
+    repeats, items, unfinished, unproved, notes = _repeats(rows), [], [], [], []
+    for n, row in enumerate(rows):
+        forms, places = _parts(row, "answer"), [names[name] for name in _parts(row, "document")]
+        proof = [(d.id, form) for d in places or documents for form in forms if contains(d.text, form)]
+        if GAP in row["question"]:
+            unfinished.append(row["row"])
+            reason = "a sentence with a gap; write a question"
+        elif n in repeats:
+            reason = "as nearly the same was asked before"
+        elif forms and not proof:
+            unproved.append(row["answer"])
+            where = row["document"] if row.get("document") else "any document"
+            reason = f"whose answer '{row['answer']}' is not in {where}; write it as it stands there"
+        else:
+            items.append(_item(row, forms, dict(reversed(proof)), [d.id for d in places]))
+            continue
+        notes.append(f"left out: row {row['row']}, {reason}")
+    if unfinished and not items:
+        raise LabError(f"row {_some(unfinished)} is a sentence with a gap still: write a question for each")
+    if not any(item.gold for item in items):
+        first = f", the first '{unproved[0]}'" if unproved else ""
+        raise LabError(f"no answer is found in any document{first}: write each as it stands there")
+    return items, notes
+
+
+def _repeats(rows: Sequence[dict[str, str]]) -> set[int]:
+    """The rows that ask what one before them asks; two wordings of one question may both be trained on."""
+    pairs = duplicates([row["question"] for row in rows], near=0.8)
+    same = {p.test for p in pairs if p.match != "near" or rows[p.train]["answer"] == rows[p.test]["answer"] != ""}
+    return same - {p.test for p in pairs if {rows[n].get("split", "") for n in (p.train, p.test)} == {"train"}}
+
+
+def _name(row: dict[str, str]) -> str:
+    return f"row {int(row['row']):05d}"  # sorts as the file does
+
+
+def _parts(row: dict[str, str], column: str, mark: str = "|") -> list[str]:
+    """What a cell holds, divided by a mark."""
+    return [part.strip() for part in row.get(column, "").split(mark) if part.strip()]
+
+
+def _some(rows: Sequence[str]) -> str:
+    return ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+
+
+def _item(row: dict[str, str], forms: Sequence[str], proof: dict[str, str], named: Sequence[str]) -> Item:
+    """A row as an item: what proves it is the answer in a document, or a quote of each where several are named."""
+    quotes, evidence = _parts(row, "quote", " || "), []
+    if len(named) > 1 and len(quotes) == len(named):
+        evidence = [Evidence(name, "", quote, "", "", "") for name, quote in zip(named, quotes, strict=True)]
+    elif forms:
+        first, *others = list(proof)[::-1]
+        evidence = [Evidence(first, proof[first], row.get("quote", ""), "", "", "", tuple(others))]
+    kind = row.get("kind") or ("in the documents" if forms else UNKNOWN)
+    gold, rivals = forms[0] if forms else None, tuple(_parts(row, "rivals"))
+    return Item(_name(row), kind, row["question"], gold, gold or ABSTAIN, rivals, tuple(evidence), tuple(forms[1:]))
+
+
+def load(path: Path | str, documents: Sequence[Document], within: float | None = None) -> Questions:
+    """Read, check and split a file of questions; half of them is for the test where no column `split` parts them.
+
+    `within` is the half-width wanted of an interval on a share: raises LabError where the test is too small for it, saying
+    how many questions it takes, and as `read_rows`, `check` and `learn` do.
+
+    >>> len(load("data/prose/questions.csv", documents).test)
+    160
+    """
+    rows = read_rows(path)
+    items, notes = check(rows, documents)
+    train, test = _parted(items, {_name(row): row.get("split", "").casefold() for row in rows}, _lost(notes))
+    if min(len(train), len(test)) < LEAST:
+        sizes = f"{len(train)} to train and {len(test)} to test on{_lost(notes)}"
+        raise LabError(f"too few questions: {sizes}; {LEAST} each are the least, {needed(0.1)} in the test tell ±0.10")
+    if within and len(test) < needed(within):
+        more = f"for ±{within:.2f} write {needed(within) - len(test)} more, {needed(within)} in all"
+        raise LabError(f"{len(test)} test questions tell a share to ±{half_width(len(test)):.2f}: {more}")
+    sizes = f"{len(train)} questions to train on, {len(test)} to test on"
+    notes += [f"{sizes}: a share is told to ±{half_width(len(test)):.2f} at worst; ±0.10 takes {needed(0.1)}"]
+    replies = {_name(row): row.get("reply", "") for row in rows}
+    style = learn({item.id: replies[item.id] for item in items}, [item.id for item in train])
+    return Questions([style.body_of(item, replies[item.id]) for item in train] if style else train, test, style, notes)
+
+
+def _lost(notes: Sequence[str]) -> str:
+    """How many rows were left out, and why the first was; nothing where none were."""
+    lost = [note.removeprefix("left out: ") for note in notes if note.startswith("left out: ")]
+    return f", {len(lost)} rows were left out, the first {lost[0]}" if lost else ""
+
+
+def _parted(items: Sequence[Item], sides: dict[str, str], lost: str) -> tuple[list[Item], list[Item]]:
+    """Training and test items: by the column `split` where it is filled, else at random with a fixed seed."""
+    written = {sides[item.id] for item in items}
+    if written == {""}:
+        if len(items) < 2 * LEAST:
+            raise LabError(f"too few questions: {len(items)} can be judged{lost}; write {2 * LEAST} at least")
+        halves = split(
+            [Example([{"role": "user", "content": i.question}]) for i in items], by=None, share=0.5, near=None
+        )
+        return [items[i] for i in halves.train], [items[i] for i in halves.test]
+    if strange := written - set(SIDES):
+        choices = " or ".join(SIDES)
+        raise LabError(f"the column split holds '{min(strange)}': write {choices} in each row, or leave all empty")
+    return tuple([item for item in items if sides[item.id] == side] for side in ("train", "test"))
+
+
+def half_width(count: int) -> float:
+    """Half of the 95 % interval on a share of `count` questions, at its widest (normal approximation, share 0.5).
+
+    >>> round(half_width(96), 3)
+    0.1
+    """
+    return 1.96 * 0.5 / math.sqrt(count)
+
+
+def needed(half: float) -> int:
+    """How many questions tell a share to ± `half`, at worst.
+
+    >>> needed(0.1)
+    97
+    """
+    if not 0 < half < 1:
+        raise LabError(f"an interval of ±{half:g} is none: ask for more than 0 and less than 1, as 0.1")
+    return math.ceil((1.96 * 0.5 / half) ** 2)
+
+
+@dataclass(frozen=True)
+class Style:
+    """Words that open and close every reply, the least and most sentences, and whether any exclaims.
+
+    >>> Style("Hello.", "Bye.", 2, 4, False).faults("Hello. It is red.")
+    ['closing']
+    """
+
+    opening: str
+    closing: str
+    least: int
+    most: int
+    exclaims: bool
+
+    def faults(self, text: str) -> list[str]:
+        """What a text breaks, each in a few words; none for a text in style."""
+        text = " ".join(text.split())
+        rules = {
+            "opening": text.startswith(self.opening),
+            "closing": text.endswith(self.closing),
+            f"{self.least} to {self.most} sentences": self.least <= _count_sentences(text) <= self.most,
+            "no exclamation": self.exclaims or "!" not in text,
+        }
+        return [rule for rule, kept in rules.items() if not kept]
+
+    def dress(self, body: str) -> str:
+        """A body between opening and closing."""
+        return " ".join(filter(None, [self.opening, body, self.closing]))
+
+    def body_of(self, item: Item, reply: str) -> Item:
+        """The item whose answer is its reply less opening and closing: what `dress` puts around it again."""
+        body = " ".join(reply.split()).removeprefix(self.opening).removesuffix(self.closing).strip()
+        return replace(item, answer=body)
+
+
+def _count_sentences(text: str) -> int:
+    return len(re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", text)))
+
+
+def learn(replies: Mapping[str, str], train: Sequence[str]) -> Style | None:
+    """The style that the replies of the training rows share; None where no row has a reply.
+
+    What they open and close with ends at a mark, so that any sentence fits between. Raises LabError where a training
+    row lacks one.
+
+    >>> learn({"1": "Hi. It is red. Bye.", "2": "Hi. Two. Bye."}, ["1", "2"]).closing
+    'Bye.'
+    """
+    if not any(replies.values()):
+        return None
+    if missing := [name for name in train if not replies[name]]:
+        raise LabError(f"{missing[0]} and {len(missing) - 1} more to train on have no reply: give each one, or none")
+    ends, words = tuple(".!?,:;"), [replies[name].split() for name in train]
+    opening = os.path.commonprefix(words)
+    while opening and not opening[-1].endswith(ends):
+        opening = opening[:-1]
+    bodies = [reply[len(opening) :] for reply in words]
+    closing = os.path.commonprefix([body[::-1] for body in bodies])[::-1]
+    while closing and not all(body[-len(closing) - 1].endswith(ends) for body in bodies if len(body) > len(closing)):
+        closing = closing[1:]
+    counts = [_count_sentences(" ".join(reply)) for reply in words]
+    exclaims = any("!" in word for reply in words for word in reply)
+    return Style(" ".join(opening), " ".join(closing), min(counts), max(counts), exclaims)
+
+
+COLUMNS = ("question", "answer", "document", "quote", "kind")
+"""Of a file of proposals."""
+ASK = (
+    "Write one question that the document answers, and the answer in the document's own few words. "
+    "Reply with two lines: Question: ... and Answer: ..."
+)
+
+
+def ask_for_question(chunk: Chunk) -> list[Message]:
+    """The conversation that asks a model for a question on a passage."""
+    return [{"role": "system", "content": ASK}, {"role": "user", "content": f"Document: {chunk.title}\n{chunk.text}"}]
+
+
+def parse(reply: str, chunk: Chunk) -> dict[str, str] | str:
+    """A row of the file from a model's reply, or why it will not do.
+
+    The answer must stand in the passage and not in the question.
+
+    >>> parse("Question: Why is it red?\\nAnswer: rust", chunk)["quote"]
+    'It is red with rust.'
+    """
+    match = re.search(r"Question:\s*(.+?)\s*Answer:\s*([^\n]+)", reply, re.DOTALL)
+    if not match:
+        return "no question and answer in the reply"
+    question, answer = " ".join(match[1].split()), match[2].strip(" .\"'*")
+    if not question.endswith("?") or len(question.split()) < 4:
+        return "no whole question"
+    if not answer or len(answer.split()) > 12 or not contains(chunk.text, answer):
+        return "the answer does not stand in the passage"
+    if contains(question, answer):
+        return "the question gives its answer"
+    return _row(question, answer, chunk, "proposed")
+
+
+def gap(chunk: Chunk) -> dict[str, str] | None:
+    """A sentence of the passage with a name or number left out, as a start for a question of yours; None without any."""
+    for sentence in _sentences(chunk.text):
+        for value in values(sentence):
+            if re.search(r"\d|[A-Z]", value) and sentence.count(value) == 1 and contains(sentence, value):
+                return _row(sentence.replace(value, GAP), value, chunk, "gap: write a question for it")
+    return None
+
+
+def _row(question: str, answer: str, chunk: Chunk, kind: str) -> dict[str, str]:
+    quote = next((s for s in _sentences(chunk.text) if contains(s, answer)), "")
+    return dict(zip(COLUMNS, (question, answer, chunk.document_id, quote, kind), strict=True))
+
+
+def _sentences(text: str) -> list[str]:
+    return [s for s in re.split(r"(?<=[.!?])\s+", " ".join(text.split())) if len(s.split()) > 3]
+
+
+def propose(lab: OwnLab, count: int) -> tuple[list[dict[str, str]], dict[str, int]]:
+    """About `count` rows from passages spread over all documents, and how many replies failed, by reason.
+
+    Where the model's reply does not pass, its passage gives a sentence with a gap instead.
+    """
+    from tqdm import tqdm
+
+    chunks = passages_of(lab, count)
+    with tqdm(total=len(chunks), unit="passage", disable=not lab.progress) as bar:
+        replies = lab.model.generate([ask_for_question(c) for c in chunks], 64, progress=bar.update)
+    parsed = [parse(reply.text, chunk) for reply, chunk in zip(replies, chunks, strict=True)]
+    failures = Counter(result for result in parsed if isinstance(result, str))
+    drafts = [gap(chunk) if isinstance(result, str) else result for result, chunk in zip(parsed, chunks, strict=True)]
+    rows = [row for row in drafts if row]
+    again = {pair.test for pair in duplicates([row["question"] for row in rows], near=0.8)}
+    return [row for n, row in enumerate(rows) if n not in again], dict(failures)
+
+
+def passages_of(lab: OwnLab, count: int) -> Sequence[Chunk]:
+    """`count` passages, as many from each document as it has its share of."""
+    from labkit.rag.chunk import chunk_documents
+
+    chunks = chunk_documents(lab.documents, lab.embedder.tokenizer, size=lab.profile.chunk_size, overlap=0)
+    long = [chunk for chunk in chunks if len(chunk.text.split()) > 12] or chunks
+    return [long[n * len(long) // count] for n in range(count)] if count < len(long) else long
+
+
+def propose_into(lab: OwnLab, path: Path, count: int) -> str:
+    """Write proposals to a CSV file that is not there yet; in words, what is in it and what to do.
+
+    Raises LabError for a file that is there, as you may have edited it, and where no passage gives a row.
+    """
+    import pandas as pd
+
+    if path.exists():
+        raise LabError(f"{path} is there already: name it with --questions, or move it away for new proposals")
+    rows, failures = propose(lab, count)
+    if not rows:
+        raise LabError(f"no passage of {lab.folder.name} gives a question: write some by hand, one in a row")
+    write_bytes(path, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())
+    whole = sum(row["kind"] == "proposed" for row in rows)
+    why = "; ".join(f"{n} of its replies failed: {reason}" for reason, n in failures.items())
+    return (
+        f"{whole} questions proposed by {lab.profile.name}, {len(rows) - whole} sentences with a gap to make one of"
+        f"{f' ({why})' if why else ''}. Edit them, then: --questions {path}"
+    )
