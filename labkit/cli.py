@@ -22,10 +22,8 @@ app = typer.Typer(cls=Commands, **SETTINGS)
 PROFILE = "smol, pocket, laptop, gpu, a model's folder, or a hub id as owner/name."
 ProfileName = Annotated[str, typer.Option("--profile", "--model", help=PROFILE)]
 Size = Annotated[str, typer.Option(help="full measures; smoke only shows that it works.")]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(help="A Ray cluster, as host:port or auto; local starts one on this machine.", show_default="no Ray"),
-]
+RAY = "A Ray cluster, as host:port or auto; local starts one on this machine."
+RayAddress = Annotated[str | None, typer.Option(help=RAY, show_default="no Ray")]
 
 
 def _version(wanted: bool) -> None:
@@ -37,9 +35,7 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Measure retrieval-augmented generation, fine-tuning and their hybrid against each other.
 
@@ -54,25 +50,12 @@ def compare(
     profile: ProfileName = "smol",
     size: Size = "full",
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is shipped or kept.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for runs and their link 'latest'.", show_default="runs/compare")
-    ] = None,
-    docs: Annotated[
-        Path | None, typer.Option(help="Folder of your own documents; without --questions, proposes some.")
-    ] = None,
-    questions: Annotated[
-        Path | None, typer.Option(help="Your questions with answers: .csv, .jsonl or .xlsx; needs --docs.")
-    ] = None,
-    squad: Annotated[
-        Path | None, typer.Option(help="Documents and questions in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")
-    ] = None,
-    most: Annotated[
-        int | None,
-        typer.Option(min=8, help="Ask so many test questions, of each kind in proportion.", show_default="all"),
-    ] = None,
-    generator: Annotated[
-        str, typer.Option(help="URL or URL#model of an OpenAI-compatible server for base and rag; with --docs.")
-    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for runs.", show_default="runs/compare")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder of your documents; alone, proposes questions.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="Yours, with answers: .csv, .jsonl or .xlsx.")] = None,
+    squad: Annotated[Path | None, typer.Option(help="Both in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")] = None,
+    most: Annotated[int | None, typer.Option(min=8, help="Test questions to ask.", show_default="all")] = None,
+    generator: Annotated[str, typer.Option(help="URL or URL#model of an OpenAI-like server for base and rag.")] = "",
 ) -> None:
     """Compare the four arms over the invented company, over your documents, or over a SQuAD file, and print the table.
 
@@ -82,9 +65,7 @@ def compare(
     if squad and (docs or questions or generator):
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
     if most and not (docs or squad):
-        raise LabError(
-            "--most takes some of your own questions: name them with --docs and --questions, or with --squad"
-        )
+        raise LabError("--most takes some of your own questions: name them with --docs, --questions or --squad")
     if (questions or generator or docs) and (docs is None or not docs.is_dir()):
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
     with working(profile):
@@ -99,15 +80,13 @@ def compare(
             print(propose_into(lab, table, lab.profile.questions or 60))
             return
         if squad:
-            name, run, lab = (
-                "squad",
-                own_data.compare_squad,
-                own_data.open_squad(profile, squad, size, fresh, most=most),
-            )
+            name, run = "squad", own_data.compare_squad
+            lab = own_data.open_squad(profile, squad, size, fresh, most=most)
         elif questions:
             read_rows(questions)  # before documents are read, which may take minutes
-            name, run, places = "own_data", own_data.compare_own, (docs.absolute(), questions.absolute())
-            lab = own_data.open_own(profile, *places, size, fresh=fresh, generator=generator, most=most)
+            name, run = "own_data", own_data.compare_own
+            more = {"fresh": fresh, "generator": generator, "most": most}
+            lab = own_data.open_own(profile, docs.absolute(), questions.absolute(), size, **more)
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
         compare_into(lab, (out or runs_folder() / name).absolute(), run)
@@ -128,6 +107,7 @@ def ask(
     Example: labkit ask "Where is the Amber Falcon made?" --arm hybrid
     """
     from labkit.compare.arms import ARMS
+    from labkit.practice.log import LoggedArm
 
     if arm not in ARMS:
         raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")
@@ -136,12 +116,7 @@ def ask(
     checked(resolve, profile)
     with working(profile) as progress:
         lab = labkit.open(profile, progress=progress)
-        if log:
-            from labkit.practice.log import logged
-
-            _print_answer(logged(lab, arm).answer([question])[0])
-        else:
-            _print_answer(lab.arm(arm).answer([question])[0])
+        _print_answer((LoggedArm(lab, arm) if log else lab.arm(arm)).answer([question])[0])
 
 
 def _print_answer(answer: Answer) -> None:
@@ -190,9 +165,7 @@ def claims() -> None:
 
 
 @app.command()
-def doctor(
-    workshop: Annotated[bool, typer.Option("--workshop", help="Also pins, adapters and a notebook.")] = False,
-) -> None:
+def doctor(workshop: Annotated[bool, typer.Option("--workshop", help="Pins and a notebook, too.")] = False) -> None:
     """Check that this machine has what the course needs; exit status 1 if something required is missing.
 
     Example: labkit doctor --workshop
@@ -241,9 +214,7 @@ def merge(
     profile: ProfileName = "pocket",
     size: Size = "full",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    exam: Annotated[
-        bool | None, typer.Option("--exam/--no-exam", help="Ask the course's questions.", show_default="hybrid, tuned")
-    ] = None,
+    exam: Annotated[bool | None, typer.Option(help="Ask the course's questions.", show_default="hybrid, tuned")] = None,
 ) -> None:
     """Merge an adapter into its base model, and export the result if it passes every check.
 
@@ -278,12 +249,8 @@ def serve(
 
 @app.command()
 def log(
-    failures: Annotated[
-        bool, typer.Option("--failures", help="Rated down, declined, or found by a low score.")
-    ] = False,
-    rate: Annotated[
-        tuple[int, str] | None, typer.Option(help="An answer's number, and up or down.", metavar="NUMBER up|down")
-    ] = None,
+    failures: Annotated[bool, typer.Option("--failures", help="Rated down, declined, or of a low score.")] = False,
+    rate: Annotated[tuple[int, str] | None, typer.Option(help="An answer.", metavar="NUMBER up|down")] = None,
     export: Annotated[Path | None, typer.Option(help="Write the whole log to a Parquet file.")] = None,
     last: Annotated[int, typer.Option(min=1, help="How many answers to show.")] = 10,
     file: Annotated[Path | None, typer.Option(help="The log.", show_default="runs/log.sqlite")] = None,
@@ -314,9 +281,7 @@ def log(
 @app.command()
 def sweep(
     experiment: Annotated[Path, typer.Argument(help="What to try: a YAML file of lists.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of cells, table and result.", show_default="runs/sweeps/NAME")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the table.", show_default="runs/sweeps/NAME")] = None,
     address: RayAddress = None,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs that Ray keeps for each cell.")] = 0,
 ) -> None:

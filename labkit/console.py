@@ -69,7 +69,7 @@ def watched() -> bool:
 @contextmanager
 def working(profile: str | None) -> Iterator[bool]:
     """What a command computes under, as a kernel does; gives whether to show progress."""
-    from labkit.execute import environment
+    from labkit.runs import environment
 
     progress = watched()
     with environment(profile):

@@ -10,16 +10,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.errors import LabError
 from labkit.profile import PROFILES, ROOT, runs_folder
-from labkit.store import MANIFEST, Store
 
 GIB = 2**30
 INSTALL = "run make compare, or pip install -c constraints.txt -e ."
@@ -29,11 +27,8 @@ NEEDS = {"smol": (4, 0), "pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
 """About how many GiB of memory, and of a CUDA GPU's, a comparison takes in each profile."""
 PORTS = range(8888, 8939)
 """What JupyterLab tries, one after the other."""
-CELL = """# %% tags=["parameters"]
-PROFILE, SIZE = "pocket", "full"
-# %%
-import time, labkit
-lab = labkit.open(PROFILE, size=SIZE, progress=False)
+CELL = """import time, labkit
+lab = labkit.open("pocket", progress=False)
 arm, taken = lab.arm("rag"), []
 for item in lab.questions[::35]:
     began = time.perf_counter()
@@ -84,20 +79,9 @@ def examine(root: Path = ROOT) -> Iterator[Check]:
     yield Check("free disk", disk >= 1, f"{disk:.1f} GiB", "make room: runs take up to 1 GiB")
     yield Check("writable", os.access(place, os.W_OK), place.name, "set LABKIT_RUNS to a folder you may write to")
     yield Check("data", not lost, f"lacks {', '.join(lost)}" if lost else "is there", "git checkout data, or make data")
-    yield _artifacts(root / "data" / "artifacts")
+    yield replace(adapters(), required=False)
     yield Check("CUDA GPU", bool(gpu), gpu.name if gpu else "none", "needed by the profile gpu only", required=False)
     yield from _profiles(memory.total / GIB, gpu.total_memory / GIB if gpu else 0)
-
-
-def _artifacts(folder: Path) -> Check:
-    """Each shipped artifact against its manifest."""
-    shipped, store = [path.parent.name for path in folder.glob(f"*/{MANIFEST}")], Store(folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        bad = [name[:12] for name in shipped if store.find(name) is None]
-    seen = f"damaged: {', '.join(bad)}" if bad else f"{len(shipped)} shipped"
-    remedy = "git checkout data/artifacts; without them the tuned arms are trained here (minutes)"
-    return Check("trained adapters", bool(shipped) and not bad, seen, remedy, required=False)
 
 
 def _profiles(memory: float, gpu: float) -> Iterator[Check]:
@@ -126,7 +110,7 @@ def examine_workshop(root: Path = ROOT) -> Iterator[Check]:
         milliseconds = answering()
     except LabError as error:
         remedy = "mend what is named above this line, or run make compare SIZE=smoke, which says more"
-        yield Check("a notebook", False, f"does not run: {error}".partition(" (workshop;")[0], remedy)
+        yield Check("a notebook", False, f"does not run: {error}", remedy)
         return
     yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")
     yield Check("computing", True, minutes(root / "docs", milliseconds), required=False)
@@ -177,16 +161,21 @@ def port() -> Check:
 
 
 def answering() -> float:
-    """Milliseconds for an answer in a notebook that is executed as a lesson is; LabError where it is not."""
-    import nbformat
+    """Milliseconds for an answer in a notebook's own process; LabError where it does not run."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from nbformat.v4 import new_code_cell, new_notebook
 
-    from labkit.execute import execute
+    from labkit.runs import environment
 
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "workshop.py"
-        source.write_text(CELL, "utf-8")
-        notebook = nbformat.read(execute(source, source.with_suffix(".ipynb"), progress=False), as_version=4)
-        return float(notebook.cells[-1].outputs[0]["text"])
+    notebook = new_notebook(cells=[new_code_cell(CELL)])
+    try:
+        with environment("pocket"):
+            NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    except (CellExecutionError, DeadKernelError, RuntimeError) as error:
+        reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else str(error)
+        raise LabError(" ".join(reason.split())) from error
+    return float(notebook.cells[0].outputs[-1]["text"])
 
 
 def minutes(docs: Path, milliseconds: float) -> str:

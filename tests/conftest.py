@@ -33,7 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture
 def lesson(monkeypatch):
     """Run a lesson at smoke size with runs of its own; gives all that its cells put out, each piece after its kind."""
-    from labkit import execute
+    from tools import execute
 
     folder = TemporaryDirectory()  # whose name a kept notebook does not show; pytest's own may lie elsewhere
     monkeypatch.setenv("LABKIT_RUNS", str(Path(folder.name) / "runs"))

@@ -1,8 +1,6 @@
 """The commands as a user meets them: answers, tables, one line for each mistake, the promised exit status."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -46,12 +44,9 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-def test_version_and_help():
+def test_the_version_is_told_and_no_command_is_help():
     assert labkit("--version").stdout == f"labkit {__version__}\n"
-    for words in ((), ("--help",), ("compare", "-h"), ("ask", "--help"), ("doctor", "--help")):
-        done = labkit(*words)
-        assert done.exit_code == 0 and "Usage: labkit" in done.stdout and "Example: labkit" in done.stdout
-        assert done.stderr == ""
+    assert "Usage: labkit" in labkit().stdout
 
 
 @pytest.mark.parametrize(
@@ -99,22 +94,6 @@ def test_ask_answers_with_sources_tokens_and_seconds(tmp_path, model, arm):
     sources = re.findall(r"^\[(\d)\] (\S+\.(?:pdf|docx|html|md)): \S", done.stdout, re.M)
     assert bool(sources) == (arm == "rag")
     assert all((ROOT / "data" / "documents" / name).is_file() for _, name in sources)
-
-
-def test_ctrl_c_stops_quietly_with_status_130(tmp_path, model):
-    known = {**os.environ, "LABKIT_RUNS": str(tmp_path)}
-    words = [*LABKIT, "compare", "--profile", str(model), "--size", "smoke"]
-    process = subprocess.Popen(words, cwd=ROOT, env=known, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        for line in process.stderr:
-            if line.startswith("Comparing base, rag, tuned and hybrid over the invented company: profile tiny, smoke"):
-                break
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130 and "stopped" in said.splitlines() and "Traceback" not in said
-    assert not (tmp_path / "compare" / "latest").exists()
 
 
 def test_readme_describes_the_profiles_as_they_are():

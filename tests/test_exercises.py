@@ -6,10 +6,8 @@ from dataclasses import replace
 from doctest import DocTestParser
 
 import pytest
-from typer.testing import CliRunner
 
 from labkit import LabError, cli
-from labkit.cli import app
 from labkit.exercises import Exercise, check, exercise, fault, lesson, progress, quiz, sources
 from tools.exercises import parts
 
@@ -145,10 +143,3 @@ def test_mistakes_of_the_caller_are_told_in_one_line(runs):
     (runs / "progress.json").write_text("{")
     with pytest.raises(LabError, match="progress.json is damaged"):
         progress()
-
-
-def test_the_command_line_shows_progress_and_errors_in_one_line(runs):
-    (runs / "progress.json").write_text("{")
-    done = CliRunner().invoke(app, ["progress"])
-    assert done.exit_code == 1 and done.stderr.startswith("error: progress.json is damaged")
-    assert len(done.stderr.splitlines()) == 1

@@ -6,8 +6,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from labkit import execute
 from labkit.profile import ROOT
+from tools import execute
 from tools.notebooks import target
 
 LESSONS = {path.stem[:2]: path for path in execute.sources()}

@@ -12,9 +12,9 @@ import pytest
 from matplotlib import rc_params_from_file
 from matplotlib.colors import to_rgb
 
-from labkit.execute import build, sources
 from labkit.plot import LOOK
 from labkit.profile import ROOT
+from tools.execute import build, sources
 from tools.notebooks import target
 
 SITE = {"docs/index.md", "docs/claims.md", "docs/papers.md"}  # templates of the site: tests/site follows their links

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from labkit.execute import sources
 from labkit.profile import ROOT
+from tools.execute import sources
 
 PAGES = ROOT / "docs" / "teaching"
 TRACKS = {"ninety-minutes": [90], "half-day": [210], "two-days": [390, 390]}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.execute import save, tidy
 from labkit.exercises import LETTERS, SOURCES, lesson, sources
+from tools.execute import save, tidy
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

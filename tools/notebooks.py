@@ -20,9 +20,9 @@ import labkit
 from labkit.compare import ledger, tables
 from labkit.console import alone, checked
 from labkit.errors import LabError
-from labkit.execute import build, defaults, execute, run_into, save, shown, sources
 from labkit.profile import ROOT, runs_folder
 from labkit.store import write_bytes, write_json
+from tools.execute import build, defaults, execute, run_into, save, shown, sources
 
 MARKERS = "<!-- {name} -->", "<!-- /{name} -->"
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.execute import shown, sources
 from labkit.profile import ROOT
 from labkit.store import write_bytes
+from tools.execute import shown, sources
 from tools.notebooks import target
 
 WORDS, LINES = 40, 10

@@ -69,7 +69,7 @@ def ledger(lab: Lab) -> dict[str, Any]:
 
 def write_ledger(lab: Lab) -> Path:
     """Make the ledger and keep it under `runs/claims`, the newest as `latest`; returns its file."""
-    from labkit.execute import new_folder, point
+    from labkit.runs import new_folder, point
 
     found = ledger(lab)
     folder = new_folder(runs_folder() / "claims")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labkit.compare.experiment import Comparison, preview
 from labkit.compare.report import write_report
 from labkit.compare.tables import terminal, verdict
-from labkit.execute import new_folder, point, shown
+from labkit.runs import new_folder, point, shown
 
 if TYPE_CHECKING:
     from labkit.lab import Lab

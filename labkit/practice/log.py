@@ -6,9 +6,9 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -38,7 +38,7 @@ from labkit.store import write_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.compare.arms import Answer, Arm
+    from labkit.compare.arms import Answer
     from labkit.data import Item
 
 SCHEMA = 1
@@ -74,6 +74,7 @@ _KEYS = (
 )
 _RUN = re.compile(r"[\w+/=~.-]{16,}")
 _PIECE = re.compile(r"[A-Za-z0-9+=]{16,}")
+_MIXED = re.compile(r"(?=.*\d).*[A-Za-z]").match
 
 
 class Log:
@@ -122,12 +123,12 @@ class Log:
     def keep(self, answers: Sequence[Answer], arm: str, model: str) -> list[int]:
         """Write answers, each text redacted before it is written; returns their numbers. LabError where it cannot."""
         numbers = []
-        for answer in answers:
-            row = _row(answer, arm, model)
-            names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+        for values in (_row(answer, arm, model) for answer in answers):
             with self._transaction():
-                done = self._file.execute(f"INSERT INTO answers ({names}) VALUES ({marks})", [*row.values()])
-            numbers.append(int(done.lastrowid))
+                marks = ", ".join("?" * len(values))
+                numbers.append(
+                    self._file.execute(f"INSERT INTO answers VALUES (NULL, {marks}, NULL)", values).lastrowid
+                )
         return numbers
 
     def rate(self, number: int, up: bool) -> None:
@@ -178,36 +179,32 @@ class Log:
         return len(rows)
 
 
-@dataclass(frozen=True)
 class LoggedArm:
-    """An arm whose answers are kept in a log."""
+    """An arm of a lab whose answers are kept in a log: `runs/log.sqlite` if no other is given.
 
-    arm: Arm
-    log: Log
-    model: str
+    >>> LoggedArm(lab, "rag").answer(["Where is the Amber Falcon made?"])
+    """
 
-    def answer(self, questions: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Answer]:
+    def __init__(self, lab: Lab, arm: str, log: Log | None = None) -> None:
+        own = Path(lab.profile.model).is_absolute()
+        self.arm, self.log = lab.arm(arm), log or Log()
+        self.model = lab.profile.name if own else lab.profile.model
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
         """As `Arm.answer`, and every answer is in the log before it is returned."""
-        answers = self.arm.answer(questions, progress)
+        answers = self.arm.answer(questions)
         self.log.keep(answers, self.arm.name, self.model)
         return answers
 
 
-def logged(lab: Lab, arm: str, log: Log | None = None) -> LoggedArm:
-    """An arm of a lab that logs, to `runs/log.sqlite` if no other log is given."""
-    own = Path(lab.profile.model).is_absolute()
-    return LoggedArm(lab.arm(arm), log or Log(), lab.profile.name if own else lab.profile.model)
-
-
-def _row(answer: Answer, arm: str, model: str) -> dict[str, Any]:
-    """What the log keeps of an answer but its number and rating: texts redacted, time in UTC, durations in seconds."""
+def _row(answer: Answer, arm: str, model: str) -> tuple[Any, ...]:
+    """What the log keeps of an answer between its number and rating: texts redacted, time in UTC, durations in seconds."""
     hits = [{"id": redact(hit.chunk.id), "score": round(hit.score, 6)} for hit in answer.hits]
-    values = (
+    return (
         *(datetime.now(UTC).isoformat(timespec="milliseconds"), "chat", "labkit", redact(model), redact(arm)),
         *(_message("user", answer.question), _message("assistant", answer.text), json.dumps(hits)),
         *(answer.prompt_tokens, answer.output_tokens, answer.generation_seconds, answer.retrieval_seconds),
     )
-    return dict(zip(list(COLUMNS)[1:-1], values, strict=True))
 
 
 def _message(role: str, text: str) -> str:
@@ -233,14 +230,10 @@ def redact(text: str) -> str:
     text = re.sub(r"\S+", lambda word: "[e-mail]" if re.search(".@.", word[0]) else word[0], text)
     for pattern in _KEYS:
         text = pattern.sub("[key]", text)
-    text = _RUN.sub(lambda run: "[key]" if any(map(_mixed, _PIECE.findall(run[0]))) else run[0], text)
+    text = _RUN.sub(lambda run: "[key]" if any(map(_MIXED, _PIECE.findall(run[0]))) else run[0], text)
     for pattern in _NUMBERS:
         text = pattern.sub("[number]", text)
     return text
-
-
-def _mixed(piece: str) -> bool:
-    return bool(re.search(r"\d", piece) and re.search("[A-Za-z]", piece))
 
 
 def halves(lab: Lab) -> tuple[list[Item], list[Item]]:
@@ -306,7 +299,7 @@ def last_month(lab: Lab) -> pd.DataFrame:
 
     def build(folder: Path) -> None:
         with Log(folder / "log.sqlite") as log:
-            answers = logged(lab, "rag", log).answer([question for _, question in asked])
+            answers = LoggedArm(lab, "rag", log).answer([question for _, question in asked])
             for number, ((item, _), answer) in enumerate(zip(asked, answers, strict=True), start=1):
                 log.rate(number, is_right(item, answer.text))
 

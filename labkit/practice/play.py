@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from ipywidgets import Widget
     from markupsafe import Markup
 
-CHUNKS, MOST, EXAMPLES = (48, 96, 144, 192), 10, 12
-"""Chunk sizes to choose from, in tokens; the most passages; how many of the test questions are offered."""
-SHOWN = 300
-"""So many characters of the question stand above the cards."""
+MOST, EXAMPLES, SHOWN = 10, 12, 300
+"""The most passages; how many test questions are offered; characters of the question that stand above the cards."""
 LOCAL = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: ws:"
 """The browser loads from this server only; Voila's template would ask a content network for icons."""
 
@@ -48,22 +46,11 @@ class ReadOnly(Artifacts):
 
 
 @cache
-def open_lab(profile: str, chunk: int | None = None) -> Lab:
-    """The lab of a profile, which never trains; with `chunk`, the same models over chunks of so many tokens.
-
-    Its adapters stay those trained at the profile's own settings. LabError for an unknown profile.
-    """
-    if chunk is None:
-        lab = Lab(resolve(profile), progress=False)
-        lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
-        return lab
-    lab = open_lab(profile)
-    if chunk == lab.profile.chunk_size:
-        return lab
-    overlap = round(chunk * lab.profile.chunk_overlap / lab.profile.chunk_size)
-    cut = Lab(replace(lab.profile, chunk_size=chunk, chunk_overlap=overlap), progress=False)
-    vars(cut).update(ingested=lab.ingested, embedder=lab.embedder, model=lab.model, tuned_model=lab.tuned_model)
-    return cut
+def open_lab(profile: str) -> Lab:
+    """The lab of a profile, which never trains. LabError for an unknown profile."""
+    lab = Lab(resolve(profile), progress=False)
+    lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
+    return lab
 
 
 def answers(lab: Lab, question: str, k: int) -> Iterator[tuple[str, Answer | str]]:
@@ -91,17 +78,14 @@ def page(profile: str = "pocket") -> Widget:
     """
     import ipywidgets as widgets
 
-    own, wide = resolve(profile), {"width": "100%"}
-    some = [item.question for item in spread(load_questions(), EXAMPLES)]
+    wide, some = {"width": "100%"}, [item.question for item in spread(load_questions(), EXAMPLES)]
     question = widgets.Textarea(some[0], description="Question", rows=3, layout=wide, continuous_update=False)
     offers = [("choose one of the test questions …", ""), *((q, q) for q in some)]
     example = widgets.Dropdown(options=offers, description="Example", layout=wide)
     example.observe(lambda change: setattr(question, "value", change.new or question.value), "value")
-    sizes = sorted({*CHUNKS, own.chunk_size})
     settings = [
         widgets.Dropdown(options=list(dict.fromkeys([profile, *PROFILES])), description="Profile"),
-        widgets.Dropdown(options=sizes, value=own.chunk_size, description="Chunk size, tokens"),
-        widgets.BoundedIntText(own.top_k, min=1, max=MOST, description="Passages, k"),
+        widgets.BoundedIntText(resolve(profile).top_k, min=1, max=MOST, description="Passages, k"),
     ]
     button, status, result = widgets.Button(description="Ask all four arms"), widgets.HTML(), widgets.HTML()
     button.on_click(lambda _: _ask(question.value, [s.value for s in settings], button, status, result))
@@ -112,12 +96,12 @@ def page(profile: str = "pocket") -> Widget:
 
 def _ask(question: str, settings: Sequence[Any], button: Any, status: Any, result: Any) -> None:
     """Fill `result` card by card; whatever goes wrong is one line in `status`."""
-    profile, chunk, k = settings
+    profile, k = settings
     gold = {item.question: item.gold for item in load_questions()}.get(question)
     button.disabled, result.value, replies = True, "", {}
     status.value = line("Opening documents and models: with new settings the first answer takes longest …")
     try:
-        for name, reply in answers(open_lab(profile, chunk), question, k):
+        for name, reply in answers(open_lab(profile), question, k):
             replies[name] = reply
             result.value = cards(question, replies, gold)
             status.value = line(f"{len(replies)} of {len(ARMS)} arms have answered.")
@@ -203,7 +187,7 @@ def serve(profile: str = "pocket", options: Sequence[str] = ()) -> None:
     """Serve the page on this machine until Ctrl-C; `options` go to Voila. LabError without Voila."""
     import nbformat
 
-    from labkit.execute import environment
+    from labkit.runs import environment
 
     try:
         from voila.app import Voila

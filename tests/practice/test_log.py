@@ -26,7 +26,7 @@ from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.practice import log as log_module
 from labkit.practice import log as study
-from labkit.practice.log import COLUMNS, SCHEMA, Log, logged, redact
+from labkit.practice.log import COLUMNS, SCHEMA, Log, LoggedArm, redact
 from labkit.profile import POCKET, ROOT
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
@@ -57,7 +57,7 @@ def test_a_row_has_the_names_and_forms_of_the_conventions(log):
 def test_an_arm_that_logs_answers_as_it_would_and_every_answer_is_kept(log):
     lab = Lab(POCKET, "smoke", progress=False)
     questions = [item.question for item in lab.questions[:3]]
-    said = logged(lab, "rag", log).answer(questions)
+    said = LoggedArm(lab, "rag", log).answer(questions)
     rows = log.answers()
     assert [a.text for a in said] == [a.text for a in lab.arm("rag").answer(questions)]
     assert rows.question.tolist() == questions and rows.answer.tolist() == [a.text for a in said]
@@ -67,19 +67,19 @@ def test_an_arm_that_logs_answers_as_it_would_and_every_answer_is_kept(log):
 
 WRITER = """
 import sys
-path, tests, name, count = sys.argv[1:]
-sys.path.insert(0, tests)
-from test_log import Log, answer
+from labkit.compare.arms import Answer
+from labkit.practice.log import Log
+path, name, count = sys.argv[1:]
 with Log(path) as log:
     for number in range(int(count)):
-        log.keep([answer(f"{name}.{number}")], "rag", "pocket")
+        log.keep([Answer(f"{name}.{number}", "It is so.", (), 30, 4, 0.01, 0.2)], "rag", "pocket")
         print(number, flush=True)
 """
 
 
 def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
     """A process that writes `count` answers and says so after each."""
-    command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent), name, str(count)]
+    command = [sys.executable, "-c", WRITER, str(path), name, str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

@@ -84,14 +84,11 @@ def test_a_question_is_cut_to_a_length_that_is_then_answered(lab):
     assert fits > 1000 and lab.model.count([{"role": "user", "content": LONG[: fits - 200]}]) < lab.model.context
 
 
-def test_k_and_chunks_change_what_is_read_and_not_the_models(lab):
-    asked, (_, chunk, k, *_), button, status, result = parts(page("pocket"))
-    asked.value, chunk.value, k.value = QUESTION, 48, 2
+def test_k_changes_what_is_read(lab):
+    asked, (_, k, *_), button, status, result = parts(page("pocket"))
+    asked.value, k.value = QUESTION, 2
     button.click()
     assert status.value.count("4 of 4") == 1 and result.value.count("<li value=") == 2 * 2
-    small = open_lab("pocket", 48)
-    assert len(small.vectors) > len(lab.vectors)
-    assert small.arm("hybrid").model is lab.arm("hybrid").model and open_lab("pocket", 48) is small
 
 
 def test_a_profile_that_cannot_be_had_and_a_failure_are_one_line():
@@ -204,7 +201,7 @@ def drive(tab: Tab, address: str, folder: Path) -> None:
     tab.do("Page.navigate", url=address)
     wait(lambda: tab.js("!!document.querySelector('.play button')?.offsetHeight"))
     fields = "[...document.querySelectorAll('.play :is(textarea, select, input)')]"
-    labels = "Question Example Profile Chunk_size,_tokens Passages,_k".replace("_", " ")
+    labels = "Question Example Profile Passages,_k".replace("_", " ")
     assert tab.js(f"{fields}.map(field => field.labels[0].innerText).join(' ')") == labels
     for text, told in (("", "is empty"), (LONG[:10_000], "cut it to about")):
         tab.write(text)

@@ -9,7 +9,7 @@ from lxml import html
 
 from labkit.compare.claims import VERDICTS, load_claims
 from labkit.compare.papers import published
-from labkit.execute import sources
+from tools.execute import sources
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from labkit import LabError
-from labkit.execute import sources
 from tools.colab import add_link, copy, export, link, plan
+from tools.execute import sources
 from tools.notebooks import target
 
 

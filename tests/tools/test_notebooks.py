@@ -6,10 +6,10 @@ import re
 import nbformat
 import pytest
 
-from labkit import LabError, execute
+from labkit import LabError
 from labkit.compare import tables
 from labkit.profile import ROOT
-from tools import notebooks
+from tools import execute, notebooks
 
 TINY = """# %% [markdown]
 # # 30 · Tiny

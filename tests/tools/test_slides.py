@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from labkit.execute import sources
+from tools.execute import sources
 from tools.notebooks import target
 from tools.slides import LINES, WORDS, page, slides
 

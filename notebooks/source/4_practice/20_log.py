@@ -32,13 +32,13 @@ from tempfile import mkdtemp
 
 import pandas as pd
 
-from labkit.practice.log import Log, logged
+from labkit.practice.log import Log, LoggedArm
 
 pd.set_option("display.max_colwidth", 90)
 
 file = Path(mkdtemp()) / "log.sqlite"
 log = Log(file)
-arm = logged(lab, "rag", log)
+arm = LoggedArm(lab, "rag", log)
 arm.answer([lab.questions[0].question])
 log.table().T.rename(columns={0: "the first row"})
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import logging
-import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import datetime
-from itertools import count
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT, resolve, runs_folder
+from labkit.profile import ROOT
+from labkit.runs import environment, new_folder, point, shown
 from labkit.store import write_bytes
 
 if TYPE_CHECKING:
@@ -26,15 +22,6 @@ SOURCES = ROOT / "notebooks" / "source"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 BAR = re.compile(r"\d+%\|.*?\|.*(it|s|\?|/s|\]|\d)\s*$|\d+(it|\w+) \[\d\d:\d\d.*\]\s*$|\d+% .*gone, .* left")
 UP = "\x1b[A"  # moves a terminal's cursor up: one of two bars at once writes it
-QUIET = {
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONWARNINGS": "ignore::DeprecationWarning,ignore::FutureWarning,ignore:IProgress not found",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "MATPLOTLIBRC": str(ROOT / "matplotlibrc"),
-}
 
 
 def sources() -> list[Path]:
@@ -119,37 +106,13 @@ def save(notebook: NotebookNode, path: Path) -> None:
 
 
 def defaults(notebook: NotebookNode, name: str = "the notebook") -> dict[str, Any]:
-    """Names and default values in the cell tagged `parameters`.
-
-    LabError if there is no such cell, or it holds more than plain assignments.
-    """
+    """Names and default values in the cell tagged `parameters`; LabError if there is no such cell."""
     cells = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise LabError(f"{name} has {len(cells)} cells tagged parameters: tag exactly one")
     known: dict[str, Any] = {}
-    try:
-        for line in ast.parse(cells[0]).body:
-            target, value = line.targets[0], ast.literal_eval(line.value)  # type: ignore[attr-defined]
-            several = isinstance(target, ast.Tuple)
-            pairs = zip(target.elts, value, strict=True) if several else [(target, value)]
-            known |= {variable.id: constant for variable, constant in pairs}
-    except (AttributeError, ValueError, SyntaxError, TypeError) as error:
-        raise LabError(f"{name}: the parameters cell may hold only NAME = plain value") from error
+    exec(cells[0], {}, known)  # our own lesson, which is about to run whole
     return known
-
-
-@contextmanager
-def environment(profile: str | None) -> Iterator[None]:
-    """What a kernel starts with: few warnings, our figure style, and no hub where none is needed."""
-    before = dict(os.environ)
-    os.environ.update(QUIET, LABKIT_RUNS=str(runs_folder()))
-    if profile is not None and resolve(profile).offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def execute(source: Path, output: Path, parameters: Mapping[str, Any] | None = None, progress: bool = True) -> Path:
@@ -223,33 +186,3 @@ def run_into(source: Path, root: Path, parameters: Mapping[str, Any] | None = No
     execute(source, folder / f"{source.stem}.ipynb", {**(parameters or {}), "OUT": shown(folder)}, progress)
     point(root / "latest", folder)
     return folder
-
-
-def shown(path: Path) -> str:
-    """A path as a reader should see it: relative to the project where it lies inside."""
-    path = path.absolute()
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
-def point(link: Path, folder: Path) -> None:
-    """Have `link` lead to `folder`, beside it, in one step; a real folder in its place is kept aside."""
-    if link.is_dir() and not link.is_symlink():
-        link.rename(new_folder(link.parent) / "before")
-    new = link.with_name(f".{link.name}.{os.getpid()}")
-    new.unlink(missing_ok=True)
-    new.symlink_to(folder.name)
-    new.replace(link)
-
-
-def new_folder(root: Path) -> Path:
-    """A new folder of `root`, named by the time."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for n in count(1):
-            folder = root / (stamp if n == 1 else f"{stamp}-{n}")
-            with suppress(FileExistsError):  # another run of this second
-                folder.mkdir()
-                return folder
-    except OSError as error:
-        raise LabError(f"cannot write to {shown(root)}: {error.strerror}; choose another folder") from error
