@@ -21,8 +21,8 @@ from labkit.profile import PROFILES, ROOT, runs_folder
 
 GIB = 2**30
 INSTALL = "run make compare, or pip install -c constraints.txt -e ."
-FILES = ("models/pocket/config.json", "models/pocket/model.safetensors", "models/pocket/tokenizer.json", "documents",
-         "updates", "questions.jsonl", "pairs.jsonl")  # fmt: skip
+FILES = "documents updates questions.jsonl pairs.jsonl".split()
+FILES += [f"models/pocket/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json")]
 NEEDS = {"smol": (4, 0), "pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
 """About how many GiB of memory, and of a CUDA GPU's, a comparison takes in each profile."""
 PORTS = range(8888, 8939)
@@ -54,8 +54,11 @@ class Check:
         return f"{state} {self.name}: {self.seen}{'' if self.good else f' -> {self.remedy}'}"
 
 
-def examine(root: Path = ROOT) -> Iterator[Check]:
-    """Every check, each as soon as it is done; nothing is changed. `root` holds the data."""
+def examine(root: Path = ROOT, workshop: bool = False) -> Iterator[Check]:
+    """Every check, each as soon as it is done; nothing is changed. `root` holds the data.
+
+    For a `workshop` also packages as pinned, a port and a notebook, and in place of profiles how long lessons take.
+    """
     yield Check("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or newer")
     done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     wrong = [line for line in done.stdout.splitlines() if line.startswith("labkit ")]
@@ -79,9 +82,15 @@ def examine(root: Path = ROOT) -> Iterator[Check]:
     yield Check("free disk", disk >= 1, f"{disk:.1f} GiB", "make room: runs take up to 1 GiB")
     yield Check("writable", os.access(place, os.W_OK), place.name, "set LABKIT_RUNS to a folder you may write to")
     yield Check("data", not lost, f"lacks {', '.join(lost)}" if lost else "is there", "git checkout data, or make data")
-    yield replace(adapters(), required=False)
-    yield Check("CUDA GPU", bool(gpu), gpu.name if gpu else "none", "needed by the profile gpu only", required=False)
-    yield from _profiles(memory.total / GIB, gpu.total_memory / GIB if gpu else 0)
+    yield replace(adapters(), required=workshop)
+    if workshop:
+        yield pins(root / "constraints.txt")
+        yield port()
+        yield from _notebook(root / "docs")
+    else:
+        seen = gpu.name if gpu else "none"
+        yield Check("CUDA GPU", bool(gpu), seen, "needed by the profile gpu only", required=False)
+        yield from _profiles(memory.total / GIB, gpu.total_memory / GIB if gpu else 0)
 
 
 def _profiles(memory: float, gpu: float) -> Iterator[Check]:
@@ -98,22 +107,6 @@ def _profiles(memory: float, gpu: float) -> Iterator[Check]:
         able = "can run" if here else f"can run, once {model} is downloaded"
         seen = f"lacks {' and '.join(short)}" if short else able
         yield Check(f"profile {name}", not short, seen, "choose a smaller profile, or a larger machine", False)
-
-
-def examine_workshop(root: Path = ROOT) -> Iterator[Check]:
-    """Every check of the day before: what is required, packages as pinned, adapters of this very model, a notebook."""
-    yield from (check for check in examine(root) if check.required)
-    yield pins(root / "constraints.txt")
-    yield adapters()
-    yield port()
-    try:
-        milliseconds = answering()
-    except LabError as error:
-        remedy = "mend what is named above this line, or run make compare SIZE=smoke, which says more"
-        yield Check("a notebook", False, f"does not run: {error}", remedy)
-        return
-    yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")
-    yield Check("computing", True, minutes(root / "docs", milliseconds), required=False)
 
 
 def pins(constraints: Path) -> Check:
@@ -160,6 +153,18 @@ def port() -> Check:
     return Check("JupyterLab's port", False, f"none of {PORTS[0]} to {PORTS[-1]} can be bound", remedy)
 
 
+def _notebook(docs: Path) -> Iterator[Check]:
+    """Whether a notebook's own process runs and answers; if so, how long the lessons will take."""
+    try:
+        milliseconds = answering()
+    except LabError as error:
+        remedy = "mend what is named above this line, or run make compare SIZE=smoke, which says more"
+        yield Check("a notebook", False, f"does not run: {error}", remedy)
+    else:
+        yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")
+        yield Check("computing", True, minutes(docs, milliseconds))
+
+
 def answering() -> float:
     """Milliseconds for an answer in a notebook's own process; LabError where it does not run."""
     from nbclient import NotebookClient
@@ -195,7 +200,7 @@ def minutes(docs: Path, milliseconds: float) -> str:
 def report(workshop: bool = False) -> bool:
     """Print each check as it comes, in one line that can be mailed; whether all that is required is there."""
     good = True
-    for check in examine_workshop() if workshop else examine():
+    for check in examine(workshop=workshop):
         good &= check.good or not check.required
         print(check, flush=True)
     return good

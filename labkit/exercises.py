@@ -82,13 +82,13 @@ def lesson(number: str) -> Lesson:
     return Lesson(paths[number], named, found["QUESTIONS"])
 
 
-def fault(asked: Exercise, function: Callable[..., Any]) -> str | None:
+def fault(task: Exercise, function: Callable[..., Any]) -> str | None:
     """The first case in which a function does not give what the solution does, as expected against got; None if all agree.
 
     Numbers may differ by rounding, and a tuple or an array counts as the list of the same values.
     """
-    for case in asked.cases:
-        expected = _plain(asked.solution(*deepcopy(case)))
+    for case in task.cases:
+        expected = _plain(task.solution(*deepcopy(case)))
         try:
             with _limited():
                 result = _plain(function(*deepcopy(case)))
@@ -97,7 +97,7 @@ def fault(asked: Exercise, function: Callable[..., Any]) -> str | None:
             text = repr(result)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-        call = f"{asked.solution.__name__}({', '.join(map(repr, case))})"
+        call = f"{task.solution.__name__}({', '.join(map(repr, case))})"
         return f"{call}\n  expected: {expected!r}\n  got:      {text[:500]}"
     return None
 
@@ -154,16 +154,16 @@ def check(number: str, function: FunctionType) -> None:
     known, name = lesson(number), function.__name__
     if name not in known.exercises:
         raise LabError(f"lesson {number} has no exercise '{name}': choose {', '.join(known.exercises)}")
-    asked = known.exercises[name]
+    task = known.exercises[name]
     if function.__code__.co_code == _stub.__code__.co_code:
         print(f"{name}: fill it in, then run this again")
         return
-    problem = fault(asked, function)
+    problem = fault(task, function)
     failures = count(known.path.stem, name, problem is None)
     if problem is None:
-        print(f"{name}: right in all {len(asked.cases)} cases")
+        print(f"{name}: right in all {len(task.cases)} cases")
         return
-    print(f"{problem}\nHint: {asked.hint}")
+    print(f"{problem}\nHint: {task.hint}")
     if failures >= PATIENCE:
         print(f"The solution: {known.path.relative_to(ROOT)}, {name}")
 
@@ -176,16 +176,16 @@ def quiz(number: str, which: int, answer: str) -> None:
     known = lesson(number)
     if not 1 <= which <= len(known.questions):
         raise LabError(f"lesson {number} has no question {which}: choose 1 to {len(known.questions)}")
-    asked = known.questions[which - 1]
-    letters = list(LETTERS[: len(asked.choices)])
+    question = known.questions[which - 1]
+    letters = list(LETTERS[: len(question.choices)])
     if not answer:
         print(f"Your answer, {', '.join(letters[:-1])} or {letters[-1]}, goes between the quotation marks.")
         return
     if answer not in letters:
         raise LabError(f"question {which} has no answer '{answer}': choose {', '.join(letters)}")
-    right = answer == asked.right
+    right = answer == question.right
     count(known.path.stem, f"question {which}", right)
-    print(f"Right. {asked.why}" if right else "No: think again.")
+    print(f"Right. {question.why}" if right else "No: think again.")
 
 
 def count(stem: str, name: str, right: bool) -> int:

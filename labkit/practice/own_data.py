@@ -46,11 +46,11 @@ class OwnLab(Lab):
     @cached_property
     def original(self) -> Ingested:
         """Your documents."""
-        found = ingest(self.folder, progress=self.progress)
-        if not found.documents:
-            first = found.rejected[0]
+        files = ingest(self.folder, progress=self.progress)
+        if not files.documents:
+            first = files.rejected[0]
             raise LabError(f"no document in {self.folder.name} can be read, the first is {first.id}: {first.detail}")
-        return found
+        return files
 
     @property
     def ingested(self) -> Ingested:
@@ -135,37 +135,37 @@ def compare_own(lab: OwnLab) -> Comparison:
     """
     from labkit.compare.decide import Needs, advise, diagnose, failures, in_front, price, recommend
 
-    made = run_compare(lab)
+    comparison = run_compare(lab)
     needs = Needs(changed=0, unknown=lab.unknown, right=1, style=float(lab.asked.style is not None))
-    advised = in_front(*advise(made.answers, needs))[0]
-    arms = made.result["arms"]
+    advised = in_front(*advise(comparison.answers, needs))[0]
+    arms = comparison.result["arms"]
     shown = max(arms, key=lambda arm: arms[arm]["accuracy"]["mean"]) if advised == "base" else advised
-    trained = {a["name"].partition(",")[0]: a["seconds"] for a in made.artifacts if not a["shipped"]}
+    trained = {a["name"].partition(",")[0]: a["seconds"] for a in comparison.artifacts if not a["shipped"]}
     advice = [
-        *diagnose(made.answers),
-        *recommend(made.answers, needs),
+        *diagnose(comparison.answers),
+        *recommend(comparison.answers, needs),
         price(arms, shown, trained),
-        *failures(made.answers, shown),
+        *failures(comparison.answers, shown),
         *_cautions(lab),
     ]
     about = {"experiment": "own_data", "notes": lab.asked.notes, "recommendation": advice}
-    return replace(made, result=made.result | about)
+    return replace(comparison, result=comparison.result | about)
 
 
 def _cautions(lab: OwnLab) -> list[str]:
     """What to keep in mind: rows that were left out, and two models where two answer."""
     lost = [note for note in lab.asked.notes if note.startswith("left out: ")]
-    told = [f"Of your questions {len(lost)} were left out, the first {lost[0].partition(': ')[2]}."] if lost else []
+    cautions = [f"Of your questions {len(lost)} were left out, the first {lost[0].partition(': ')[2]}."] if lost else []
     taught, asked = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
     if share := sum(gold in taught for gold in asked) / max(1, len(asked)):
-        told.append(
+        cautions.append(
             f"{share:.0%} of the answers asked for stand in the training rows, under other questions: what the tuned arm "
             "knows, it was told there, and it will know nothing else."
         )
     if lab.generator is not None:
         two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
-        told.append(f"Two models: {two}; what lies between them is due to the model as well as to the method.")
-    return told
+        cautions.append(f"Two models: {two}; what lies between them is due to the model as well as to the method.")
+    return cautions
 
 
 MOST = 200  # test questions of a SQuAD file that are asked unless more are wanted

@@ -204,7 +204,7 @@ def written(text: str) -> bytes:
         return b"".join([*during, *(path.read_bytes() for path in Path(place).iterdir())])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(secrets, around)
 def test_what_is_planted_is_never_in_the_bytes_of_the_log(secret, form):
     held = written(form.format(secret))
@@ -263,9 +263,9 @@ def folder(tmp_path):
 
 
 def test_ask_keeps_an_answer_only_when_it_is_told_to(tmp_path):
-    assert labkit(tmp_path, "ask", "Who are you?", "--arm", "base").exit_code == 0
+    assert labkit(tmp_path, "ask", "Who are you?", "--arm", "base", "--profile", "pocket").exit_code == 0
     assert not (tmp_path / "log.sqlite").exists()
-    done = labkit(tmp_path, "ask", "Who are you, ann@example.org?", "--arm", "base", "--log")
+    done = labkit(tmp_path, "ask", "Who are you, ann@example.org?", "--arm", "base", "--profile", "pocket", "--log")
     assert done.exit_code == 0 and done.stdout.strip()
     with Log(tmp_path / "log.sqlite") as log:
         assert log.answers().question.tolist() == ["Who are you, [e-mail]"]

@@ -325,7 +325,7 @@ def test_a_worker_killed_mid_sweep_costs_nothing_and_doubles_nothing(cluster, pl
     assert (tmp_path / "table.csv").read_bytes() == told, "nothing is measured again, not even its seconds"
 
 
-def test_no_cluster_run_elsewhere_is_one_line():
+def test_no_cluster_there_is_one_line():
     [port] = free_ports(1)
     with pytest.raises(LabError, match=f"no Ray cluster at '{HEAD}:{port}'"):
         next(run_at([], f"{HEAD}:{port}"))
