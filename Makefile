@@ -32,7 +32,7 @@ lab: $(READY)  ## open the course in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 play: $(READY)  ## ask all four arms one question in the browser (PROFILE=smol)
-	@$(BIN)/python -m labkit.practice.play $(PROFILE)
+	@$(BIN)/labkit play $(PROFILE)
 
 notebooks: $(READY)  ## build and run the notebooks from notebooks/source
 	@$(BIN)/python -m tools.notebooks

@@ -336,3 +336,17 @@ def progress() -> None:
     from labkit.exercises import progress as rows
 
     show(("lesson", "exercises", "questions", "tries", "open"), rows())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def play(
+    context: typer.Context, profile: Annotated[str, typer.Argument(help="As for labkit ask --profile.")] = "smol"
+) -> None:
+    """Ask all four arms one question in the browser, until Ctrl-C; further options go to Voila.
+
+    Example: labkit play pocket --no-browser --port=8866
+    """
+    from labkit.practice.play import serve
+
+    checked(resolve, profile), watched()
+    serve(profile, context.args)

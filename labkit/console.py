@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from labkit.errors import LabError
@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class _OneLine:
+class OneLine:
     """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,19 +43,8 @@ class _OneLine:
         sys.exit(status if isinstance(status, int) else 0)
 
 
-class Commands(_OneLine, TyperGroup):
+class Commands(OneLine, TyperGroup):
     """Several commands under one name."""
-
-
-class Command(_OneLine, TyperCommand):
-    """A command that is a module of its own, as `python -m labkit.practice.play`."""
-
-
-def alone(function: Callable[..., None], **context: Any) -> None:
-    """Run a function as the one command of its module; `context` goes to Typer's context."""
-    app = typer.Typer(**SETTINGS)
-    app.command(cls=Command, context_settings=SETTINGS["context_settings"] | context)(function)
-    app()
 
 
 def watched() -> bool:

@@ -18,10 +18,11 @@ import typer
 
 import labkit
 from labkit.compare import ledger, tables
-from labkit.console import alone, checked
+from labkit.console import checked
 from labkit.errors import LabError
 from labkit.profile import ROOT, runs_folder
 from labkit.store import write_bytes, write_json
+from tools.console import alone
 from tools.execute import build, defaults, execute, run_into, save, shown, sources
 
 MARKERS = "<!-- {name} -->", "<!-- /{name} -->"

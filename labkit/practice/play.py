@@ -1,6 +1,6 @@
 """The playground: a page that asks all four arms one question and shows their answers side by side.
 
-`make play` serves it with Voila from a notebook of two lines.
+`labkit play` serves it with Voila from a notebook of two lines.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import ARMS, Answer, arm_class, passages
-from labkit.console import alone, checked, watched
 from labkit.data import CLOSING, OPENING, load_questions, style_faults
 from labkit.errors import LabError
 from labkit.lab import Lab, spread
@@ -199,18 +196,3 @@ def serve(profile: str = "pocket", options: Sequence[str] = ()) -> None:
         nbformat.write(book, path := f"{folder}/play.ipynb")
         settings = {"headers": {"Content-Security-Policy": LOCAL}}
         Voila.launch_instance([path, *options], tornado_settings=settings)
-
-
-def main(
-    context: typer.Context, profile: Annotated[str, typer.Argument(help="As for labkit ask --profile.")] = "smol"
-) -> None:
-    """Ask all four arms one question in the browser, until Ctrl-C; further options go to Voila.
-
-    Example: python -m labkit.practice.play pocket --no-browser --port=8866
-    """
-    checked(resolve, profile), watched()
-    serve(profile, context.args)
-
-
-if __name__ == "__main__":
-    alone(main, allow_extra_args=True, ignore_unknown_options=True)

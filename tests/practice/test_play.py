@@ -110,7 +110,15 @@ def address(tmp_path_factory) -> Iterator[str]:
     """The page, served as `make play` serves it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "labkit.practice.play", "pocket", "--no-browser", f"--port={port}"]
+    words = [
+        sys.executable,
+        "-c",
+        "from labkit.cli import app; app()",
+        "play",
+        "pocket",
+        "--no-browser",
+        f"--port={port}",
+    ]
     log = tmp_path_factory.mktemp("play") / "log"
     with log.open("w") as told:
         server = subprocess.Popen([*words, "--Voila.ip=127.0.0.1"], stdout=told, stderr=told)

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from labkit.console import alone
 from labkit.profile import ROOT
 from labkit.store import provenance, write_bytes, write_json
 from tools.bench import Figure, model, search
+from tools.console import alone
 
 TOPICS = {
     "embed": search.embed,
