@@ -11,7 +11,7 @@ from rich.console import Console
 
 import labkit
 from labkit import __version__
-from labkit.console import SETTINGS, Commands, checked, show, watched, working
+from labkit.console import SETTINGS, Commands, announce, check, session, show
 from labkit.errors import LabError
 from labkit.profile import check_size, resolve, runs_folder
 
@@ -61,14 +61,14 @@ def compare(
 
     Example: labkit compare --size smoke; on your own, labkit compare --docs FOLDER --questions FILE
     """
-    checked(resolve, profile), checked(check_size, size)
+    check(resolve, profile), check(check_size, size)
     if squad and (docs or questions or generator):
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
     if most and not (docs or squad):
         raise LabError("--most takes some of your own questions: name them with --docs, --questions or --squad")
     if (questions or generator or docs) and (docs is None or not docs.is_dir()):
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
-    with working(profile):
+    with session(profile):
         from labkit.compare.experiment import run_compare
         from labkit.compare.run import compare_into
         from labkit.practice import own_data
@@ -113,8 +113,8 @@ def ask(
         raise typer.BadParameter(f"unknown arm '{arm}': choose {', '.join(ARMS)}")
     if not question.strip():
         raise typer.BadParameter("the question is empty: write it in quotes")
-    checked(resolve, profile)
-    with working(profile) as progress:
+    check(resolve, profile)
+    with session(profile) as progress:
         lab = labkit.open(profile, progress=progress)
         _print_answer((LoggedArm(lab, arm) if log else lab.arm(arm)).answer([question])[0])
 
@@ -147,9 +147,9 @@ def retrieve(
     from labkit.rag.beir import evaluate_profile, summary
     from labkit.rag.retrieve import check_method
 
-    reranker = checked(resolve, profile).reranker
-    checked(lambda name: check_method(name, reranker), method)
-    with working(profile):
+    reranker = check(resolve, profile).reranker
+    check(lambda name: check_method(name, reranker), method)
+    with session(profile):
         print(*summary(evaluate_profile(beir, method, profile)), sep="\n")
 
 
@@ -172,7 +172,7 @@ def doctor(workshop: Annotated[bool, typer.Option("--workshop", help="Pins and a
     """
     from labkit.doctor import report
 
-    watched()
+    announce()
     raise typer.Exit(int(not report(workshop)))
 
 
@@ -198,10 +198,10 @@ def tune(
     from labkit.tune.train import TrainSettings
     from labkit.tune.train_file import tune_file
 
-    model = checked(resolve, profile)
+    model = check(resolve, profile)
     shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({} if rate is None else {"learning_rate": rate})}
     settings = TrainSettings(**shared) if full else LoraSettings(**shared, rank=rank)
-    with working(profile) as progress:
+    with session(profile) as progress:
         result = tune_file(pairs, out, model.model_path, settings, model.context, drop_long, progress, save_seconds)
     if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun the first one tells
         print(result)
@@ -222,11 +222,11 @@ def merge(
     """
     from labkit.compare.exam import merge_into
 
-    checked(resolve, profile), checked(check_size, size)
-    with working(profile) as progress:
+    check(resolve, profile), check(check_size, size)
+    with session(profile) as progress:
         lab = labkit.open(profile, size=size, progress=progress)
-        for check in merge_into(lab, adapter, out, dtype, exam):
-            print(f"passed: {check}")
+        for line in merge_into(lab, adapter, out, dtype, exam):
+            print(f"passed: {line}")
     print(f"Exported to {out}; labkit serve {out} serves it")
 
 
@@ -243,7 +243,7 @@ def serve(
     """
     from labkit.tune.serve import serve_until_stopped
 
-    watched()
+    announce()
     serve_until_stopped(model, host, port, wait)
 
 
@@ -266,14 +266,14 @@ def log(
         raise typer.BadParameter(f"a rating is up or down, not '{rate[1]}'")
     if not path.is_file():
         raise LabError(f"no log at {path.name} yet: labkit ask --log keeps one")
-    with Log(path) as kept:
+    with Log(path) as answers:
         if rate:
-            kept.rate(rate[0], rate[1] == "up")
+            answers.rate(rate[0], rate[1] == "up")
             print(f"answer {rate[0]} is rated {rate[1]}")
         if export:
-            print(f"{kept.export(export)} answers exported to {export}")
+            print(f"{answers.export(export)} answers exported to {export}")
         if not rate and not export:
-            rows = kept.failures().head(last) if failures else kept.answers().tail(last)
+            rows = answers.failures().head(last) if failures else answers.answers().tail(last)
             columns = ["number", "rating", "arm", "question", "answer", "seconds"]
             show(columns, rows.reset_index()[columns].itertuples(index=False))
 
@@ -296,7 +296,7 @@ def sweep(
 
     grid = scale.read_grid(experiment)
     folder = out or runs_folder() / "sweeps" / experiment.stem
-    with working(grid.profiles[0] if len(grid.profiles) == 1 else None) as progress:
+    with session(grid.profiles[0] if len(grid.profiles) == 1 else None) as progress:
         table = scale.sweep(grid, folder, address, gpus, progress)
     cells = table.mask(table == "").dropna(axis="columns", how="all").astype(object)
     show(cells.columns, cells.where(cells.notna(), "").itertuples(index=False))
@@ -319,8 +319,8 @@ def embed(
     """
     from labkit.practice.scale import embed_folder
 
-    checked(resolve, profile)
-    with working(profile) as progress:
+    check(resolve, profile)
+    with session(profile) as progress:
         result = embed_folder(folder, out, profile, address or ("local" if ray else None), progress)
     for file in result.rejected:
         print(f"left out: {file.id}: {file.reason}: {file.detail}")
@@ -348,5 +348,5 @@ def play(
     """
     from labkit.practice.play import serve
 
-    checked(resolve, profile), watched()
+    check(resolve, profile), announce()
     serve(profile, context.args)

@@ -47,7 +47,7 @@ class Commands(OneLine, TyperGroup):
     """Several commands under one name."""
 
 
-def watched() -> bool:
+def announce() -> bool:
     """Whether a terminal shows what a command does; if so, it is told why nothing happens for some seconds."""
     terminal = sys.stderr.isatty()
     if terminal:
@@ -56,19 +56,19 @@ def watched() -> bool:
 
 
 @contextmanager
-def working(profile: str | None) -> Iterator[bool]:
+def session(profile: str | None) -> Iterator[bool]:
     """What a command computes under, as a kernel does; gives whether to show progress."""
     from labkit.runs import environment
 
-    progress = watched()
+    progress = announce()
     with environment(profile):
         yield progress
 
 
-def checked(check: Callable[[str], T], value: str) -> T:
-    """The checked value; a wrong one is a wrong command (exit status 2), not a failed run."""
+def check(rule: Callable[[str], T], value: str) -> T:
+    """What a rule makes of a value; a wrong one is a wrong command (exit status 2), not a failed run."""
     try:
-        return check(value)
+        return rule(value)
     except LabError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -119,10 +119,12 @@ def pins(constraints: Path) -> Check:
     if not constraints.is_file():
         return Check("pins", False, f"no {constraints.name}", "take the course by git clone, or from its bundle")
     lines = [line.split("==") for line in constraints.read_text("utf-8").splitlines() if re.match(r"[\w.-]+==", line)]
-    pinned = {canonicalize_name(name): version for name, version in lines}
+    versions = {canonicalize_name(name): version for name, version in lines}
     here = {canonicalize_name(one.name): one.version for one in reversed([*distributions()])}
-    both = sorted(pinned.keys() & here.keys())
-    wrong = [f"{name} {here[name]}, not {pinned[name]}" for name in both if Version(here[name]).public != pinned[name]]
+    both = sorted(versions.keys() & here.keys())
+    wrong = [
+        f"{name} {here[name]}, not {versions[name]}" for name in both if Version(here[name]).public != versions[name]
+    ]
     return Check("pins", not wrong, "; ".join(wrong) or f"{len(both)} hold", INSTALL)
 
 

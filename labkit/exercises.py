@@ -77,9 +77,9 @@ def lesson(number: str) -> Lesson:
     paths = {path.stem[:2]: path for path in sources()}
     if number not in paths:
         raise LabError(f"lesson '{number}' has no exercises: choose {', '.join(paths)}")
-    found = runpy.run_path(str(paths[number]))
-    named = {name: value for name, value in found.items() if isinstance(value, Exercise)}
-    return Lesson(paths[number], named, found["QUESTIONS"])
+    names = runpy.run_path(str(paths[number]))
+    exercises = {name: value for name, value in names.items() if isinstance(value, Exercise)}
+    return Lesson(paths[number], exercises, names["QUESTIONS"])
 
 
 def fault(task: Exercise, function: Callable[..., Any]) -> str | None:
@@ -151,21 +151,21 @@ def check(number: str, function: FunctionType) -> None:
     The hint comes with the first failure, the solution's place with the third; a stub is no try. LabError for a function that is no
     exercise of this lesson.
     """
-    known, name = lesson(number), function.__name__
-    if name not in known.exercises:
-        raise LabError(f"lesson {number} has no exercise '{name}': choose {', '.join(known.exercises)}")
-    task = known.exercises[name]
+    this, name = lesson(number), function.__name__
+    if name not in this.exercises:
+        raise LabError(f"lesson {number} has no exercise '{name}': choose {', '.join(this.exercises)}")
+    task = this.exercises[name]
     if function.__code__.co_code == _stub.__code__.co_code:
         print(f"{name}: fill it in, then run this again")
         return
     problem = fault(task, function)
-    failures = count(known.path.stem, name, problem is None)
+    failures = count(this.path.stem, name, problem is None)
     if problem is None:
         print(f"{name}: right in all {len(task.cases)} cases")
         return
     print(f"{problem}\nHint: {task.hint}")
     if failures >= PATIENCE:
-        print(f"The solution: {known.path.relative_to(ROOT)}, {name}")
+        print(f"The solution: {this.path.relative_to(ROOT)}, {name}")
 
 
 def quiz(number: str, which: int, answer: str) -> None:
@@ -173,10 +173,10 @@ def quiz(number: str, which: int, answer: str) -> None:
 
     Raises LabError for a question or a letter that is not there.
     """
-    known = lesson(number)
-    if not 1 <= which <= len(known.questions):
-        raise LabError(f"lesson {number} has no question {which}: choose 1 to {len(known.questions)}")
-    question = known.questions[which - 1]
+    this = lesson(number)
+    if not 1 <= which <= len(this.questions):
+        raise LabError(f"lesson {number} has no question {which}: choose 1 to {len(this.questions)}")
+    question = this.questions[which - 1]
     letters = list(LETTERS[: len(question.choices)])
     if not answer:
         print(f"Your answer, {', '.join(letters[:-1])} or {letters[-1]}, goes between the quotation marks.")
@@ -184,20 +184,20 @@ def quiz(number: str, which: int, answer: str) -> None:
     if answer not in letters:
         raise LabError(f"question {which} has no answer '{answer}': choose {', '.join(letters)}")
     right = answer == question.right
-    count(known.path.stem, f"question {which}", right)
+    count(this.path.stem, f"question {which}", right)
     print(f"Right. {question.why}" if right else "No: think again.")
 
 
 def count(stem: str, name: str, right: bool) -> int:
     """Keep one more try; gives the failures so far."""
-    kept = _kept()
-    tries = kept.setdefault(stem, {}).setdefault(name, {"failed": 0, "passed": 0})
+    record = _progress()
+    tries = record.setdefault(stem, {}).setdefault(name, {"failed": 0, "passed": 0})
     tries["passed" if right else "failed"] += 1
-    write_json(runs_folder() / "progress.json", kept)
+    write_json(runs_folder() / "progress.json", record)
     return tries["failed"]
 
 
-def _kept() -> dict[str, dict[str, dict[str, int]]]:
+def _progress() -> dict[str, dict[str, dict[str, int]]]:
     path = runs_folder() / "progress.json"
     try:
         return json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -207,13 +207,13 @@ def _kept() -> dict[str, dict[str, dict[str, int]]]:
 
 def progress() -> list[tuple[str, str, str, str, str]]:
     """Each lesson with its exercises and questions done of how many, tries, and the exercises still open."""
-    rows, kept = [], _kept()
+    rows, record = [], _progress()
     for path in sources():
-        known, tried = lesson(path.stem[:2]), kept.get(path.stem, {})
-        done = {name for name, tries in tried.items() if tries["passed"]}
-        asked = {f"question {n}" for n in range(1, len(known.questions) + 1)}
-        left = [name for name in known.exercises if name not in done]
-        shares = f"{len(known.exercises) - len(left)} of {len(known.exercises)}", f"{len(done & asked)} of {len(asked)}"
-        tries = sum(t["failed"] + t["passed"] for t in tried.values())
+        this, tries_of = lesson(path.stem[:2]), record.get(path.stem, {})
+        done = {name for name, tries in tries_of.items() if tries["passed"]}
+        names = {f"question {n}" for n in range(1, len(this.questions) + 1)}
+        left = [name for name in this.exercises if name not in done]
+        shares = f"{len(this.exercises) - len(left)} of {len(this.exercises)}", f"{len(done & names)} of {len(names)}"
+        tries = sum(t["failed"] + t["passed"] for t in tries_of.values())
         rows.append((path.stem, *shares, str(tries), ", ".join(left)))
     return rows

@@ -18,7 +18,7 @@ import typer
 
 import labkit
 from labkit.compare import ledger, tables
-from labkit.console import checked
+from labkit.console import check
 from labkit.errors import LabError
 from labkit.profile import ROOT, runs_folder
 from labkit.store import write_bytes, write_json
@@ -120,7 +120,7 @@ def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; a
 
     Example: python -m tools.notebooks 12
     """
-    todo, failed = checked(chosen, numbers or []), False
+    todo, failed = check(chosen, numbers or []), False
     for source in todo:
         began = time.perf_counter()
         try:

@@ -73,9 +73,9 @@ class Endpoint:
         answers = []
         for messages in conversations:
             key = bytes.fromhex(address(server=self.fingerprint, messages=list(messages), room=max_new_tokens))
-            known = cache.get([key]) if cache else {}
-            if known:
-                answers.append(Generation(**json.loads(known[key])))
+            value = cache.get([key]).get(key) if cache else None
+            if value:
+                answers.append(Generation(**json.loads(value)))
             else:
                 answers.append(self._answer(list(messages), max_new_tokens))
                 if cache:

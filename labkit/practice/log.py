@@ -251,12 +251,12 @@ def ways() -> dict[str, list[str]]:
 
 def own_words(items: Sequence[Item]) -> list[tuple[Item, str]]:
     """Each item with each of the three ways in which people ask for its attribute."""
-    forms, asked = ways(), []
+    forms, pairs = ways(), []
     for item in items:
         fact = item.evidence[0]
         name = wordings()[fact.kind, fact.attribute].refer(fact.entity)
-        asked += [(item, form.format(e=name, n=fact.entity)) for form in forms[f"{fact.kind}.{fact.attribute}"]]
-    return asked
+        pairs += [(item, form.format(e=name, n=fact.entity)) for form in forms[f"{fact.kind}.{fact.attribute}"]]
+    return pairs
 
 
 def variant(lab: Lab, without: Collection[str] = (), **settings: Any) -> Lab:
@@ -266,8 +266,8 @@ def variant(lab: Lab, without: Collection[str] = (), **settings: Any) -> Lab:
     1
     """
     other = Lab(replace(lab.profile, **settings), lab.size, progress=lab.progress)
-    kept = Ingested([document for document in lab.documents if document.id not in without], [])
-    vars(other).update(artifacts=lab.artifacts, ingested=kept, model=lab.model)
+    files = Ingested([document for document in lab.documents if document.id not in without], [])
+    vars(other).update(artifacts=lab.artifacts, ingested=files, model=lab.model)
     if "embedder" not in settings:
         other.embedder = lab.embedder
     return other
@@ -280,10 +280,10 @@ def undocumented(lab: Lab) -> tuple[set[str], list[Item]]:
     """
     later = [item.evidence[0] for item in halves(lab)[1]]
     lacking = set(sorted({fact.document for fact in later if not fact.also})[::4])
-    kept = {(fact.entity, fact.attribute) for fact in later}
+    taken = {(fact.entity, fact.attribute) for fact in later}
     single = [item for item in load_pairs() if len(item.evidence) == 1]
     facts = [(item, item.evidence[0]) for item in single if not item.evidence[0].also]
-    about = {f.document: item for item, f in facts if f.document in lacking and (f.entity, f.attribute) not in kept}
+    about = {f.document: item for item, f in facts if f.document in lacking and (f.entity, f.attribute) not in taken}
     return lacking, [about[name] for name in sorted(about)]
 
 
@@ -295,22 +295,22 @@ def last_month(lab: Lab) -> pd.DataFrame:
     it; and for an answer rated down its `cause`.
     """
     lacking, about = undocumented(lab)
-    lab, asked = variant(lab, lacking), own_words([*halves(lab)[0], *about])
+    lab, pairs = variant(lab, lacking), own_words([*halves(lab)[0], *about])
 
     def build(folder: Path) -> None:
         with Log(folder / "log.sqlite") as log:
-            answers = LoggedArm(lab, "rag", log).answer([question for _, question in asked])
-            for number, ((item, _), answer) in enumerate(zip(asked, answers, strict=True), start=1):
+            answers = LoggedArm(lab, "rag", log).answer([question for _, question in pairs])
+            for number, ((item, _), answer) in enumerate(zip(pairs, answers, strict=True), start=1):
                 log.rate(number, is_right(item, answer.text))
 
-    texts = [text for _, text in asked]
-    kept = lab.artifacts.folder(build, what="last month's log/1", asked=texts, **depends(lab, "rag", 0))
-    with TemporaryDirectory() as place, Log(copy(kept / "log.sqlite", place)) as log:
+    texts = [text for _, text in pairs]
+    folder = lab.artifacts.folder(build, what="last month's log/1", asked=texts, **depends(lab, "rag", 0))
+    with TemporaryDirectory() as place, Log(copy(folder / "log.sqlite", place)) as log:
         rows = log.answers()
-    stated = [_stating(lab, item) for item, _ in asked]
-    facts = [item.evidence[0] for item, _ in asked]
+    stated = [_stating(lab, item) for item, _ in pairs]
+    facts = [item.evidence[0] for item, _ in pairs]
     right = [fact.passage.replace(fact.value, "") if some else "" for fact, some in zip(facts, stated, strict=True)]
-    rows = rows.assign(id=[item.id for item, _ in asked], stated=stated, right=right)
+    rows = rows.assign(id=[item.id for item, _ in pairs], stated=stated, right=right)
     return rows.assign(cause=[_cause(row) for row in rows.itertuples()])
 
 

@@ -91,8 +91,8 @@ class OwnLab(Lab):
     def judged(self, answers: pd.DataFrame) -> pd.DataFrame:
         """The answers with the columns style and joint by your replies: both 0 where there are none."""
         style = self.asked.style
-        kept = [int(style is not None and not style.faults(text)) for text in answers.text]
-        return answers.assign(style=kept, joint=answers.correct * kept)
+        scores = [int(style is not None and not style.faults(text)) for text in answers.text]
+        return answers.assign(style=scores, joint=answers.correct * scores)
 
     def dress(self, text: str) -> str:
         """A reply in the style of your replies, or as it is where there are none."""
@@ -137,15 +137,15 @@ def compare_own(lab: OwnLab) -> Comparison:
 
     comparison = run_compare(lab)
     needs = Needs(changed=0, unknown=lab.unknown, right=1, style=float(lab.asked.style is not None))
-    advised = in_front(*advise(comparison.answers, needs))[0]
+    best = in_front(*advise(comparison.answers, needs))[0]
     arms = comparison.result["arms"]
-    shown = max(arms, key=lambda arm: arms[arm]["accuracy"]["mean"]) if advised == "base" else advised
-    trained = {a["name"].partition(",")[0]: a["seconds"] for a in comparison.artifacts if not a["shipped"]}
+    arm = max(arms, key=lambda name: arms[name]["accuracy"]["mean"]) if best == "base" else best
+    seconds = {a["name"].partition(",")[0]: a["seconds"] for a in comparison.artifacts if not a["shipped"]}
     advice = [
         *diagnose(comparison.answers),
         *recommend(comparison.answers, needs),
-        price(arms, shown, trained),
-        *failures(comparison.answers, shown),
+        price(arms, arm, seconds),
+        *failures(comparison.answers, arm),
         *_cautions(lab),
     ]
     about = {"experiment": "own_data", "notes": lab.asked.notes, "recommendation": advice}
@@ -156,8 +156,8 @@ def _cautions(lab: OwnLab) -> list[str]:
     """What to keep in mind: rows that were left out, and two models where two answer."""
     lost = [note for note in lab.asked.notes if note.startswith("left out: ")]
     cautions = [f"Of your questions {len(lost)} were left out, the first {lost[0].partition(': ')[2]}."] if lost else []
-    taught, asked = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
-    if share := sum(gold in taught for gold in asked) / max(1, len(asked)):
+    lessons, golds = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
+    if share := sum(gold in lessons for gold in golds) / max(1, len(golds)):
         cautions.append(
             f"{share:.0%} of the answers asked for stand in the training rows, under other questions: what the tuned arm "
             "knows, it was told there, and it will know nothing else."

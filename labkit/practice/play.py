@@ -134,20 +134,20 @@ def _card(reply: Answer | str) -> dict[str, Any]:
     text = reply.text.strip().removeprefix(OPENING).removesuffix(CLOSING)
     claims = [] if abstained(text) else values(re.sub(r"\[\d+\]", " ", text), reply.question)
     verdicts = {c.number: c.verdict for c in check_citations(text, passages(reply.hits), reply.question)}
-    shown = {
+    listing = {
         n: {"chunk": hit.chunk, "verdict": verdicts.get(n), "text": mark(hit.chunk.text, claims)}
         for n, hit in enumerate(reply.hits, start=1)
     }
-    known = [n for n in cited(text) if n in shown]
-    rest = [n for n in shown if n not in known]
-    missing = [n for n in verdicts if n not in shown]
+    numbers = [n for n in cited(text) if n in listing]
+    rest = [n for n in listing if n not in numbers]
+    missing = [n for n in verdicts if n not in listing]
     faults = style_faults(reply.text)
     return {
         "problem": "",
         "reply": reply,
         "faults": faults,
-        "passages": shown,
-        "cited": known,
+        "passages": listing,
+        "cited": numbers,
         "missing": missing,
         "rest": rest,
     }

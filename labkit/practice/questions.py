@@ -150,11 +150,11 @@ def _some(rows: Sequence[str]) -> str:
     return ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
 
 
-def _item(row: dict[str, str], forms: Sequence[str], proof: dict[str, str], named: Sequence[str]) -> Item:
+def _item(row: dict[str, str], forms: Sequence[str], proof: dict[str, str], places: Sequence[str]) -> Item:
     """A row as an item: what proves it is the answer in a document, or a quote of each where several are named."""
     quotes, evidence = _parts(row, "quote", " || "), []
-    if len(named) > 1 and len(quotes) == len(named):
-        evidence = [Evidence(name, "", quote, "", "", "") for name, quote in zip(named, quotes, strict=True)]
+    if len(places) > 1 and len(quotes) == len(places):
+        evidence = [Evidence(name, "", quote, "", "", "") for name, quote in zip(places, quotes, strict=True)]
     elif forms:
         first, *others = list(proof)[::-1]
         evidence = [Evidence(first, proof[first], row.get("quote", ""), "", "", "", tuple(others))]
@@ -196,15 +196,15 @@ def _lost(notes: Sequence[str]) -> str:
 
 def _parted(items: Sequence[Item], sides: dict[str, str], lost: str) -> tuple[list[Item], list[Item]]:
     """Training and test items: by the column `split` where it is filled, else at random with a fixed seed."""
-    written = {sides[item.id] for item in items}
-    if written == {""}:
+    marks = {sides[item.id] for item in items}
+    if marks == {""}:
         if len(items) < 2 * LEAST:
             raise LabError(f"too few questions: {len(items)} can be judged{lost}; write {2 * LEAST} at least")
         halves = split(
             [Example([{"role": "user", "content": i.question}]) for i in items], by=None, share=0.5, near=None
         )
         return [items[i] for i in halves.train], [items[i] for i in halves.test]
-    if strange := written - set(SIDES):
+    if strange := marks - set(SIDES):
         choices = " or ".join(SIDES)
         raise LabError(f"the column split holds '{min(strange)}': write {choices} in each row, or leave all empty")
     return tuple([item for item in items if sides[item.id] == side] for side in ("train", "test"))

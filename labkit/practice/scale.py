@@ -142,9 +142,9 @@ def sweep(
     earlier = {cell: folder for cell in cells if (folder := store.find(keys[cell]))}
     rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in earlier.items()}
     missing = [cell for cell in cells if cell not in rows]
-    measured = run_at(missing, address, gpus) if address and missing else ((c, run_cell(c)) for c in missing)
+    results = run_at(missing, address, gpus) if address and missing else ((c, run_cell(c)) for c in missing)
     with tqdm(total=len(cells), initial=len(rows), desc="sweep", unit="cell", disable=not progress) as bar:
-        for cell, row in measured:
+        for cell, row in results:
             if not row["error"]:
                 store.commit(keys[cell], lambda folder, row=row: write_json(folder / "row.json", row))
             rows[cell] = row
@@ -159,11 +159,11 @@ def sweep(
 
 def key(cell: Cell) -> str:
     """The address of a cell's row: of the cell, and of models, data and code that it rests on."""
-    return address(cell=cell, made_of=_made_of(cell.profile))
+    return address(cell=cell, made_of=_basis(cell.profile))
 
 
 @cache
-def _made_of(name: str) -> dict[str, Any]:
+def _basis(name: str) -> dict[str, Any]:
     from labkit.model import fingerprint
 
     profile = resolve(name)
@@ -244,7 +244,7 @@ def _shared_lab(profile: str, size: str, questions: int | None) -> Lab:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def cluster(address: str) -> Iterator[None]:
     """A connection to the Ray cluster at an address ("host:port", "auto"), or to one of its own on this machine ("local").
 
     LabError if Ray is not installed, there is no such cluster, or its own does not start: Ray gives up where a busy
@@ -277,7 +277,7 @@ def run_at(cells: list[Cell], address: str, gpus: float = 0) -> Iterator[tuple[C
     A cell whose machine died is begun again elsewhere; one that kills its process again and again fails. Every
     machine must hold the same code and data: a cell elsewhere fails that would have another address there.
     """
-    with connected(address):
+    with cluster(address):
         import ray
 
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run_elsewhere)
@@ -375,7 +375,7 @@ def embed_folder(
 
 def _encode_at(parts: list[pa.Table], embedder: str, stack: ExitStack, address: str) -> Iterator[pa.Table]:
     """The same through ray.data: an actor with an embedder on each processor that is free, batches in their order."""
-    stack.enter_context(connected(address))
+    stack.enter_context(cluster(address))
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
