@@ -30,7 +30,7 @@ def test_what_is_here_is_found_and_what_is_not_has_a_remedy(here, tmp_path, monk
     for name in ("Python", "packages", "writable", "data", "adapters"):
         assert here[name].good, here[name]
     assert all(check.good or check.remedy for check in here.values())
-    assert not bare["data"].good and bare["data"].required and "lacks models/pocket/config.json" in bare["data"].seen
+    assert not bare["data"].good and bare["data"].required and "models/pocket/config.json" in bare["data"].seen
     assert str(bare["data"]).startswith("FAILS  data: ") and not here["adapters"].required
 
 
