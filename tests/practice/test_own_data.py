@@ -14,7 +14,7 @@ from labkit.compare.decide import Needs, diagnose, failures, recommend
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import conversations
 from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind
-from labkit.practice.own_data import compare_own, judged, open_own
+from labkit.practice.own_data import compare_own, open_own
 from labkit.practice.own_data_style import Style, learn
 
 PROSE = data_folder() / "prose"
