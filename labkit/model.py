@@ -102,7 +102,11 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
         raise LabError(f"{adapter} does not fit this model ({reason}): train it on this base") from error
-    return tuned.merge_and_unload() if merge else tuned
+    if not merge:
+        return tuned
+    # peft gives frozen weights back, and PyTorch multiplies a sliced batch by frozen weights row by row, each row with its
+    # own copy of them: at the output head that took a gigabyte.
+    return tuned.merge_and_unload().requires_grad_(True)
 
 
 BLOCK = 256  # queries that attend together

@@ -1,0 +1,62 @@
+"""How the recipe of the profile smol was chosen: accuracy on development questions as rows and epochs grow.
+
+Writes docs/recipe.json and the table in docs/models.md. Every training is kept, so that a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+from labkit.compare.experiment import ask_arm
+from labkit.data import data_folder
+from labkit.practice.own_data import OwnLab, open_own
+from labkit.profile import ROOT, runs_folder
+from labkit.stats import bootstrap_mean
+from labkit.store import write_json
+
+GRID = [
+    ("tuned", {"tuned_epochs": epochs}) for epochs in (1, 2, 3, 5)
+] + [
+    ("hybrid", {"hybrid_pairs": rows}) for rows in (120, 240, 480, 960)
+]  # fmt: skip
+RESULT = ROOT / "docs" / "recipe.json"
+
+
+def development() -> OwnLab:
+    """The articles with their development questions in the place of the test's, which are not looked at."""
+    prose = data_folder() / "prose"
+    with open(prose / "questions.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] in ("train", "dev")]
+    path = runs_folder() / "development.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "split": row["split"].replace("dev", "test")} for row in rows)
+    return open_own("smol", prose / "documents", path)
+
+
+def point(lab: OwnLab, arm: str, settings: dict[str, int]) -> dict[str, object]:
+    """One arm with one setting changed: accuracy on the questions that have an answer, with its interval."""
+    lab.profile = replace(lab.profile, **settings)
+    rows = [row for row in ask_arm(lab, arm) if row["answerable"]]
+    right = [row["correct"] for row in rows]
+    found = [row["correct"] for row in rows if row["retrieved"] == 1]
+    mean = bootstrap_mean(right)
+    print(f"{arm} {settings}: {mean}", flush=True)
+    return {"arm": arm, **settings, "n": len(rows), "accuracy": mean.mean, "low": mean.low, "high": mean.high,
+            "right where found": sum(found) / len(found) if found else None}  # fmt: skip
+
+
+def main() -> None:
+    """Train and ask, one setting after the other."""
+    points: list[dict[str, object]] = []
+    for arm, settings in [("base", {}), ("rag", {}), *GRID]:
+        points.append(point(development(), arm, settings))
+        write_json(RESULT, points)
+
+
+if __name__ == "__main__":
+    main()
