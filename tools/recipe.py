@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from pathlib import Path
 
 from labkit.compare.experiment import ask_arm
 from labkit.data import data_folder

@@ -91,7 +91,7 @@ def test_style_is_judged_by_the_replies_and_reported(styled, tmp_path):
     assert "abstention" not in made.result["arms"]["rag"]  # every question has an answer
     assert not made.answers[made.answers.arm.isin(["base", "rag"])]["style"].any()
     shown = made.answers.assign(text="Good question. We read 1869 there. Yours, the library.")
-    assert styled.judged(shown)["style"].all() and (judged(shown, styled).joint == shown.correct).all()
+    assert styled.judged(shown)["style"].all() and (styled.judged(shown).joint == shown.correct).all()
     left_out = r"Of your questions \d+ were left out, the first row \d+"
     assert any(re.match(left_out, line) for line in made.result["recommendation"])
     assert made.result["recommendation"][0].startswith(("Search", "The model cannot read"))
