@@ -1,4 +1,4 @@
-"""A causal language model that answers conversations greedily, in batches. Introduced in 00_start."""
+"""A causal language model that answers conversations greedily, in batches."""
 
 from __future__ import annotations
 
@@ -363,7 +363,6 @@ def load_model(
     Only safetensors are read and no code of the model's runs. `adapter` is a peft folder; merged (in float32,
     before the weights take `dtype`), a tuned model runs at the speed and precision of its base. "auto" is
     bfloat16 where the processor computes in it, else float32. Raises LabError for what cannot be loaded.
-    Introduced in 00_start.
 
     >>> load_model("data/models/pocket", dtype="float32").context
     2048
