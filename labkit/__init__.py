@@ -25,7 +25,7 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 def open(profile: str = "pocket", size: str = "full", fresh: bool = False, progress: bool = True) -> "Lab":
     """Open a lab on a profile; its parts load when first used.
 
-    `fresh` trains again what is already kept. LabError for an unknown profile or size. Introduced in 00_start.
+    `fresh` trains again what is already kept. LabError for an unknown profile or size.
 
     >>> import labkit
     >>> lab = labkit.open("pocket", size="smoke")

@@ -1,7 +1,4 @@
-"""Read what `make data` wrote: questions, training pairs, documents, wordings; and the company's house style.
-
-Introduced in 00_start.
-"""
+"""Read what `make data` wrote: questions, training pairs, documents, wordings; and the company's house style."""
 
 from __future__ import annotations
 
@@ -91,7 +88,7 @@ def _capital(text: str) -> str:
 
 
 def data_folder() -> Path:
-    """The folder of shipped data, or the one that LABKIT_DATA names. Introduced in 00_start.
+    """The folder of shipped data, or the one that LABKIT_DATA names.
 
     >>> data_folder().name
     'data'
@@ -108,7 +105,7 @@ def _needed(name: str) -> Path:
 
 
 def documents_folder() -> Path:
-    """The documents as first written; LabError if they are missing. Introduced in 01_ingest.
+    """The documents as first written; LabError if they are missing.
 
     >>> ingest(documents_folder()).rejected
     []
@@ -119,8 +116,6 @@ def documents_folder() -> Path:
 def updates_folder() -> Path:
     """The second versions, at the paths of the documents they replace; LabError if they are missing.
 
-    Introduced in 13_update.
-
     >>> updates_folder().name
     'updates'
     """
@@ -130,7 +125,7 @@ def updates_folder() -> Path:
 def load_questions(path: Path | str | None = None) -> list[Item]:
     """The test questions; their evidence is of the documents with the updates laid over them.
 
-    Raises `LabError` if the file is missing or damaged. Introduced in 00_start.
+    Raises `LabError` if the file is missing or damaged.
 
     >>> load_questions()[0].kind
     'single fact'
@@ -141,7 +136,7 @@ def load_questions(path: Path | str | None = None) -> list[Item]:
 def load_pairs(path: Path | str | None = None) -> list[Item]:
     """The training pairs, with plain answers; their evidence is of the documents as first written.
 
-    Raises `LabError` if the file is missing or damaged. Introduced in 07_prepare.
+    Raises `LabError` if the file is missing or damaged.
 
     >>> load_pairs()[0].id
     'p001'
@@ -150,7 +145,7 @@ def load_pairs(path: Path | str | None = None) -> list[Item]:
 
 
 def load_rewordings() -> list[Item]:
-    """Four more wordings of each pair whose fact a test asks for; `LabError` as `load_pairs`. Introduced in 12_compare.
+    """Four more wordings of each pair whose fact a test asks for; `LabError` as `load_pairs`.
 
     >>> load_rewordings()[0].id
     'w001'
@@ -159,7 +154,7 @@ def load_rewordings() -> list[Item]:
 
 
 def of_kind(items: Iterable[Item], *kinds: str) -> list[Item]:
-    """The items of some kinds. Introduced in 12_compare.
+    """The items of some kinds.
 
     >>> len(of_kind(load_questions(), "two-hop"))
     35
@@ -170,7 +165,7 @@ def of_kind(items: Iterable[Item], *kinds: str) -> list[Item]:
 def load_documents(path: Path) -> list[Document]:
     """Documents kept as lines of JSON, each with id, title and text.
 
-    Raises `LabError` if the file cannot be read. Introduced in 13_update.
+    Raises `LabError` if the file cannot be read.
 
     >>> load_documents(data_folder() / "small" / "share-00" / "documents.jsonl")[0].title
     'Dancer Boulder data sheet'
@@ -183,7 +178,7 @@ def load_documents(path: Path) -> list[Document]:
 
 
 def wordings() -> dict[tuple[str, str], Wording]:
-    """How each attribute is asked for and told, by kind of thing and attribute. Introduced in 07_prepare.
+    """How each attribute is asked for and told, by kind of thing and attribute.
 
     >>> wordings()["product", "price"].ask("What does {e} cost?", "Amber Falcon")
     'What does the Amber Falcon cost?'

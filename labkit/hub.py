@@ -1,7 +1,4 @@
-"""Models from the hub: safetensors only, pinned to one revision at first use, every failure with its remedy.
-
-Introduced in 21_own_data.
-"""
+"""Models from the hub: safetensors only, pinned to one revision at first use, every failure with its remedy."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ def pinned(name: str) -> str:
     """The folder of a hub model at its pinned revision, downloaded if it is not here; any other name as it is.
 
     The first use pins the newest revision. Raises LabError without a network, for a model that is gated, missing or has no
-    safetensors, and for a full disk. Introduced in 21_own_data.
+    safetensors, and for a full disk.
 
     >>> pinned("bundled")
     'bundled'
@@ -60,7 +57,6 @@ def load(profile: Profile, adapter: Path | None = None) -> Model:
     """The profile's model, with an adapter or as it came; a hub model in 4 bit where there is a CUDA GPU.
 
     Raises LabError for the profile gpu without one, for too little memory, and as `pinned` and `load_model` do.
-    Introduced in 21_own_data.
 
     >>> load(PROFILES["pocket"]).context
     2048

@@ -1,4 +1,4 @@
-"""Everything a lesson works with, made on first use: documents, index, models, arms. Introduced in 00_start."""
+"""Everything a lesson works with, made on first use: documents, index, models, arms."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lab:
     corpus = "the invented company"
     """Whose documents these are, in a few words."""
     generator: Endpoint | None = None
-    """A served model that answers for the untuned arms in place of the profile's. Introduced in 21_own_data."""
+    """A served model that answers for the untuned arms in place of the profile's."""
 
     def __init__(self, profile: Profile, size: str = "full", fresh: bool = False, progress: bool = True):
         self.profile, self.size, self.fresh, self.progress = scaled(profile, size), size, fresh, progress

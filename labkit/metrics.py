@@ -1,7 +1,4 @@
-"""Score answers, abstentions and rankings.
-
-Introduced in 05_retrieve (rankings) and 12_compare (answers).
-"""
+"""Score answers, abstentions and rankings."""
 
 import re
 import string
@@ -33,8 +30,6 @@ _DECLINES = re.compile(
 def abstained(text: str) -> bool:
     """Whether the answer declines, as small and large models word it; an empty answer declines too.
 
-    Introduced in 12_compare.
-
     >>> abstained("The documents do not say."), abstained("It does not include VAT: $42.")
     (True, False)
     """
@@ -54,8 +49,6 @@ class Abstention(NamedTuple):
 def abstention(declined: Sequence[bool], unanswerable: Sequence[bool]) -> Abstention:
     """Precision, recall and F1 of declining over one pair per question; what is undefined is 0.
 
-    Introduced in 12_compare.
-
     >>> abstention([True, True, False], [True, False, False])
     Abstention(precision=0.5, recall=1.0, f1=0.6666666666666666)
     """
@@ -66,7 +59,7 @@ def abstention(declined: Sequence[bool], unanswerable: Sequence[bool]) -> Absten
 
 
 def f1_abstention(declined: ArrayLike, unanswerable: ArrayLike) -> NDArray[np.float64]:
-    """F1 of declining along the last axis: it scores many resamples at once. Introduced in 12_compare.
+    """F1 of declining along the last axis: it scores many resamples at once.
 
     >>> float(f1_abstention([True, False], [True, False]))
     1.0
@@ -79,7 +72,7 @@ def f1_abstention(declined: ArrayLike, unanswerable: ArrayLike) -> NDArray[np.fl
 def normalise(text: str) -> str:
     """Lower case, without punctuation, articles and doubled spaces, as SQuAD 1.1's official scorer has it.
 
-    Rajpurkar et al., EMNLP 2016. Introduced in 12_compare.
+    Rajpurkar et al., EMNLP 2016.
 
     >>> normalise("The  Delta-4, an engine.")
     'delta4 engine'
@@ -91,7 +84,7 @@ def normalise(text: str) -> str:
 def f1(answer: str, gold: str) -> float:
     """Harmonic mean of token precision and recall after SQuAD normalisation, from 0 to 1.
 
-    Two empty texts score 1, as in SQuAD 2.0. Introduced in 12_compare.
+    Two empty texts score 1, as in SQuAD 2.0.
 
     >>> f1("a blue pump", "the blue valve")
     0.5
@@ -129,7 +122,7 @@ def _pattern(gold: str) -> re.Pattern[str]:
 def contains(text: str, gold: str) -> bool:
     """Whether the gold value occurs in `text` as whole tokens, whatever its case and thousands separators.
 
-    Raises LabError for an empty gold value. Introduced in 12_compare.
+    Raises LabError for an empty gold value.
 
     >>> contains("It costs $1,240 a year.", "$1240"), contains("It costs $420.", "$42")
     (True, False)
@@ -140,7 +133,7 @@ def contains(text: str, gold: str) -> bool:
 def first_mention(text: str, gold: str, rivals: Iterable[str]) -> bool:
     """Whether `gold` is mentioned, and before every rival (for "which of the two" questions).
 
-    Where two start at the same place, the longer name was meant. Introduced in 12_compare.
+    Where two start at the same place, the longer name was meant.
 
     >>> first_mention("Delta is faster than Orion.", "Delta", ["Orion"])
     True
@@ -151,7 +144,7 @@ def first_mention(text: str, gold: str, rivals: Iterable[str]) -> bool:
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
-    """Ids by falling score; ties by falling id, the rule of trec_eval. Introduced in 05_retrieve.
+    """Ids by falling score; ties by falling id, the rule of trec_eval.
 
     >>> ranked({"a": 1.0, "b": 1.0, "c": 2.0})
     ['c', 'b', 'a']
@@ -165,7 +158,7 @@ def _needed(relevant: Collection[str]) -> None:
 
 
 def recall_at_k(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """Share of the relevant ids among the first `k`; LabError without any. Introduced in 05_retrieve.
+    """Share of the relevant ids among the first `k`; LabError without any.
 
     >>> recall_at_k(["a", "b", "c"], {"b", "c"}, k=2)
     0.5
@@ -175,7 +168,7 @@ def recall_at_k(ranking: Sequence[str], relevant: Collection[str], k: int) -> fl
 
 
 def mrr(ranking: Sequence[str], relevant: Collection[str]) -> float:
-    """1 / rank of the first relevant id, or 0; its mean over questions is the MRR. Introduced in 05_retrieve.
+    """1 / rank of the first relevant id, or 0; its mean over questions is the MRR.
 
     >>> mrr(["a", "b", "c"], {"b", "c"})
     0.5
@@ -188,7 +181,6 @@ def ndcg_at_k(ranking: Sequence[str], relevant: Collection[str] | Mapping[str, f
     """Discounted gain of the first `k` over the best possible; a mapping gives grades (linear gain).
 
     Järvelin & Kekäläinen, TOIS 2002, as trec_eval has it. LabError without relevant ids.
-    Introduced in 05_retrieve.
 
     >>> ndcg_at_k(["a", "b"], {"a"}, k=2)
     1.0

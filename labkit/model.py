@@ -1,4 +1,4 @@
-"""A causal language model that answers conversations greedily, in batches. Introduced in 00_start."""
+"""A causal language model that answers conversations greedily, in batches."""
 
 from __future__ import annotations
 
@@ -102,7 +102,11 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
         raise LabError(f"{adapter} does not fit this model ({reason}): train it on this base") from error
-    return tuned.merge_and_unload() if merge else tuned
+    if not merge:
+        return tuned
+    # peft gives frozen weights back, and PyTorch multiplies a sliced batch by frozen weights row by row, each row with its
+    # own copy of them: at the output head that took a gigabyte.
+    return tuned.merge_and_unload().requires_grad_(True)
 
 
 BLOCK = 256  # queries that attend together
@@ -359,7 +363,6 @@ def load_model(
     Only safetensors are read and no code of the model's runs. `adapter` is a peft folder; merged (in float32,
     before the weights take `dtype`), a tuned model runs at the speed and precision of its base. "auto" is
     bfloat16 where the processor computes in it, else float32. Raises LabError for what cannot be loaded.
-    Introduced in 00_start.
 
     >>> load_model("data/models/pocket", dtype="float32").context
     2048

@@ -1,7 +1,4 @@
-"""One dial for models and settings, the profile; one for how much is done, the size.
-
-Introduced in 00_start.
-"""
+"""One dial for models and settings, the profile; one for how much is done, the size."""
 
 import json
 import os
@@ -30,7 +27,6 @@ class Profile:
     `method` is one of `labkit.rag.retrieve.METHODS`, and `reranker` the cross-encoder that its "rerank" uses;
     `batch_tokens` bounds the prompt tokens of one batch; with `wordings` the tuned arm learns each fact that is asked
     in five wordings.
-    Introduced in 00_start.
 
     >>> PROFILES["pocket"].embedder
     'bundled'
@@ -97,7 +93,7 @@ SMOL = Profile(
     chunk_overlap=18,
     top_k=3,
     max_new_tokens=48,
-    batch_tokens=4096,
+    batch_tokens=8192,
     lora_rank=8,
     seeds=(0,),
     wordings=True,
@@ -145,7 +141,7 @@ def resolve(name: str) -> Profile:
     """The profile of that name; a model's folder or hub id ("owner/name") runs on the laptop's settings.
 
     A folder takes the bundled embedder, so that it needs no network. Raises LabError for a name that is none
-    of these, and for a folder without a model. Introduced in 21_own_data.
+    of these, and for a folder without a model.
 
     >>> resolve("pocket").name, resolve("owner/model").model
     ('pocket', 'owner/model')
@@ -173,7 +169,7 @@ def _own_model(folder: Path, said: str) -> Profile:
 
 
 def check_size(size: str) -> str:
-    """The size itself; LabError naming the choices if there is none such. Introduced in 00_start.
+    """The size itself; LabError naming the choices if there is none such.
 
     >>> check_size("smoke")
     'smoke'
@@ -187,7 +183,6 @@ def scaled(profile: Profile, size: str) -> Profile:
     """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, the same code.
 
     What a smoke run measures says nothing about the models. LabError for another size.
-    Introduced in 00_start.
 
     >>> scaled(PROFILES["pocket"], "smoke").seeds
     (0,)
@@ -209,8 +204,6 @@ def scaled(profile: Profile, size: str) -> Profile:
 def runs_folder() -> Path:
     """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
     the folder that LABKIT_RUNS names.
-
-    Introduced in 12_compare.
 
     >>> runs_folder().is_absolute()
     True

@@ -1,7 +1,4 @@
-"""Say how sure a number is: bootstrap intervals over questions, paired differences, many tests at once.
-
-Introduced in 12_compare.
-"""
+"""Say how sure a number is: bootstrap intervals over questions, paired differences, many tests at once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,7 +68,6 @@ def bootstrap(statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000
 
     `statistic` gets item numbers of shape (resamples, n_items) and returns one value per resample.
     Efron & Tibshirani, An Introduction to the Bootstrap, 1993. LabError without items.
-    Introduced in 12_compare.
 
     >>> values = np.array([1.0, 1.0, 1.0])
     >>> bootstrap(lambda items: np.median(values[items], axis=-1), 3)
@@ -84,7 +80,7 @@ def bootstrap(statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000
 def bootstrap_mean(values: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
     """Mean with its percentile interval; `values` is (questions,) or (questions, seeds), averaged first.
 
-    Raises LabError for no or non-finite values. Introduced in 12_compare.
+    Raises LabError for no or non-finite values.
 
     >>> bootstrap_mean([1, 1, 1, 1])
     Interval(mean=1.0, low=1.0, high=1.0)
@@ -98,7 +94,7 @@ def bootstrap_difference(
 ) -> Difference:
     """Interval and p-value of a statistic that is itself a difference between two arms (for example of F1).
 
-    p is twice the smaller share of resamples beside zero, (count + 1) / (n + 1). Introduced in 12_compare.
+    p is twice the smaller share of resamples beside zero, (count + 1) / (n + 1).
 
     >>> bootstrap_difference(lambda items: items.mean(axis=-1) * 0, 5, n=99).p
     1.0
@@ -111,7 +107,7 @@ def bootstrap_difference(
 def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Difference:
     """Mean of a - b over the same questions, resampled as pairs; each is (questions,) or (questions, seeds).
 
-    Raises LabError when the arms answered different numbers of questions. Introduced in 12_compare.
+    Raises LabError when the arms answered different numbers of questions.
 
     >>> paired_bootstrap([1, 1, 1], [0, 0, 0]).diff
     1.0
@@ -126,8 +122,6 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000,
 def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
     """Sum of a over sum of b, measured on the same questions, resampled as pairs; each is (questions,) or (questions, seeds).
 
-    Introduced in 12_compare.
-
     >>> paired_ratio([2, 4], [1, 2]).mean
     2.0
     """
@@ -137,8 +131,6 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, lev
 
 def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
     """Mean of a less mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
-
-    Introduced in 13_update.
 
     >>> unpaired_bootstrap([1, 1], [0, 0, 0]).mean
     1.0
@@ -154,8 +146,6 @@ def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_00
 
 def holm(pvalues: Sequence[float]) -> Floats:
     """P-values adjusted for many tests (Holm, Scandinavian Journal of Statistics, 1979), in the given order.
-
-    Introduced in 12_compare.
 
     >>> holm([0.01, 0.04]).tolist()
     [0.02, 0.04]

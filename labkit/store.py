@@ -1,7 +1,4 @@
-"""Keep what a run made so that it can be trusted: atomic writes, content addresses, the manifest last.
-
-Introduced in 12_compare.
-"""
+"""Keep what a run made so that it can be trusted: atomic writes, content addresses, the manifest last."""
 
 import ctypes
 import fcntl
@@ -36,7 +33,7 @@ def _plain(value: Any) -> Any:
 def address(**parts: Any) -> str:
     """SHA-256, in hexadecimal, of the parts as canonical JSON: the same parts always have the same address.
 
-    Raises LabError for a part that JSON cannot hold. Introduced in 12_compare.
+    Raises LabError for a part that JSON cannot hold.
 
     >>> address(seed=1, model="m") == address(model="m", seed=1)
     True
@@ -49,7 +46,7 @@ def address(**parts: Any) -> str:
 
 
 def hash_file(path: Path | str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal. Introduced in 12_compare.
+    """SHA-256 of a file's bytes, in hexadecimal.
 
     >>> hash_file("/dev/null")[:8]
     'e3b0c442'
@@ -59,7 +56,7 @@ def hash_file(path: Path | str) -> str:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by posix path of every file in a folder; LabError for a link. Introduced in 12_compare.
+    """SHA-256 by posix path of every file in a folder; LabError for a link.
 
     >>> file_hashes(Path("no/such/folder"))
     {}
@@ -74,7 +71,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
 def hash_tree(folder: Path | str) -> str:
     """SHA-256 of a folder's file names and contents; empty folders and dates do not count.
 
-    Raises LabError when the folder is missing or holds a link. Introduced in 12_compare.
+    Raises LabError when the folder is missing or holds a link.
 
     >>> import tempfile
     >>> hash_tree(tempfile.mkdtemp()) == address(files={})
@@ -124,7 +121,7 @@ def _processor() -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, Python, platform, processors and package versions, for JSON. Introduced in 12_compare.
+    """Commit, Python, platform, processors and package versions, for JSON.
 
     >>> sorted(provenance())
     ['commit', 'cpus', 'packages', 'platform', 'processor', 'python']
@@ -150,8 +147,6 @@ def here() -> dict[str, Any]:
 
 def peak_rss_mb() -> float:
     """Most memory that this process, or any one of its finished children, ever held, in MB of 2**20 bytes.
-
-    Introduced in 12_compare.
 
     >>> peak_rss_mb() > 1
     True
@@ -189,7 +184,7 @@ def _sync(folder: Path) -> None:
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a file whole or not at all, whenever the process dies. Introduced in 12_compare.
+    """Write a file whole or not at all, whenever the process dies.
 
     >>> import tempfile
     >>> write_bytes(Path(tempfile.mkdtemp()) / "note.txt", b"kept")
@@ -211,7 +206,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write JSON whole or not at all; ValueError for NaN, which JSON has not. Introduced in 12_compare.
+    """Write JSON whole or not at all; ValueError for NaN, which JSON has not.
 
     >>> import tempfile
     >>> write_json(Path(tempfile.mkdtemp()) / "result.json", {"schema": 1})
@@ -222,7 +217,7 @@ def write_json(path: Path | str, value: Any) -> None:
 class Store:
     """Folders found by the address of what made them, trusted only while every file matches the manifest.
 
-    `root` is written; `shipped`, where given, is only read. Introduced in 12_compare.
+    `root` is written; `shipped`, where given, is only read.
 
     >>> import tempfile
     >>> Store(tempfile.mkdtemp()).find(address(seed=1)) is None

@@ -178,3 +178,12 @@ def test_loopback_stays_open():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         code = f"import socket; socket.create_connection({server.getsockname()!r}, timeout=5)"
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_promise_names_a_test_that_exists():
+    rows = re.findall(
+        r"^\| (.+?) \| `(tests/[\w/]+\.py)::(test_\w+)` \|$", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M
+    )
+    assert len(rows) > 20
+    for promise, file, name in rows:
+        assert f"def {name}(" in (ROOT / file).read_text("utf-8"), promise

@@ -1,4 +1,4 @@
-"""The arms behind one interface: weights tuned or not, context or not. Introduced in 00_start."""
+"""The arms behind one interface: weights tuned or not, context or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From needs to an arm: the article's flowchart as a function, and advice from what was measured. Introduced in 17_decide."""
+"""From needs to an arm: the article's flowchart as a function, and advice from what was measured."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _values(answers: pd.DataFrame, arm: str, needs: Needs) -> tuple[np.ndarray, 
 
 
 def utilities(answers: pd.DataFrame, needs: Needs) -> dict[str, Interval]:
-    """The worth of each arm from 0 to 1 for these needs, with its interval over questions. Introduced in 17_decide."""
+    """The worth of each arm from 0 to 1 for these needs, with its interval over questions."""
     found = {}
     for arm in answers.arm.unique():
         worth, weight = _values(answers, arm, needs)
@@ -86,7 +86,7 @@ def utilities(answers: pd.DataFrame, needs: Needs) -> dict[str, Interval]:
 def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Difference]]:
     """The arm worth most for these needs, and how far it is above each other one, with intervals.
 
-    Raises LabError where the mix names a kind of question that was not asked. Introduced in 17_decide.
+    Raises LabError where the mix names a kind of question that was not asked.
 
     >>> arm, gaps = advise(comparison.answers, Needs(style=1))
     """
@@ -129,7 +129,7 @@ FINDS = 0.5  # share of the facts found, below which search is what limits every
 def diagnose(answers: pd.DataFrame) -> list[str]:
     """What limits the arms that read, before anything is recommended: the search, the model, or nothing that stands out.
 
-    `answers` has the columns of `labkit.compare.score.score`. Introduced in 21_own_data.
+    `answers` has the columns of `labkit.compare.score.score`.
 
     >>> diagnose(comparison.answers)
     """
@@ -183,7 +183,7 @@ FAULTS = {
 def failures(answers: pd.DataFrame, arm: str, shown: int = 3) -> list[str]:
     """How many questions an arm gets wrong for each reason, with the first few of each by their id.
 
-    A question counts as wrong where most seeds of the arm are. Introduced in 21_own_data.
+    A question counts as wrong where most seeds of the arm are.
 
     >>> failures(comparison.answers, "rag")
     """
@@ -221,7 +221,7 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     """The simplest arm that the questions do not tell apart from the best, and the evidence, a sentence each.
 
     Where that is the model alone, nothing is recommended. Arms not told apart come with how many questions would tell
-    them apart, with a power of 0.8, if the difference stayed as it is. Introduced in 21_own_data.
+    them apart, with a power of 0.8, if the difference stayed as it is.
 
     >>> recommend(comparison.answers, Needs(changed=0))
     """

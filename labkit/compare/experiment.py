@@ -1,4 +1,4 @@
-"""The main job: four arms, one set of questions, intervals over questions. Introduced in 12_compare."""
+"""The main job: four arms, one set of questions, intervals over questions."""
 
 from __future__ import annotations
 

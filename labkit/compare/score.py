@@ -1,7 +1,4 @@
-"""From answers to metrics with intervals: each answer is scored once, each metric resamples questions.
-
-Introduced in 12_compare.
-"""
+"""From answers to metrics with intervals: each answer is scored once, each metric resamples questions."""
 
 from __future__ import annotations
 
@@ -165,7 +162,7 @@ def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
 def interaction(answers: pd.DataFrame, metric: str, tuned: str = "tuned", both: str = "naive") -> Difference:
     """What tuned weights and context bring together beyond what each brings alone: (both - tuned) - (rag - base).
 
-    Zero where the two effects add up, below where one spoils the other. Introduced in 11_hybrid.
+    Zero where the two effects add up, below where one spoils the other.
     """
     values = [Table(answers[answers.arm == name]).metric(metric) for name in (both, tuned, "rag", "base")]
     n = answers.id.nunique()

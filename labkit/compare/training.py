@@ -1,4 +1,4 @@
-"""Training conversations for the tuned arm and for the hybrid, from the same pairs. Introduced in 11_hybrid."""
+"""Training conversations for the tuned arm and for the hybrid, from the same pairs."""
 
 from __future__ import annotations
 

@@ -104,6 +104,16 @@ def test_an_adapter_changes_the_fingerprint_and_must_fit(trained, base, tmp_path
         load_model(base, adapter=tmp_path)
 
 
+def test_a_merged_adapter_multiplies_as_its_base_does(trained, base):
+    """No operation more: frozen weights would be copied for every row of a sliced batch."""
+    counts = []
+    for model in (load_model(base), load_model(base, adapter=trained[0])):
+        with torch.profiler.profile() as profile:
+            model.generate([build_messages(f"Who makes the {name}?") for name in ("Anchor", "Falcon", "Mason")], 1)
+        counts.append({event.key: event.count for event in profile.key_averages() if event.key.endswith("mm")})
+    assert counts[0] == counts[1]
+
+
 def test_parameters_counts_shared_weights_once(base):
     network = load_model(base).network
     assert parameters(network) == (load_model(base).size,) * 2
