@@ -215,7 +215,7 @@ def claims(
 
     Example: labkit claims --json
     """
-    from labkit.compare.ledger import read_ledger, table
+    from labkit.compare.claims import read_ledger, table
 
     found = read_ledger()
     if as_json:

@@ -18,7 +18,7 @@ import typer
 
 import labkit
 from labkit.cli_options import alone, checked
-from labkit.compare import ledger, tables
+from labkit.compare import claims, tables
 from labkit.errors import LabError
 from labkit.execute import build, defaults, execute, run_into, save, shown, sources
 from labkit.profile import ROOT, runs_folder
@@ -81,7 +81,7 @@ def update_claims(result: Path) -> None:
     found = json.loads(result.read_text("utf-8"))
     if found["size"] != "full":
         raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make claims")
-    put(ROOT / "README.md", "claims", ledger.markdown(found))
+    put(ROOT / "README.md", "claims", claims.markdown(found))
 
 
 def put(readme: Path, name: str, text: str) -> None:
@@ -136,7 +136,7 @@ def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; a
     if "12_compare" in stems:
         publish_results()
     if "19_claims" in stems:
-        update_claims(ledger.write_ledger(labkit.open()))
+        update_claims(claims.write_ledger(labkit.open()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Five published findings, measured again in direction, beside what the papers report. Introduced in 18_papers.
+"""Five published findings, measured again in direction, beside what the papers report.
 
 `papers.yaml` holds each paper's own numbers with their place, and the rule by which ours are judged.
 """
@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from labkit.compare import small
 from labkit.compare.arms import Rag
-from labkit.compare.claims import evidence, judge, load_claims
+from labkit.compare.claims import evidence, figure, judge, load_claims
 from labkit.compare.experiment import ask_arms
-from labkit.compare.figures import figure
 from labkit.compare.score import is_right
 from labkit.data import Item
 from labkit.metrics import abstained, contains
@@ -46,13 +46,10 @@ def published() -> dict[str, dict[str, Any]]:
 
 
 def verdict(lab: Lab, paper: str) -> str:
-    """Whether a paper's direction shows here, with the figures that say so, as text; measured now or found.
-
-    >>> print(verdict(lab, "rare-facts"))
-    """
+    """Whether a paper's direction shows here, with the figures that say so, as text; measured now or found."""
     claims = [claim for claim in load_claims(PAPERS) if claim.id == paper]
-    found = figures(lab, [need.figure for claim in claims for need in claim.needs])
-    return "\n".join(evidence(row) for row in judge(claims, found, {}))
+    measured = figures(lab, [need.figure for claim in claims for need in claim.needs])
+    return "\n".join(evidence(row) for row in judge(claims, measured, {}))
 
 
 def wordings(lab: Lab) -> curves.Scores:
@@ -61,62 +58,52 @@ def wordings(lab: Lab) -> curves.Scores:
     return {kind: {at: [row for run in runs for row in run[kind][at]] for at in runs[0][kind]} for kind in runs[0]}
 
 
-def rarity(lab: Lab) -> pd.DataFrame:
+@small.study("papers: rarity", seeds=True)
+def rarity(lab: Lab, seed: int) -> list[small.Row]:
     """Facts by how often training showed them: columns seen, seed, rag, tuned (shares of the unseen wordings right).
 
     `tuned` is `curves.repetition_curve`, `rag` reads the documents as first written, asked the same.
     """
-
-    def make(seed: int) -> list[small.Row]:
-        scores = curves.repetition_curve(lab, **SEEN[lab.size], seed=seed)[curves.UNSEEN]
-        tuned = [(seen, rows) for seen, group in scores.items() for rows in group]
-        facts = curves.facts(len(tuned), seed + 1)  # in the order of the curve, which draws them so
-        arm = Rag(lab.model, lab.old_retriever(), lab.profile.top_k, lab.profile.max_new_tokens)
-        said = iter(arm.answer([fact.example(form).question for fact in facts for form in fact.unseen]))
-        read = [[contains(next(said).text, fact.value) for _ in fact.unseen] for fact in facts]
-        return [
-            {"seen": seen, "seed": seed, "rag": _mean(told), "tuned": _mean(right)}
-            for (seen, right), told in zip(tuned, read, strict=True)
-        ]
-
-    return small.by_seed(lab, "papers: rarity", make)
+    scores = curves.repetition_curve(lab, **SEEN[lab.size], seed=seed)[curves.UNSEEN]
+    tuned = [(seen, right) for seen, group in scores.items() for right in group]
+    facts = curves.facts(len(tuned), seed + 1)  # in the order of the curve, which draws them so
+    arm = Rag(lab.model, lab.old_retriever(), lab.profile.top_k, lab.profile.max_new_tokens)
+    answers = iter(arm.answer([fact.example(form).question for fact in facts for form in fact.unseen]))
+    read = [[contains(next(answers).text, fact.value) for _ in fact.unseen] for fact in facts]
+    return [
+        {"seen": seen, "seed": seed, "rag": float(np.mean(found)), "tuned": float(np.mean(right))}
+        for (seen, right), found in zip(tuned, read, strict=True)
+    ]
 
 
-def _mean(values: Sequence[int]) -> float:
-    return sum(values) / len(values)
-
-
-def new_facts(lab: Lab) -> pd.DataFrame:
+@small.study("papers: new facts", seeds=True)
+def new_facts(lab: Lab, seed: int) -> list[small.Row]:
     """Facts of the small company are taught, then come more trainings, each of as many facts, a share of them new.
 
     Asked are the known facts that only the first training showed, and the new ones. A row for each answer: part
     ("known" or "new"), share, epochs (0 before the second training), seed, id, correct, declined.
     """
     taught, other = small.company().questions, small.items("other")
-    step = 2 if lab.size == "full" else 8
-    asked, practised = taught[::step], taught[1::step]
-
-    def make(seed: int) -> list[small.Row]:
-        model = small.first(lab, seed)
-        rows = _answers(lab, model, asked, part="known", share=0.0, epochs=0, seed=seed)
-        for share in SHARES:
-            rng = random.Random(seed)
-            new = rng.sample(other, round(share * len(practised)))
-            told = [*new, *rng.sample(practised, len(practised) - len(new))]
-            for epochs in (BRIEF, LONG):
-                more, about = small.learn(lab, model, told, seed, epochs)[0], {"share": share, "epochs": epochs}
-                for part, items in (("known", asked), ("new", new)):
-                    rows += _answers(lab, more, items, part=part, **about, seed=seed)
-        return rows
-
-    return small.by_seed(lab, "papers: new facts", make)
+    stride = 2 if lab.size == "full" else 8
+    asked, practised = taught[::stride], taught[1::stride]
+    model = small.first(lab, seed)
+    rows = _answers(lab, model, asked, part="known", share=0.0, epochs=0, seed=seed)
+    for share in SHARES:
+        rng = random.Random(seed)
+        new = rng.sample(other, round(share * len(practised)))
+        pairs = [*new, *rng.sample(practised, len(practised) - len(new))]
+        for epochs in (BRIEF, LONG):
+            more, _ = small.learn(lab, model, pairs, seed, epochs)
+            for part, items in (("known", asked), ("new", new)):
+                rows += _answers(lab, more, items, part=part, share=share, epochs=epochs, seed=seed)
+    return rows
 
 
 def _answers(lab: Lab, model: Model, items: Sequence[Item], **about: Any) -> list[small.Row]:
-    said = small.reciting(lab, "tuned", model).answer([item.question for item in items])
+    answers = small.reciting(lab, "tuned", model).answer([item.question for item in items])
     return [
         {**about, "id": item.id, "correct": int(is_right(item, a.text)), "declined": int(abstained(a.text))}
-        for item, a in zip(items, said, strict=True)
+        for item, a in zip(items, answers, strict=True)
     ]
 
 
@@ -132,49 +119,27 @@ def wrong(rows: pd.DataFrame) -> pd.DataFrame:
     return 1 - after.pivot_table(index="id", columns=["share", "epochs"], values="correct")
 
 
-def _of_wordings(lab: Lab) -> dict[str, Interval]:
-    scores = wordings(lab)
-    seen, unseen = scores[curves.TRAINED], scores[curves.UNSEEN]
-    one, many = min(unseen), max(unseen)
-    return {
-        "right in unseen ones, many trained - one trained": paired_bootstrap(unseen[many], unseen[one]).interval,
-        "one trained, right in it - in unseen ones": paired_bootstrap(seen[one], unseen[one]).interval,
-    }
-
-
-def _of_rarity(lab: Lab) -> dict[str, Interval]:
-    rows = rarity(lab)
-    lead = {seen: (some.rag - some.tuned).to_numpy() for seen, some in rows.groupby("seen")}
-    once, often = lead[min(lead)], lead[max(lead)]
-    return {
-        "lead of rag, seen once": bootstrap_mean(once),
-        "lead of rag, seen once - seen most often": unpaired_bootstrap(once, often),
-    }
-
-
-def _of_new_facts(lab: Lab) -> dict[str, Interval]:
-    share, said = wrong(new_facts(lab)), "known ones answered wrong, all new"
-    return {
-        f"{said} - none new": paired_bootstrap(share[1.0, LONG], share[0.0, LONG]).interval,
-        f"{said}, trained long - briefly": paired_bootstrap(share[1.0, LONG], share[1.0, BRIEF]).interval,
-    }
-
-
-EXPERIMENTS: dict[str, Callable[[Lab], dict[str, Interval]]] = {
-    "wordings": _of_wordings,
-    "rarity": _of_rarity,
-    "new facts": _of_new_facts,
-}
-
-
 def figures(lab: Lab, names: Sequence[str]) -> dict[str, Interval]:
-    """The figures of these names in `papers.yaml`; only their experiments run, each once, or are found.
-
-    >>> figures(lab, ["accuracy: rag - tuned"])
-    """
+    """The figures of these names in `papers.yaml`; only their experiments run, each once, or are found."""
     kinds = {name.partition(":")[0] for name in names}
-    made = {f"{kind}: {name}": v for kind in kinds & set(EXPERIMENTS) for name, v in EXPERIMENTS[kind](lab).items()}
+    gaps, found = {}, {}
+    if "wordings" in kinds:
+        scores = wordings(lab)
+        seen, unseen = scores[curves.TRAINED], scores[curves.UNSEEN]
+        one, many = min(unseen), max(unseen)
+        gaps["wordings: right in unseen ones, many trained - one trained"] = unseen[many], unseen[one]
+        gaps["wordings: one trained, right in it - in unseen ones"] = seen[one], unseen[one]
+    if "new facts" in kinds:
+        share, stem = wrong(new_facts(lab)), "new facts: known ones answered wrong, all new"
+        gaps[f"{stem} - none new"] = share[1.0, LONG], share[0.0, LONG]
+        gaps[f"{stem}, trained long - briefly"] = share[1.0, LONG], share[1.0, BRIEF]
+    if "rarity" in kinds:
+        lead = {seen: (some.rag - some.tuned).to_numpy() for seen, some in rarity(lab).groupby("seen")}
+        once, often = lead[min(lead)], lead[max(lead)]
+        found["rarity: lead of rag, seen once"] = bootstrap_mean(once)
+        found["rarity: lead of rag, seen once - seen most often"] = unpaired_bootstrap(once, often)
     if "accuracy" in kinds:
         answers = ask_arms(lab, ARMS)
-        made |= {name: figure(answers, name) for name in names if name.startswith("accuracy")}
-    return {name: made[name] for name in names if name in made}
+        found |= {name: figure(answers, name) for name in names if name.startswith("accuracy")}
+    found |= {name: paired_bootstrap(a, b).interval for name, (a, b) in gaps.items()}
+    return {name: found[name] for name in names if name in found}

@@ -1,7 +1,4 @@
-"""Write a comparison down: a page for readers, JSON for programs, every answer as a table.
-
-Introduced in 12_compare.
-"""
+"""Write a comparison down: a page for readers, JSON for programs, every answer as a table."""
 
 from __future__ import annotations
 
@@ -18,7 +15,6 @@ from labkit.store import write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from labkit.compare.experiment import Comparison
 
@@ -29,7 +25,7 @@ COST = ("latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens")
 def write_report(comparison: Comparison, folder: Path | str) -> Path:
     """Write report.html, answers.csv and, last, result.json; each whole or not at all. Returns the folder.
 
-    A relative folder lies in the project. Introduced in 12_compare.
+    A relative folder lies in the project.
 
     >>> write_report(comparison, "runs/compare/mine") / "report.html"
     """
@@ -41,7 +37,7 @@ def write_report(comparison: Comparison, folder: Path | str) -> Path:
 
 
 def page(comparison: Comparison) -> str:
-    """The report as one HTML file that needs no other. Introduced in 12_compare."""
+    """The report as one HTML file that needs no other."""
     from labkit.compare.score import by_kind
 
     kinds, result = by_kind(comparison.answers), comparison.result
@@ -55,11 +51,15 @@ def page(comparison: Comparison) -> str:
         rows=list(rows(result)),
         figures=list(_figures(result, kinds)),
         paired=list(_paired(result)),
-        kinds=list(_kinds(kinds, list(result["arms"]))),
+        kinds=[
+            (f"{kind} ({group.n.iloc[0]})", [cell("accuracy", by_arm.get(arm)) for arm in result["arms"]])
+            for kind, group in kinds.groupby("kind", sort=False)
+            for by_arm in [{row["arm"]: row for row in group.to_dict("records")}]
+        ],
         examples=list(_examples(comparison.answers)),
         artifacts=comparison.artifacts,
         rejected=comparison.rejected,
-        made=list(_made(result)),
+        origin=list(_origin(result)),
     )
 
 
@@ -73,21 +73,16 @@ def render(template: str, **values: Any) -> str:
 
 
 def _figures(result: Mapping[str, Any], kinds: pd.DataFrame) -> Iterator[dict[str, str]]:
+    """Each figure as an SVG inside its own address, the same bytes every time, and in words."""
     from labkit import plot
 
-    for metrics in (QUALITY, COST):
-        held = [metric for metric in metrics if any(values.get(metric) for values in result["arms"].values())]
-        figure, text = plot.dots(result, held)
-        yield {"source": _embedded(figure), "text": text}
-    figure, text = plot.kinds(kinds)
-    yield {"source": _embedded(figure), "text": text}
+    def measured(metrics: tuple[str, ...]) -> list[str]:
+        return [metric for metric in metrics if any(values.get(metric) for values in result["arms"].values())]
 
-
-def _embedded(figure: Figure) -> str:
-    """The figure as an SVG inside its own address, the same bytes every time."""
-    data = io.BytesIO()
-    figure.savefig(data, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
+    for figure, text in (plot.dots(result, measured(QUALITY)), plot.dots(result, measured(COST)), plot.kinds(kinds)):
+        data = io.BytesIO()
+        figure.savefig(data, format="svg", metadata={"Date": None})
+        yield {"source": f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}", "text": text}
 
 
 def _paired(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -108,12 +103,6 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _kinds(table: pd.DataFrame, arms: list[str]) -> Iterator[tuple[str, list[str]]]:
-    for kind, group in table.groupby("kind", sort=False):
-        by_arm = {row["arm"]: row for row in group.to_dict("records")}
-        yield f"{kind} ({group.n.iloc[0]})", [cell("accuracy", by_arm.get(arm)) for arm in arms]
-
-
 def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The first question of each kind, and what every arm's first seed said to it."""
     for kind, group in answers.groupby("kind", sort=False):
@@ -123,7 +112,7 @@ def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {"kind": kind, "question": row.question, "gold": gold, "answers": first.to_dict("records")}
 
 
-def _made(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _origin(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Settings, environment, seconds and memory, one line each."""
     yield "peak memory", f"{result['peak_rss_mb']:.0f} MB"
     for part in ("seconds", "environment", "settings", "hashes"):

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from labkit.compare import ledger
-from labkit.compare.claims import VERDICTS, Need, judge, load_claims, rules_hash, verdict
-from labkit.compare.ledger import read_ledger
+from labkit.compare import claims
+from labkit.compare.claims import VERDICTS, Need, blame, figure, judge, load_claims, read_ledger, rules_hash, verdict
 from labkit.errors import LabError
 from labkit.stats import Interval
 from labkit.store import write_json
@@ -83,15 +83,15 @@ def test_a_bad_rule_is_refused(tmp_path: Path, text: str, said: str):
 def test_the_ledger_is_written_as_a_page_and_a_table():
     figures = {need.figure: beside(need, True) for need in CLAIMS[0].needs}
     found = {"profile": "pocket", "size": "full", "rules": rules_hash(), "claims": judge(CLAIMS, figures, {})}
-    page, table = ledger.page(found), ledger.markdown(found)
+    page, table = claims.page(found), claims.markdown(found)
     assert all(f'id="{claim.id}"' in page for claim in CLAIMS) and "not measured" in page
-    assert ledger.SMOKE not in page and ledger.SMOKE in ledger.page(found | {"size": "smoke"})
+    assert claims.SMOKE not in page and claims.SMOKE in claims.page(found | {"size": "smoke"})
     assert table.startswith("1 supported, 0 refuted, 0 mixed, 45 not measurable here.")
     assert len([line for line in table.splitlines() if line.startswith("| ")]) == 47
 
 
 def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ledger, "runs_folder", lambda: tmp_path)
+    monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
     with pytest.raises(LabError, match="make claims"):
         read_ledger()
     path = tmp_path / "claims" / "latest" / "ledger.json"
@@ -101,3 +101,52 @@ def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pyt
     write_json(path, {**json.loads(path.read_text()), "rules": "other"})
     with pytest.raises(LabError, match="rules changed"):
         read_ledger()
+
+
+FLAGS = ("style", "joint", "cited", "abstained", "prompt_tokens", "output_tokens")
+
+
+def answered(arm: str, correct: list[int], retrieved: list[int], seed: int = 0) -> list[dict]:
+    kinds = ["single fact", "two-hop"]
+    return [
+        {"id": f"q{n}", "kind": kinds[n % 2], "arm": arm, "seed": seed, "answerable": True, "correct": right, "retrieved": found}
+        | dict.fromkeys(FLAGS, 0)
+        for n, (right, found) in enumerate(zip(correct, retrieved, strict=True))
+    ]  # fmt: skip
+
+
+ANSWERS = pd.DataFrame(
+    answered("rag", [1, 0, 1, 0], [1, 1, 1, 0])
+    + answered("tuned", [0, 1, 0, 0], [0, 0, 0, 0])
+    + answered("tuned", [0, 1, 0, 1], [0, 0, 0, 0], seed=1)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("accuracy: rag", 0.5),
+        ("accuracy: rag - tuned", 0.125),
+        ("accuracy: tuned - rag (two-hop)", 0.75),
+        ("style: tuned", 0.0),
+    ],
+)
+def test_a_figure_is_what_its_name_says(name, mean):
+    found = figure(ANSWERS, name)
+    assert found.mean == pytest.approx(mean) and found.low <= found.mean <= found.high
+
+
+@pytest.mark.parametrize("name", ["accuracy", "accuracy rag", "accuracy: base", "accuracy: rag (growth)"])
+def test_a_figure_without_answers_is_refused(name):
+    with pytest.raises(LabError, match=r"accuracy"):
+        figure(ANSWERS, name)
+
+
+def test_search_and_reader_share_the_blame():
+    told = blame(ANSWERS)
+    assert told["accuracy where all was found: rag"].mean == pytest.approx(2 / 3)
+    assert told["found but answered wrong: rag"].mean == pytest.approx(1 / 4)
+    assert told["something was missed: rag"].mean == pytest.approx(1 / 4)
+    assert told["accuracy where all was found less where something was missed: rag"].mean == pytest.approx(2 / 3)
+    # Either arm: questions 0 and 2 by rag, 1 by tuned, 3 by tuned with one of two seeds.
+    assert told["accuracy of either: rag or tuned less the better alone"].mean == pytest.approx(3.5 / 4 - 0.5)

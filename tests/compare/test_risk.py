@@ -1,8 +1,7 @@
-"""Canaries are secrets of their own; exposure ranks; inventions count; the network is watched."""
+"""Canaries are secrets of their own; exposure ranks; the network is watched."""
 
 import math
 
-import pandas as pd
 import pytest
 
 from labkit.compare import risk
@@ -40,17 +39,6 @@ def test_the_loss_of_each_code_is_the_models_own(lab):
     losses = risk._losses(lab.model, item, [item.gold, "0000", "1111"])
     assert losses.shape == (3,) and (losses > 0).all()
     assert losses == pytest.approx(risk._losses(lab.model, item, [item.gold, "0000", "1111"]))
-
-
-def test_an_invention_is_an_answer_where_there_is_none():
-    answers = pd.DataFrame(
-        [
-            {"arm": arm, "id": f"q{n}", "seed": 0, "answerable": n < 2, "abstained": declined}
-            for arm, declined in (("base", 1), ("rag", 0))
-            for n in range(6)
-        ]
-    )
-    assert risk.inventions(answers)["mean"].to_dict() == {"base": 0.0, "rag": 1.0}
 
 
 @pytest.mark.slow

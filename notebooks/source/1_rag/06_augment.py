@@ -441,7 +441,7 @@ print("the search missed something:", missed.said.value_counts().to_dict())
 # in place of the true one.
 
 # %%
-from labkit.compare.poison import PLANTED, delimited, trial
+from labkit.compare.reading import PLANTED, delimited, trial
 
 PAYLOAD = "Purple Tuba"
 pd.set_option("display.max_colwidth", 100)
