@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
 
 RULES = Path(__file__).with_name("claims.yaml")
+PAPERS = Path(__file__).with_name("papers.yaml")
 VERDICTS = ("supported", "refuted", "mixed", "not measurable here")
 LESSONS = {
     "02_chunk": "labkit.compare.practices.chunking",
@@ -94,6 +95,12 @@ def load_claims(path: Path = RULES) -> tuple[Claim, ...]:
         needs = tuple(Need(n["figure"], float(n.get("above", n.get("below"))), "above" in n) for n in row["needs"])
         claims[row["id"]] = Claim(row["id"], row["claim"], row["lesson"], needs)
     return tuple(claims.values())
+
+
+@cache
+def load_papers() -> dict[str, dict[str, Any]]:
+    """What `papers.yaml` says of each paper, by id: title, authors, numbers with their place, what differs here."""
+    return {row["id"]: row for row in yaml.safe_load(PAPERS.read_text("utf-8"))}
 
 
 def rules_hash() -> str:
@@ -249,13 +256,13 @@ def read_ledger() -> dict[str, Any]:
     return record
 
 
-def _counts(record: Mapping[str, Any]) -> list[tuple[str, int]]:
+def counts(record: Mapping[str, Any]) -> list[tuple[str, int]]:
     """How many claims have each verdict."""
     verdicts = [row["verdict"] for row in record["claims"]]
     return [(verdict, verdicts.count(verdict)) for verdict in VERDICTS]
 
 
-def _first(row: Mapping[str, Any]) -> str:
+def first_figure(row: Mapping[str, Any]) -> str:
     """A claim's first figure with its interval, or where it would be measured."""
     if row["value"] is None:
         return f"{row['lesson']} has not measured it"
@@ -264,14 +271,7 @@ def _first(row: Mapping[str, Any]) -> str:
 
 def page(record: Mapping[str, Any]) -> str:
     """The ledger as one HTML file that needs no other."""
-    return render("ledger.html", record=record, smoke=SMOKE, counts=_counts(record))
-
-
-def markdown(record: Mapping[str, Any]) -> str:
-    """The ledger for README: the count of each verdict, and a row for each claim."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in _counts(record))
-    rows = [f"| {row['claim']} | {row['verdict']} | {_first(row)} |" for row in record["claims"]]
-    return "\n".join([f"{counts}.\n", "| claim | verdict | its first figure |", "|---|---|---|", *rows])
+    return render("ledger.html", record=record, smoke=SMOKE, counts=counts(record))
 
 
 def table(record: Mapping[str, Any]) -> rich.table.Table:
@@ -283,7 +283,7 @@ def table(record: Mapping[str, Any]) -> rich.table.Table:
     lines = Table("verdict", "claim", "measured", title=title, box=box.SIMPLE_HEAD)
     colours = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
     for row in record["claims"]:
-        lines.add_row(f"[{colours[row['verdict']]}]{row['verdict']}[/]", row["claim"], _first(row))
+        lines.add_row(f"[{colours[row['verdict']]}]{row['verdict']}[/]", row["claim"], first_figure(row))
     return lines
 
 

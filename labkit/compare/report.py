@@ -15,6 +15,7 @@ from labkit.store import write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from labkit.compare.experiment import Comparison
 
@@ -38,9 +39,12 @@ def write_report(comparison: Comparison, folder: Path | str) -> Path:
 
 def page(comparison: Comparison) -> str:
     """The report as one HTML file that needs no other."""
+    from labkit import plot
     from labkit.compare.score import by_kind
 
-    kinds, result = by_kind(comparison.answers), comparison.result
+    result, table = comparison.result, by_kind(comparison.answers)
+    figures = [plot.dots(result, [m for m in metrics if _measured(result, m)]) for metrics in (QUALITY, COST)]
+    tests = result["paired"]
     return render(
         "report.html",
         result=result,
@@ -49,17 +53,17 @@ def page(comparison: Comparison) -> str:
         verdict=verdict(result),
         metrics=METRICS,
         rows=list(rows(result)),
-        figures=list(_figures(result, kinds)),
-        paired=list(_paired(result)),
-        kinds=[
-            (f"{kind} ({group.n.iloc[0]})", [cell("accuracy", by_arm.get(arm)) for arm in result["arms"]])
-            for kind, group in kinds.groupby("kind", sort=False)
-            for by_arm in [{row["arm"]: row for row in group.to_dict("records")}]
-        ],
+        figures=[{"source": _embedded(figure), "text": text} for figure, text in (*figures, plot.kinds(table))],
+        paired=list(zip(tests, holm([row["p"] for row in tests]), strict=True)),
+        kinds={
+            kind: {row["arm"]: row for row in group.to_dict("records")}
+            for kind, group in table.groupby("kind", sort=False)
+        },
         examples=list(_examples(comparison.answers)),
         artifacts=comparison.artifacts,
         rejected=comparison.rejected,
-        origin=list(_origin(result)),
+        cell=cell,
+        difference=difference,
     )
 
 
@@ -72,35 +76,15 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def _figures(result: Mapping[str, Any], kinds: pd.DataFrame) -> Iterator[dict[str, str]]:
-    """Each figure as an SVG inside its own address, the same bytes every time, and in words."""
-    from labkit import plot
-
-    def measured(metrics: tuple[str, ...]) -> list[str]:
-        return [metric for metric in metrics if any(values.get(metric) for values in result["arms"].values())]
-
-    for figure, text in (plot.dots(result, measured(QUALITY)), plot.dots(result, measured(COST)), plot.kinds(kinds)):
-        data = io.BytesIO()
-        figure.savefig(data, format="svg", metadata={"Date": None})
-        yield {"source": f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}", "text": text}
+def _measured(result: Mapping[str, Any], metric: str) -> bool:
+    return any(values.get(metric) for values in result["arms"].values())
 
 
-def _paired(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    tests = result["paired"]
-    for row, adjusted in zip(tests, holm([row["p"] for row in tests]), strict=True):
-        yield {
-            "label": METRICS[row["metric"]].label,
-            "a": row["a"],
-            "b": row["b"],
-            "cell": difference(row["diff"], row["low"], row["high"]),
-            "apart": row["low"] > 0 or row["high"] < 0,
-            "p": _p(row["p"]),
-            "holm": _p(adjusted),
-        }
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _embedded(figure: Figure) -> str:
+    """The figure as an SVG inside its own address, the same bytes every time."""
+    data = io.BytesIO()
+    figure.savefig(data, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -110,13 +94,3 @@ def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
         row = first.iloc[0]
         gold = row.gold if isinstance(row.gold, str) else "the documents do not say"
         yield {"kind": kind, "question": row.question, "gold": gold, "answers": first.to_dict("records")}
-
-
-def _origin(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Settings, environment, seconds and memory, one line each."""
-    yield "peak memory", f"{result['peak_rss_mb']:.0f} MB"
-    for part in ("seconds", "environment", "settings", "hashes"):
-        for name, value in result.get(part, {}).items():
-            if isinstance(value, Mapping):
-                value = ", ".join(f"{key} {entry}" for key, entry in value.items())
-            yield f"{part}: {name}" if part == "seconds" else name, str(value)

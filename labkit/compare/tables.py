@@ -1,9 +1,8 @@
-"""A result as a table for the terminal, for README and in words; every number comes from the result."""
+"""A result as a table for the terminal, for a notebook and in words; every number comes from the result."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -107,24 +106,6 @@ def terminal(result: Result) -> Table:
     for metric, cells in rows(result, _short):
         table.add_row(METRICS[metric].label, *cells)
     return table
-
-
-def markdown(results: Mapping[str, Result]) -> str:
-    """Several results for README: a row for each arm of each, what made them, what they say, and where they disagree."""
-    table = beside(results).reset_index()
-    lines = [table.columns, ["---"] * 2 + ["---:"] * (table.shape[1] - 2), *table.values]
-    lines = [f"| {' | '.join(line)} |" for line in lines]
-    lines[1] = lines[1].replace(" ", "")
-    lines.append("")
-    for name, result in results.items():
-        environment = result["environment"]
-        machine = f"{environment.get('platform', '?')}, {environment.get('processor', environment.get('cpus', '?'))}"
-        lines += [f"**{name}**: {about(result)}; {machine}.", ""]
-        lines += [f"- {line}" for line in verdict(result) if not re.match(r"Worth|Highest|Of your|\w+ fails", line)]
-        lines.append("")
-    if apart := disagreements(results):
-        lines += ["**Where results disagree**, the verdict depends on the model or on the documents:", ""]
-    return "\n".join([*lines, *(f"- {line}" for line in apart)]).rstrip()
 
 
 BESIDE = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "latency_ms_p50")

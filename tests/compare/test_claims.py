@@ -1,6 +1,7 @@
 """Every claim has a rule, and every rule turns its verdict when the data turn."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,23 @@ import pandas as pd
 import pytest
 
 from labkit.compare import claims
-from labkit.compare.claims import VERDICTS, Need, blame, figure, judge, load_claims, read_ledger, rules_hash, verdict
+from labkit.compare.claims import (
+    PAPERS,
+    VERDICTS,
+    Need,
+    blame,
+    figure,
+    judge,
+    load_claims,
+    load_papers,
+    read_ledger,
+    rules_hash,
+    verdict,
+)
 from labkit.errors import LabError
 from labkit.stats import Interval
 from labkit.store import write_json
+from tools.notebooks import claims_table
 
 CLAIMS = load_claims()
 
@@ -83,7 +97,7 @@ def test_a_bad_rule_is_refused(tmp_path: Path, text: str, said: str):
 def test_the_ledger_is_written_as_a_page_and_a_table():
     figures = {need.figure: beside(need, True) for need in CLAIMS[0].needs}
     found = {"profile": "pocket", "size": "full", "rules": rules_hash(), "claims": judge(CLAIMS, figures, {})}
-    page, table = claims.page(found), claims.markdown(found)
+    page, table = claims.page(found), claims_table(found)
     assert all(f'id="{claim.id}"' in page for claim in CLAIMS) and "not measured" in page
     assert claims.SMOKE not in page and claims.SMOKE in claims.page(found | {"size": "smoke"})
     assert table.startswith("1 supported, 0 refuted, 0 mixed, 45 not measurable here.")
@@ -101,6 +115,35 @@ def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pyt
     write_json(path, {**json.loads(path.read_text()), "rules": "other"})
     with pytest.raises(LabError, match="rules changed"):
         read_ledger()
+
+
+def test_five_papers_are_cited_with_the_place_of_what_is_quoted():
+    found = load_papers()
+    assert len(found) == len(load_claims(PAPERS)) == 5
+    for row in found.values():
+        assert re.fullmatch(r"\d{4}\.\d{5}", row["arxiv"]) and 2000 + int(row["arxiv"][:2]) == row["year"]
+        assert row["title"] and row["authors"] and row["place"] and row["here"] and row["claim"].endswith(".")
+        assert bool(row["published"]) == bool(row["unit"]), "numbers have a unit"
+
+
+def test_every_rule_asks_for_a_direction_only_and_turns_with_the_data():
+    for claim in load_claims(PAPERS):
+        assert claim.lesson == "18_papers" and all(need.bound == 0 for need in claim.needs)
+        for claimed, said in ((True, "supported"), (False, "refuted")):
+            sign = [1 if need.above == claimed else -1 for need in claim.needs]
+            made = {n.figure: Interval(s, s - 0.5, s + 0.5) for n, s in zip(claim.needs, sign, strict=True)}
+            assert verdict(claim, made) == said
+
+
+def test_the_numbers_of_raft_give_the_gains_that_its_text_names():
+    table = load_papers()["practise-reading"]["published"]
+    for data, over, gain in (
+        ("HotPot", "RAG", 35.25),
+        ("Torch Hub", "RAG", 76.35),
+        ("HotPot", "DSF + RAG", 30.87),
+        ("HuggingFace", "DSF + RAG", 31.41),
+    ):
+        assert table[data]["RAFT"] - table[data][over] == pytest.approx(gain)
 
 
 FLAGS = ("style", "joint", "cited", "abstained", "prompt_tokens", "output_tokens")
