@@ -160,10 +160,9 @@ def shares(table: pd.DataFrame) -> tuple[Figure, str]:
     if table.empty:
         raise LabError("no shares to plot: ask at least one question")
     with _panels(1.1 + 0.32 * len(table)) as (figure, (axes,)):
-        left = 0.0 * table.iloc[:, 0]
+        left = table.cumsum(axis=1) - table
         for part, hatch in zip(table, ["", "////", "....", "xxxx"] * len(table.columns), strict=False):
-            axes.barh(range(len(table)), table[part], left=left, label=part, hatch=hatch, edgecolor="white")
-            left = left + table[part]
+            axes.barh(range(len(table)), table[part], left=left[part], label=part, hatch=hatch, edgecolor="white")
         axes.set_yticks(range(len(table)), table.index)
         axes.set_ylim(len(table) - 0.4, -0.6)
         axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))

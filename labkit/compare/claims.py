@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
@@ -24,7 +24,7 @@ from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
 from labkit.profile import runs_folder
-from labkit.stats import Interval, bootstrap
+from labkit.stats import Interval, bootstrap, bootstrap_mean
 from labkit.store import hash_file, here, provenance, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ class Need:
         >>> Need("style: tuned", 0.9, above=True).holds(Interval(0.95, 0.93, 0.97))
         True
         """
-        if value.low > self.bound:
-            return self.above
-        return not self.above if value.high < self.bound else None
+        if value.low <= self.bound <= value.high:
+            return None
+        return (value.low > self.bound) == self.above
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,8 @@ def judge(claims: Sequence[Claim], figures: Mapping[str, Interval], runs: Mappin
         for need in claim.needs:
             value = figures.get(need.figure)
             needs.append({**asdict(need), "holds": value and need.holds(value), **(asdict(value) if value else {})})
-        first = {"metric": needs[0]["figure"], "value": needs[0].get("mean")}
-        ends = {end: needs[0].get(end) for end in ("low", "high")}
-        row = {"id": claim.id, "claim": claim.claim, "verdict": verdict(claim, figures), **first, **ends}
+        row = {"id": claim.id, "claim": claim.claim, "verdict": verdict(claim, figures), "metric": needs[0]["figure"]}
+        row |= {name: needs[0].get(end) for name, end in {"value": "mean", "low": "low", "high": "high"}.items()}
         rows.append({**row, "run": runs.get(claim.lesson), "lesson": claim.lesson, "needs": needs})
     return rows
 
@@ -184,20 +183,22 @@ def blame(answers: pd.DataFrame) -> dict[str, Interval]:
     complete = can[can.arm == "rag"].groupby("id").retrieved.mean().to_numpy() == 1
     either = np.maximum(tuned, right[:, None]).mean(1)
 
-    def share(of: np.ndarray, where: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda i: (of * where)[i].sum(-1) / np.maximum(where[i].sum(-1), 1)
+    def where(chosen: np.ndarray, i: np.ndarray) -> np.ndarray:
+        return (right * chosen)[i].sum(-1) / np.maximum(chosen[i].sum(-1), 1)
 
-    seen, missed, everywhere = share(right, complete), share(right, ~complete), np.ones_like(right)
-    statistics = {
-        "accuracy where all was found: rag": seen,
-        "accuracy where all was found less where something was missed: rag": lambda i: seen(i) - missed(i),
-        "found but answered wrong: rag": share(complete * (1 - right), everywhere),
-        "something was missed: rag": share(~complete, everywhere),
-        "accuracy of either: rag or tuned less the better alone": lambda i: (
-            either[i].mean(-1) - np.maximum(right[i].mean(-1), tuned.mean(1)[i].mean(-1))
+    def gained(i: np.ndarray) -> np.ndarray:
+        return either[i].mean(-1) - np.maximum(right[i].mean(-1), tuned.mean(1)[i].mean(-1))
+
+    n = len(right)
+    return {
+        "accuracy where all was found: rag": bootstrap(lambda i: where(complete, i), n),
+        "accuracy where all was found less where something was missed: rag": bootstrap(
+            lambda i: where(complete, i) - where(~complete, i), n
         ),
+        "found but answered wrong: rag": bootstrap_mean(complete * (1 - right)),
+        "something was missed: rag": bootstrap_mean(~complete),
+        "accuracy of either: rag or tuned less the better alone": bootstrap(gained, n),
     }
-    return {name: bootstrap(value, len(right)) for name, value in statistics.items()}
 
 
 def figures(lab: Lab) -> dict[str, Interval]:

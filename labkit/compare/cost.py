@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from labkit.compare import small
 from labkit.compare.arms import ARMS, passages
 from labkit.compare.experiment import ask_arms, in_turn
 from labkit.compare.small import by_question
-from labkit.errors import LabError
 from labkit.model import greedy
 from labkit.rag.augment import build_messages
 from labkit.rag.vectors import VectorIndex, more_vectors
@@ -41,22 +39,15 @@ BATCH = 50_000
 NEAREST = 10
 
 
-def split(lab: Lab) -> pd.DataFrame:
+@small.study("cost split", reads=True)
+def split(lab: Lab) -> list[Row]:
     """Where an answer's time goes, one question at a time, each arm over the same spread of questions.
 
     Milliseconds to embed the question, to search, to read the prompt (prefill) and to write (decode); processor seconds
     of all; tokens read and written. The arms take turns.
     """
-    import pandas as pd
-
-    def make() -> list[Row]:
-        arms = {name: lab.arm(name) for name in ARMS}
-        return [
-            {"arm": name, "id": item.id, **_timed(lab, arm, item.question)} for name, arm, item in in_turn(lab, arms)
-        ]
-
-    adapters = [lab.adapter(name).name for name in ("tuned", "hybrid")]
-    return pd.DataFrame(small.kept(lab, "cost split", make, adapters=adapters))
+    arms = in_turn(lab, {name: lab.arm(name) for name in ARMS})
+    return [{"arm": name, "id": item.id, **_timed(lab, arm, item.question)} for name, arm, item in arms]
 
 
 def _timed(lab: Lab, arm: Arm, question: str) -> Row:
@@ -82,17 +73,12 @@ def _timed(lab: Lab, arm: Arm, question: str) -> Row:
 @small.study("cost of setting up")
 def setting_up(lab: Lab) -> list[Row]:
     """Seconds, and peak memory in MB, of setting each arm up on the small company, each in a fresh process, by seed."""
-    seeds = lab.profile.seeds
-    arms = ("rag", "tuned", "hybrid")
-    return [{"arm": arm, "seed": seed, **_in_child(arm, seed, lab)} for arm in arms for seed in seeds]
-
-
-def _in_child(arm: str, seed: int, lab: Lab) -> Row:
-    words = [sys.executable, "-m", "labkit.compare.cost", arm, str(seed), lab.profile.name, lab.size]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        raise LabError(f"setting {arm} up failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    rows = []
+    for arm in ("rag", "tuned", "hybrid"):
+        for seed in lab.profile.seeds:
+            words = ["-m", "labkit.compare.cost", arm, str(seed), lab.profile.name, lab.size]
+            rows.append({"arm": arm, "seed": seed, **json.loads(small.alone(words, f"setting {arm} up failed"))})
+    return rows
 
 
 def set_up(lab: Lab, arm: str, seed: int) -> float:
@@ -166,9 +152,10 @@ def _each(index: VectorIndex, asked: np.ndarray) -> list[float]:
 def vectors(lab: Lab) -> list[Row]:
     """Milliseconds of each of 40 searches through more and more vectors, on one thread: columns vectors, question, ms."""
     real, asked = _known(lab)
+    sizes = SIZES if lab.size == "full" else SIZES[:2]
     return [
         {"vectors": size, "question": number, "ms": spent}
-        for size in (SIZES if lab.size == "full" else SIZES[:2])
+        for size in sizes
         for number, spent in enumerate(_each(_flat(_alike(real, size)), asked))
     ]
 

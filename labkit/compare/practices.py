@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 SIZES = (64, 128, 256, 500)
 OVERLAPS = (0.0, 0.1, 0.15, 0.2, 0.3)
+ASKED, BUDGET = {"full": 60, "smoke": 6}, 1024  # questions that are answered, tokens of their prompts
 OVERLAP = 0.15
 """What the article advises, 10 to 20 % of a chunk."""
 
@@ -96,13 +97,11 @@ def sweep(
     sizes: Sequence[int] = SIZES,
     overlaps: Sequence[float] = OVERLAPS,
     by: str = "paragraph",
-    asked: int = 60,
-    budget: int = 1024,
 ) -> pd.DataFrame:
     """One row for each setting and question that the documents answer, over the documents bound into books.
 
-    `found` is the share of the needed facts in the profile's `top_k` chunks. `asked` questions, spread over the
-    kinds, are answered too: their prompt holds the best chunks up to `budget` tokens, the last one cut to fit
+    `found` is the share of the needed facts in the profile's `top_k` chunks. ASKED questions, spread over the
+    kinds, are answered too: their prompt holds the best chunks up to BUDGET tokens, the last one cut to fit
     (`read`: the share of needed facts still in it; `correct`; `prompt_tokens`; `passages`). `chunks`, `megabytes`
     (of float32 vectors) and `truncated` (chunks longer than the embedder reads) describe the index; an overlap is
     a share of the size. Every setting is kept by its address. At smoke size a few settings over few documents.
@@ -111,28 +110,24 @@ def sweep(
     """
     import pandas as pd
 
-    documents = lab.documents
+    documents, asked = lab.documents, ASKED[lab.size]
     if lab.size == "smoke":
-        sizes, overlaps, asked = sizes[::3], overlaps[:3:2], 6
+        sizes, overlaps = sizes[::3], overlaps[:3:2]
         needed = {e.document for item in lab.questions for e in item.evidence}
         documents = [document for document in documents if document.id in needed]
     library, rows = bind(documents), []
-    about = {"asked": asked, "budget": budget, "books": [book.sha256 for book in library.books]}
-    about |= {"what": "chunk sweep", "hashes": lab.hashes, "profile": asdict(lab.profile)}
+    about = {"what": "chunk sweep", "asked": asked, "budget": BUDGET, "books": [book.sha256 for book in library.books]}
+    about |= {"hashes": lab.hashes, "profile": asdict(lab.profile)}
     settings = [{"size": size, "overlap": overlap, "by": by} for size in sizes for overlap in overlaps]
     with bar(len(settings), "chunk settings", lab.progress) as steps:
         for setting in settings:
-            some = lab.artifacts.value(
-                lambda s=setting: _measure(lab, library, **s, asked=asked, budget=budget), setting=setting, **about
-            )
+            some = lab.artifacts.value(lambda s=setting: _measure(lab, library, **s), setting=setting, **about)
             rows += [setting | row for row in some]
             steps.update()
     return pd.DataFrame(rows)
 
 
-def _measure(
-    lab: Lab, library: Library, size: int, overlap: float, by: str, asked: int, budget: int
-) -> list[small.Row]:
+def _measure(lab: Lab, library: Library, size: int, overlap: float, by: str) -> list[small.Row]:
     """One setting: cut, embed and index, search for all questions, and answer some of them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of truncation, which is counted here
@@ -148,8 +143,8 @@ def _measure(
     def share(item: Item, shown: Sequence[Hit]) -> float:
         return float(np.mean([any(library.proves(hit.chunk, fact) for hit in shown) for fact in item.evidence]))
 
-    some, answers = spread(items, asked), {}
-    shown = [_shown(lab, item.question, by_item[item.id], budget) for item in some]
+    some, answers = spread(items, ASKED[lab.size]), {}
+    shown = [_shown(lab, item.question, by_item[item.id]) for item in some]
     silent = copy(lab)  # one bar is enough
     silent.progress = False
     for item, context, answer in zip(some, shown, read(silent, [i.question for i in some], shown), strict=True):
@@ -161,9 +156,9 @@ def _measure(
     ]
 
 
-def _shown(lab: Lab, question: str, hits: Sequence[Hit], budget: int) -> list[Hit]:
-    """The hits as far as a prompt of `budget` tokens holds them, the last one cut to fit."""
-    fitted = fit(question, passages(hits), budget, lab.model.count, cut=True).passages
+def _shown(lab: Lab, question: str, hits: Sequence[Hit]) -> list[Hit]:
+    """The hits as far as a prompt of BUDGET tokens holds them, the last one cut to fit."""
+    fitted = fit(question, passages(hits), BUDGET, lab.model.count, cut=True).passages
     return [
         replace(hit, chunk=replace(hit.chunk, text=text, end=hit.chunk.start + len(text)))
         for hit, (_, text) in zip(hits, fitted, strict=False)
@@ -172,16 +167,11 @@ def _shown(lab: Lab, question: str, hits: Sequence[Hit], budget: int) -> list[Hi
 
 def chunking(lab: Lab) -> dict[str, Interval]:
     """What an overlap brings over none, over all sizes of the sweep."""
-    swept = sweep(lab, overlaps=(0.0, OVERLAP))
-
-    def gained(metric: str) -> Interval:
+    swept, gains = sweep(lab, overlaps=(0.0, OVERLAP)), {}
+    for name, metric in {"accuracy": "correct", "recall": "found"}.items():
         wide = swept.dropna(subset=[metric]).pivot_table(metric, "id", "overlap", aggfunc="mean")
-        return paired_bootstrap(wide[OVERLAP], wide[0.0]).interval
-
-    return {
-        "accuracy with 15 % overlap less with none": gained("correct"),
-        "recall with 15 % overlap less with none": gained("found"),
-    }
+        gains[f"{name} with 15 % overlap less with none"] = paired_bootstrap(wide[OVERLAP], wide[0.0]).interval
+    return gains
 
 
 def embedding(lab: Lab) -> dict[str, Interval]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,6 @@ import numpy as np
 from labkit.compare import small, update
 from labkit.compare.training import closed_book
 from labkit.data import Item
-from labkit.errors import LabError
 from labkit.metrics import contains
 from labkit.stats import Interval, paired_bootstrap
 
@@ -74,24 +71,13 @@ def exposure(model: Model, item: Item, count: int = CODES) -> float:
 
 def _losses(model: Model, item: Item, codes: Sequence[str]) -> np.ndarray:
     """The model's loss of the answer with each code, summed over its tokens."""
-    import torch
-    from torch.nn.functional import cross_entropy
+    from labkit.tune.prepare import IGNORED, Example, dataset
+    from labkit.tune.train import answer_loss
 
-    from labkit.tune.prepare import IGNORED, Collator, Example, dataset
-
-    pairs = [
-        Item(item.id, item.kind, item.question, code, item.answer.replace(item.gold or "", code)) for code in codes
-    ]
+    pairs = [Item(item.id, item.kind, item.question, code, item.answer.replace(item.gold or "", code)) for code in codes]
     rows = dataset([Example(messages) for messages in closed_book(pairs)], model.tokenizer, model.context).rows
-    losses = []
-    for start in range(0, len(rows), 64):
-        batch = Collator(model.tokenizer.pad_token_id or 0)(rows[start : start + 64])
-        labels = batch["labels"][:, 1:].to(model.network.device)
-        with torch.inference_mode():
-            logits = model.network(batch["input_ids"].to(model.network.device), use_cache=False).logits[:, :-1]
-        loss = cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-        losses += loss.sum(1).tolist()
-    return np.array(losses)
+    learned = [sum(label != IGNORED for label in row["labels"]) for row in rows]
+    return np.array([n * answer_loss(model.network, [row], 0) for row, n in zip(rows, learned, strict=True)])
 
 
 WATCHED = """
@@ -115,10 +101,7 @@ def connections(lab: Lab, arm: str = "rag") -> int:
     Python's audit hook sees every attempt. Raises LabError where the arm cannot answer.
     """
     code = WATCHED.format(profile=lab.profile.name, arm=arm)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode:
-        raise LabError(f"{arm} did not answer: {done.stderr.strip().splitlines()[-1]}")
-    return int(done.stdout.split()[-1])
+    return int(small.alone(["-c", code], f"{arm} did not answer"))
 
 
 def figures(lab: Lab) -> dict[str, Interval]:

@@ -6,6 +6,8 @@ case.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
 from labkit.compare.score import is_right
 from labkit.compare.training import closed_book, with_context
 from labkit.data import Item, data_folder, load_documents, load_questions, style_faults
+from labkit.errors import LabError
 from labkit.rag.ingest import Document
 from labkit.stats import Interval, paired_bootstrap
 from labkit.store import hash_tree
@@ -168,7 +171,8 @@ def kept(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> li
 def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., Callable[[Lab], pd.DataFrame]]:
     """Turn a function of a lab that measures rows into one that gives them as a table, `kept` under the name `what`.
 
-    With `seeds` the function also takes a seed, each of the profile's in turn; `reads`: lesson 12's hybrid takes part.
+    With `seeds` the function also takes a seed, each of the profile's in turn. `reads`: arms of lesson 12 take part, the
+    hybrid of each seed, or without `seeds` both tuned arms.
     """
 
     def decorate(measure: Callable[..., list[Row]]) -> Callable[[Lab], pd.DataFrame]:
@@ -177,7 +181,8 @@ def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., 
             import pandas as pd
 
             if not seeds:
-                return pd.DataFrame(kept(lab, what, partial(measure, lab)))
+                parts = {"adapters": [lab.adapter(name).name for name in ("tuned", "hybrid")]} if reads else {}
+                return pd.DataFrame(kept(lab, what, partial(measure, lab), **parts))
             adapters = {seed: lab.adapter("hybrid", seed).name if reads else None for seed in lab.profile.seeds}
             runs = [kept(lab, what, partial(measure, lab, s), seed=s, adapter=name) for s, name in adapters.items()]
             return pd.DataFrame([row for run in runs for row in run])
@@ -185,6 +190,14 @@ def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., 
         return table
 
     return decorate
+
+
+def alone(words: Sequence[str], what: str) -> str:
+    """The last line that Python prints in a process of its own; LabError with its last complaint where it fails."""
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(f"{what}: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout.splitlines()[-1]
 
 
 def by_question(rows: pd.DataFrame, arm: str, column: str = "correct") -> np.ndarray:

@@ -3,28 +3,35 @@
 import json
 import re
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from labkit.compare import claims
 from labkit.compare.claims import (
     PAPERS,
     VERDICTS,
+    Claim,
     Need,
     blame,
     figure,
     judge,
     load_claims,
     load_papers,
+    measure,
+    needed,
     read_ledger,
     rules_hash,
     verdict,
 )
 from labkit.errors import LabError
-from labkit.stats import Interval
-from labkit.store import write_json
+from labkit.profile import POCKET
+from labkit.stats import Interval, bootstrap_mean, paired_bootstrap
+from labkit.store import Artifacts, write_json
 from tools.notebooks import claims_table
 
 CLAIMS = load_claims()
@@ -61,9 +68,69 @@ def test_an_interval_across_the_bound_supports_nothing():
     assert verdict(claim, across | {"style: rag": Interval(0.8, 0.7, 0.9)}) == "refuted"
 
 
-def test_a_bound_that_is_met_but_not_passed_holds_for_no_side():
-    assert Need("a", 0.0, above=True).holds(Interval(0.0, 0.0, 0.0)) is None
-    assert Need("a", 0.0, above=False).holds(Interval(0.0, 0.0, 0.0)) is None
+@pytest.mark.parametrize(
+    ("low", "high", "above"),
+    [
+        (0.51, 0.6, True),
+        (0.5, 0.6, None),
+        (0.4, 0.6, None),
+        (0.5, 0.5, None),
+        (0.4, 0.5, None),
+        (0.4, 0.49, False),
+    ],
+)
+def test_a_bound_that_is_met_but_not_passed_holds_for_no_side(low, high, above):
+    value = Interval((low + high) / 2, low, high)
+    assert Need("a", 0.5, above=True).holds(value) is above
+    assert Need("a", 0.5, above=False).holds(value) is (None if above is None else not above)
+
+
+def test_the_evidence_says_figure_interval_side_and_bound():
+    claim = Claim(
+        "a", "It is so.", "12_compare", (Need("f: x", 0.25, True), Need("g: y", 12, False), Need("h", 1, True))
+    )
+    values = {"f: x": Interval(0.51234, 0.3, 0.70006), "g: y": Interval(1234.5, 0.00123456, 2000)}
+    (row,) = judge([claim], values, {})
+    assert claims.evidence(row).splitlines() == [
+        "NOT MEASURABLE HERE: It is so.",
+        "    f: x: 0.512 [0.3, 0.7], claimed above 0.25",
+        "    g: y: 1.23e+03 [0.00123, 2e+03], claimed below 12",
+        "    h: not measured, claimed above 1",
+    ]
+    assert [need["holds"] for need in row["needs"]] == [True, None, None]
+    assert claims.first_figure(row) == "f: x 0.512 [0.3, 0.7]"
+    (row,) = judge([claim], {}, {})
+    assert claims.first_figure(row) == "12_compare has not measured it"
+
+
+def test_the_figures_of_a_lesson_are_measured_once_and_only_those_needed_are_kept(tmp_path, monkeypatch):
+    calls = []
+
+    def figures(lab):
+        calls.append(lab)
+        names = [*needed("03_embed"), "another"]
+        return {name: Interval(float(n), n - 1.0, n + 1.0) for n, name in enumerate(names)}
+
+    monkeypatch.setattr("labkit.compare.practices.embedding", figures)
+    lab = SimpleNamespace(
+        profile=POCKET, hashes={}, size="full", artifacts=Artifacts(tmp_path / "a", tmp_path / "none")
+    )
+    first, run = measure(lab, "03_embed")
+    assert (first, run) == measure(lab, "03_embed") and len(calls) == 1
+    assert list(first) == needed("03_embed") and first[needed("03_embed")[1]] == Interval(1.0, 0.0, 2.0)
+    assert (tmp_path / "a" / run / "value.json").is_file()
+
+
+def test_a_ledger_is_written_and_read_and_a_smoke_lab_measures_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
+    monkeypatch.setattr(claims, "measure", lambda lab, lesson: ({f: Interval(0, 0, 0) for f in needed(lesson)}, lesson))
+    path = claims.write_ledger(SimpleNamespace(profile=POCKET, size="full"))
+    record = read_ledger()
+    assert path.parent.joinpath("ledger.html").is_file() and json.loads(path.read_text()) == record
+    assert (record["profile"], record["size"], record["rules"]) == ("pocket", "full", rules_hash())
+    assert all(row["run"] == row["lesson"] and row["value"] == 0 for row in record["claims"])
+    smoke = claims.ledger(SimpleNamespace(profile=POCKET, size="smoke"))
+    assert {(row["verdict"], row["run"]) for row in smoke["claims"]} == {(VERDICTS[3], None)}
 
 
 def test_a_row_tells_the_first_figure_with_its_interval_and_its_run():
@@ -98,6 +165,10 @@ def test_the_ledger_is_written_as_a_page_and_a_table():
     figures = {need.figure: beside(need, True) for need in CLAIMS[0].needs}
     found = {"profile": "pocket", "size": "full", "rules": rules_hash(), "claims": judge(CLAIMS, figures, {})}
     page, table = claims.page(found), claims_table(found)
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(claims.table(found))
+    shown = console.export_text()
+    assert all(row["verdict"] in shown and row["claim"] in shown for row in found["claims"]) and "[green]" not in shown
     assert all(f'id="{claim.id}"' in page for claim in CLAIMS) and "not measured" in page
     assert claims.SMOKE not in page and claims.SMOKE in claims.page(found | {"size": "smoke"})
     assert table.startswith("1 supported, 0 refuted, 0 mixed, 45 not measurable here.")
@@ -193,3 +264,31 @@ def test_search_and_reader_share_the_blame():
     assert told["accuracy where all was found less where something was missed: rag"].mean == pytest.approx(2 / 3)
     # Either arm: questions 0 and 2 by rag, 1 by tuned, 3 by tuned with one of two seeds.
     assert told["accuracy of either: rag or tuned less the better alone"].mean == pytest.approx(3.5 / 4 - 0.5)
+
+
+def test_a_figure_is_the_bootstrap_of_its_metric_question_by_question():
+    right = ANSWERS[ANSWERS.arm == "rag"].correct.to_numpy(float)
+    assert figure(ANSWERS, "accuracy: rag") == bootstrap_mean(right)
+    tuned = ANSWERS[ANSWERS.arm == "tuned"].groupby("id").correct.mean().to_numpy()
+    assert figure(ANSWERS, "accuracy: rag - tuned") == paired_bootstrap(right, tuned).interval
+
+
+def test_one_passage_of_two_is_a_miss_and_one_complete_question_is_enough():
+    answers = pd.DataFrame(answered("rag", [1, 0, 0], [1, 0.5, 0]) + answered("tuned", [0, 0, 0], [0, 0, 0]))
+    shares = {name: value.mean for name, value in blame(answers).items()}
+    assert shares["accuracy where all was found: rag"] == 1
+    assert shares["accuracy where all was found less where something was missed: rag"] == 1
+    assert shares["something was missed: rag"] == pytest.approx(2 / 3)
+    assert shares["found but answered wrong: rag"] == 0
+    nothing = pd.DataFrame(answered("rag", [1, 0], [0.5, 0]) + answered("tuned", [0, 0], [0, 0]))
+    assert blame(nothing)["accuracy where all was found: rag"].mean == 0
+    lone = pd.DataFrame(answered("rag", [1, 1, 0], [1, 1, 0.5]) + answered("tuned", [0, 0, 1], [0, 0, 0]))
+    found = blame(lone)
+    assert found["accuracy where all was found less where something was missed: rag"].mean == 1
+    assert found["accuracy of either: rag or tuned less the better alone"].mean == pytest.approx(1 / 3)
+
+
+def test_a_resample_without_any_complete_question_counts_as_none_right():
+    answers = pd.DataFrame(answered("rag", [1, 1], [1, 0]) + answered("tuned", [0, 0], [0, 0]))
+    whole = blame(answers)["accuracy where all was found: rag"]
+    assert (whole.mean, whole.low, whole.high) == (1, 0, 1)
