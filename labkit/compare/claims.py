@@ -108,7 +108,7 @@ def rules_hash() -> str:
     return hash_file(RULES)
 
 
-def needed(*lessons: str) -> list[str]:
+def figure_names(*lessons: str) -> list[str]:
     """The names of the figures that these lessons' claims need, in order."""
     return sorted({need.figure for claim in load_claims() if claim.lesson in lessons for need in claim.needs})
 
@@ -203,7 +203,7 @@ def blame(answers: pd.DataFrame) -> dict[str, Interval]:
 
 def figures(lab: Lab) -> dict[str, Interval]:
     """What the claims of lessons 11 and 12 need, each by its name in claims.yaml."""
-    matches = [match for name in needed("11_hybrid", "12_compare") if (match := NAME.fullmatch(name))]
+    matches = [match for name in figure_names("11_hybrid", "12_compare") if (match := NAME.fullmatch(name))]
     arms = {"rag", "tuned", *(arm for match in matches for arm in match.group("arm", "other"))}
     answers = ask_arms(lab, [arm for arm in (*ARMS, *RIVALS) if arm in arms])
     return blame(answers) | {match.string: figure(answers, match.string) for match in matches}
@@ -220,7 +220,7 @@ def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
     parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "where": here()}
     folder = lab.artifacts.folder(build, what="figures", of=LESSONS[lesson], **parts)
     values = json.loads((folder / "value.json").read_text("utf-8"))
-    return {name: Interval(**values[name]) for name in needed(lesson) if name in values}, folder.name
+    return {name: Interval(**values[name]) for name in figure_names(lesson) if name in values}, folder.name
 
 
 def ledger(lab: Lab) -> dict[str, Any]:

@@ -47,10 +47,10 @@ def split(lab: Lab) -> list[Row]:
     of all; tokens read and written. The arms take turns.
     """
     arms = in_turn(lab, {name: lab.arm(name) for name in ARMS})
-    return [{"arm": name, "id": item.id, **_timed(lab, arm, item.question)} for name, arm, item in arms]
+    return [{"arm": name, "id": item.id, **_time(lab, arm, item.question)} for name, arm, item in arms]
 
 
-def _timed(lab: Lab, arm: Arm, question: str) -> Row:
+def _time(lab: Lab, arm: Arm, question: str) -> Row:
     """One answer, whole and not looked up; then its first stages once more alone, so that each has its share."""
     arm = replace(arm, cache=None)
     began, processor = time.perf_counter(), time.process_time()
@@ -86,7 +86,7 @@ def set_up(lab: Lab, arm: str, seed: int) -> float:
     from labkit.rag.retrieve import retriever
 
     company = small.company()
-    store, seconds = small.reindexed(lab, [], company.documents)
+    store, seconds = small.reindex(lab, [], company.documents)
     if arm == "rag":
         return seconds
     read = retriever(lab.profile.method, store, lab.profile.reranker) if arm == "hybrid" else None
@@ -96,23 +96,23 @@ def set_up(lab: Lab, arm: str, seed: int) -> float:
 
 @small.study("cost by budget")
 def by_budget(lab: Lab) -> list[Row]:
-    """The tuned arm after more and more training on the small company, and RAG: columns as `small.asked`, seconds."""
+    """The tuned arm after more and more training on the small company, and RAG: columns as `small.ask`, seconds."""
     company = small.company()
-    store, seconds = small.reindexed(lab, [], company.documents)
+    store, seconds = small.reindex(lab, [], company.documents)
     rag = small.readers(lab, lab.profile.seeds[0], store)[0]
-    rows = small.asked(lab, rag, company.questions, seconds=seconds, seed=0)
+    rows = small.ask(lab, rag, company.questions, seconds=seconds, seed=0)
     for seed in lab.profile.seeds:
         for epochs in BUDGETS:
             model, seconds = small.learn(lab, lab.model, company.questions, seed, epochs)
             about = {"seconds": seconds, "seed": seed, "epochs": epochs}
-            rows += small.asked(lab, small.reciting(lab, "tuned", model), company.questions, **about)
+            rows += small.ask(lab, small.reciter(lab, "tuned", model), company.questions, **about)
     return rows
 
 
 def _known(lab: Lab) -> tuple[np.ndarray, np.ndarray]:
     """The real vectors, which more are made like, and those of forty questions."""
-    asked = lab.embedder.encode([item.question for item in lab.questions[:40]], query=True)
-    return lab.vectors.index.vectors_at(np.arange(len(lab.vectors))), asked
+    queries = lab.embedder.encode([item.question for item in lab.questions[:40]], query=True)
+    return lab.vectors.index.vectors_at(np.arange(len(lab.vectors))), queries
 
 
 def _alike(real: np.ndarray, count: int) -> Iterator[np.ndarray]:
@@ -130,18 +130,18 @@ def _flat(batches: Iterator[np.ndarray] | list[np.ndarray]) -> VectorIndex:
     return index
 
 
-def _each(index: VectorIndex, asked: np.ndarray) -> list[float]:
+def _each(index: VectorIndex, queries: np.ndarray) -> list[float]:
     """Milliseconds of each search, on one thread, after one to warm up."""
     import faiss
 
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
-        index.search(asked[:1], NEAREST)
+        index.search(queries[:1], NEAREST)
         spent = []
-        for number in range(len(asked)):
+        for number in range(len(queries)):
             began = time.perf_counter()
-            index.search(asked[number : number + 1], NEAREST)
+            index.search(queries[number : number + 1], NEAREST)
             spent.append(1000 * (time.perf_counter() - began))
         return spent
     finally:
@@ -151,12 +151,12 @@ def _each(index: VectorIndex, asked: np.ndarray) -> list[float]:
 @small.study("growth of vectors")
 def vectors(lab: Lab) -> list[Row]:
     """Milliseconds of each of 40 searches through more and more vectors, on one thread: columns vectors, question, ms."""
-    real, asked = _known(lab)
+    real, queries = _known(lab)
     sizes = SIZES if lab.size == "full" else SIZES[:2]
     return [
         {"vectors": size, "question": number, "ms": spent}
         for size in sizes
-        for number, spent in enumerate(_each(_flat(_alike(real, size)), asked))
+        for number, spent in enumerate(_each(_flat(_alike(real, size)), queries))
     ]
 
 
@@ -166,16 +166,16 @@ def shards(lab: Lab) -> list[Row]:
 
     Each shard gives its ten nearest, and the ten best of all are kept: columns shards, question, recall, ms.
     """
-    real, asked = _known(lab)
+    real, queries = _known(lab)
     total = SHARDED if lab.size == "full" else 4_000
     whole = _flat(_alike(real, total))
-    stored, wanted, rows = whole.vectors_at(np.arange(total)), whole.search(asked, NEAREST)[1], []
+    stored, wanted, rows = whole.vectors_at(np.arange(total)), whole.search(queries, NEAREST)[1], []
     for count in SHARDS:
         scores, numbers, spent = [], [], []
         for part in np.array_split(np.arange(total), count):
             shard = _flat([stored[part]])
-            spent.append(_each(shard, asked))
-            near = shard.search(asked, NEAREST)
+            spent.append(_each(shard, queries))
+            near = shard.search(queries, NEAREST)
             scores.append(near[0])
             numbers.append(part[near[1]])
         best = np.argsort(-np.hstack(scores), axis=1)[:, :NEAREST]

@@ -110,14 +110,14 @@ def sweep(
     """
     import pandas as pd
 
-    documents, asked = lab.documents, ASKED[lab.size]
+    documents = lab.documents
     if lab.size == "smoke":
         sizes, overlaps = sizes[::3], overlaps[:3:2]
         needed = {e.document for item in lab.questions for e in item.evidence}
         documents = [document for document in documents if document.id in needed]
     library, rows = bind(documents), []
-    about = {"what": "chunk sweep", "asked": asked, "budget": BUDGET, "books": [book.sha256 for book in library.books]}
-    about |= {"hashes": lab.hashes, "profile": asdict(lab.profile)}
+    about = {"what": "chunk sweep", "hashes": lab.hashes, "profile": asdict(lab.profile)}
+    about |= {"asked": ASKED[lab.size], "budget": BUDGET, "books": [book.sha256 for book in library.books]}
     settings = [{"size": size, "overlap": overlap, "by": by} for size in sizes for overlap in overlaps]
     with bar(len(settings), "chunk settings", lab.progress) as steps:
         for setting in settings:
@@ -183,7 +183,7 @@ def embedding(lab: Lab) -> dict[str, Interval]:
 
     can, k = [item for item in lab.questions if item.evidence], lab.profile.top_k
     now = [item for item in can if item.kind == "changed fact"]
-    asked = [item.question for item in can]
+    questions = [item.question for item in can]
 
     def recalls(items: Sequence[Item], hits: Sequence[Sequence[Hit]]) -> list[float]:
         return [recall(item, row) for item, row in zip(items, hits, strict=True)]
@@ -196,8 +196,8 @@ def embedding(lab: Lab) -> dict[str, Interval]:
         recalls(now, search.search_batch([item.question for item in now], k))
         for search in (lab.retriever(), lab.old_retriever())
     )
-    same = nearest(lab.embedder.encode(asked, query=True))
-    other = nearest(HashingVectorizer(n_features=lab.embedder.dimensions).transform(asked).toarray())
+    same = nearest(lab.embedder.encode(questions, query=True))
+    other = nearest(HashingVectorizer(n_features=lab.embedder.dimensions).transform(questions).toarray())
     return {
         "recall on changed facts: fresh index - stale index": paired_bootstrap(fresh, stale).interval,
         "recall: queries from the same embedder - from another": paired_bootstrap(same, other).interval,
@@ -205,18 +205,18 @@ def embedding(lab: Lab) -> dict[str, Interval]:
 
 
 @small.study("full tuning", seeds=True)
-def fully_tuned(lab: Lab, seed: int) -> list[small.Row]:
-    """The small company learned by all weights instead of an adapter: columns as `small.asked`, seed."""
+def full_tuning(lab: Lab, seed: int) -> list[small.Row]:
+    """The small company learned by all weights instead of an adapter: columns as `small.ask`, seed."""
     pairs = small.company().questions
     model, _ = small.learn(lab, lab.model, pairs, seed, full=True)
-    return small.asked(lab, small.reciting(lab, "full", model), pairs, seed=seed)
+    return small.ask(lab, small.reciter(lab, "full", model), pairs, seed=seed)
 
 
 def adapting(lab: Lab) -> dict[str, Interval]:
     """What an adapter saves in bytes, and whether it learns as much as all weights do."""
     ratios = lab.artifacts.value(lambda: _bytes(lab), what="bytes of training", base=lab.hashes["model"])
     shares = update.shares(lab)
-    lora, full = small.by_question(shares[shares.share == 0], "tuned"), small.by_question(fully_tuned(lab), "full")
+    lora, full = small.by_question(shares[shares.share == 0], "tuned"), small.by_question(full_tuning(lab), "full")
     return {name: Interval(value, value, value) for name, value in ratios.items()} | {
         "accuracy: lora - full tuning": paired_bootstrap(lora, full).interval
     }

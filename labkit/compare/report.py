@@ -43,7 +43,7 @@ def page(comparison: Comparison) -> str:
     from labkit.compare.score import by_kind
 
     result, table = comparison.result, by_kind(comparison.answers)
-    figures = [plot.dots(result, [m for m in metrics if _measured(result, m)]) for metrics in (QUALITY, COST)]
+    figures = [plot.dots(result, [m for m in metrics if _holds(result, m)]) for metrics in (QUALITY, COST)]
     tests = result["paired"]
     return render(
         "report.html",
@@ -53,7 +53,7 @@ def page(comparison: Comparison) -> str:
         verdict=verdict(result),
         metrics=METRICS,
         rows=list(rows(result)),
-        figures=[{"source": _embedded(figure), "text": text} for figure, text in (*figures, plot.kinds(table))],
+        figures=[{"source": _embed(figure), "text": text} for figure, text in (*figures, plot.kinds(table))],
         paired=list(zip(tests, holm([row["p"] for row in tests]), strict=True)),
         kinds={
             kind: {row["arm"]: row for row in group.to_dict("records")}
@@ -76,11 +76,11 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def _measured(result: Mapping[str, Any], metric: str) -> bool:
+def _holds(result: Mapping[str, Any], metric: str) -> bool:
     return any(values.get(metric) for values in result["arms"].values())
 
 
-def _embedded(figure: Figure) -> str:
+def _embed(figure: Figure) -> str:
     """The figure as an SVG inside its own address, the same bytes every time."""
     data = io.BytesIO()
     figure.savefig(data, format="svg", metadata={"Date": None})

@@ -26,11 +26,11 @@ CODES = 200  # other codes among which the true one is ranked
 
 
 @small.study("risk of wording", seeds=True)
-def reworded(lab: Lab, seed: int) -> list[small.Row]:
-    """Facts that a model learned, asked as trained and in held-out words: columns as `small.asked`, and `wording`."""
-    arm = small.reciting(lab, "tuned", small.first(lab, seed))
+def rewordings(lab: Lab, seed: int) -> list[small.Row]:
+    """Facts that a model learned, asked as trained and in held-out words: columns as `small.ask`, and `wording`."""
+    arm = small.reciter(lab, "tuned", small.first(lab, seed))
     wordings = {"trained": small.company().questions, "new": small.items("reworded")}
-    return [row for name, some in wordings.items() for row in small.asked(lab, arm, some, wording=name, seed=seed)]
+    return [row for name, some in wordings.items() for row in small.ask(lab, arm, some, wording=name, seed=seed)]
 
 
 def canaries(count: int = EACH) -> dict[int, list[Item]]:
@@ -52,7 +52,7 @@ def secrets(lab: Lab, seed: int) -> list[small.Row]:
     hidden = canaries(EACH if lab.size == "full" else 2)
     planted = [item for repeats, some in hidden.items() for item in some * repeats]
     model, _ = small.learn(lab, lab.model, [*small.company().questions, *planted], seed, EPOCHS)
-    arm, rows = small.reciting(lab, "tuned", model), []
+    arm, rows = small.reciter(lab, "tuned", model), []
     for repeats, some in hidden.items():
         for item, answer in zip(some, arm.answer([item.question for item in some]), strict=True):
             about = {"repeats": repeats, "id": item.id, "seed": seed, "exposure": exposure(model, item)}
@@ -74,7 +74,9 @@ def _losses(model: Model, item: Item, codes: Sequence[str]) -> np.ndarray:
     from labkit.tune.prepare import IGNORED, Example, dataset
     from labkit.tune.train import answer_loss
 
-    pairs = [Item(item.id, item.kind, item.question, code, item.answer.replace(item.gold or "", code)) for code in codes]
+    pairs = [
+        Item(item.id, item.kind, item.question, code, item.answer.replace(item.gold or "", code)) for code in codes
+    ]
     rows = dataset([Example(messages) for messages in closed_book(pairs)], model.tokenizer, model.context).rows
     learned = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     return np.array([n * answer_loss(model.network, [row], 0) for row, n in zip(rows, learned, strict=True)])
@@ -106,7 +108,7 @@ def connections(lab: Lab, arm: str = "rag") -> int:
 
 def figures(lab: Lab) -> dict[str, Interval]:
     """What the claims about risk need, each by its name in claims.yaml."""
-    words, hidden = reworded(lab), secrets(lab)
+    words, hidden = rewordings(lab), secrets(lab)
     trained, new = (small.by_question(words[words.wording == name], "tuned") for name in ("trained", "new"))
     never, often = (hidden[hidden.repeats == n].groupby("id").extracted.mean().to_numpy(float) for n in (0, 16))
     far = float(connections(lab))

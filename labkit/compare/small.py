@@ -118,13 +118,13 @@ def first(lab: Lab, seed: int) -> Model:
     return learn(lab, lab.model, company().questions, seed)[0]
 
 
-def reciting(lab: Lab, name: str, model: Model) -> Arm:
+def reciter(lab: Lab, name: str, model: Model) -> Arm:
     """A model that answers from its weights, under a name of its own."""
     arm = type(name, (FineTuned,), {"name": name})
     return arm(model, None, lab.profile.top_k, lab.profile.max_new_tokens)
 
 
-def reindexed(lab: Lab, old: Sequence[Document], new: Sequence[Document]) -> tuple[FaissStore, float]:
+def reindex(lab: Lab, old: Sequence[Document], new: Sequence[Document]) -> tuple[FaissStore, float]:
     """The index over the new documents, and the seconds to make it when the old ones are embedded already."""
     from labkit.rag.chunk import chunk_documents
     from labkit.rag.embed import load_embedder
@@ -152,7 +152,7 @@ def readers(lab: Lab, seed: int, store: FaissStore) -> list[Arm]:
     return [arm(model, search, p.top_k, p.max_new_tokens) for arm, model in models.items()]
 
 
-def asked(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row]:
+def ask(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row]:
     """A row for each question, at smoke size for every eighth: was the arm right, in style, both."""
     questions, rows = questions[:: 1 if lab.size == "full" else 8], []
     for item, answer in zip(questions, arm.answer([q.question for q in questions]), strict=True):
@@ -162,14 +162,14 @@ def asked(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[R
     return rows
 
 
-def kept(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> list[Row]:
+def keep(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> list[Row]:
     """Rows of one study, found by the address of the data and settings that decide them, or made now."""
     parts |= {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "recipe": RECIPE}
     return lab.artifacts.value(make, what=what, small=hash_tree(data_folder() / "small"), **parts)
 
 
 def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., Callable[[Lab], pd.DataFrame]]:
-    """Turn a function of a lab that measures rows into one that gives them as a table, `kept` under the name `what`.
+    """Turn a function of a lab that measures rows into one that gives them as a table, kept under the name `what`.
 
     With `seeds` the function also takes a seed, each of the profile's in turn. `reads`: arms of lesson 12 take part, the
     hybrid of each seed, or without `seeds` both tuned arms.
@@ -182,9 +182,9 @@ def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., 
 
             if not seeds:
                 parts = {"adapters": [lab.adapter(name).name for name in ("tuned", "hybrid")]} if reads else {}
-                return pd.DataFrame(kept(lab, what, partial(measure, lab), **parts))
+                return pd.DataFrame(keep(lab, what, partial(measure, lab), **parts))
             adapters = {seed: lab.adapter("hybrid", seed).name if reads else None for seed in lab.profile.seeds}
-            runs = [kept(lab, what, partial(measure, lab, s), seed=s, adapter=name) for s, name in adapters.items()]
+            runs = [keep(lab, what, partial(measure, lab, s), seed=s, adapter=name) for s, name in adapters.items()]
             return pd.DataFrame([row for run in runs for row in run])
 
         return table

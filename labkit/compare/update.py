@@ -29,20 +29,20 @@ def shares(lab: Lab, seed: int) -> list[small.Row]:
     rows: list[small.Row] = []
     for share in SHARES:
         update = small.company(share)
-        store, indexing = small.reindexed(lab, update.documents, update.updates)
+        store, indexing = small.reindex(lab, update.documents, update.updates)
         arms = [
             (arm, 0.0)
-            for arm in (*small.readers(lab, seed, store), small.reciting(lab, "tuned", small.first(lab, seed)))
+            for arm in (*small.readers(lab, seed, store), small.reciter(lab, "tuned", small.first(lab, seed)))
         ]
         if share:
             model, seconds = small.learn(lab, lab.model, update.questions, seed)
-            arms.append((small.reciting(lab, "retrained", model), seconds))
+            arms.append((small.reciter(lab, "retrained", model), seconds))
         if share == PATCH:
             model, seconds = small.learn(lab, small.first(lab, seed), update.changed, seed)
-            arms.append((small.reciting(lab, "patched", model), seconds))
+            arms.append((small.reciter(lab, "patched", model), seconds))
         for arm, seconds in arms:
             about = {"share": share, "seed": seed, "indexing": indexing, "seconds": seconds}
-            rows += small.asked(lab, arm, update.questions, **about)
+            rows += small.ask(lab, arm, update.questions, **about)
     return rows
 
 
@@ -56,17 +56,17 @@ def stream(lab: Lab, seed: int) -> list[small.Row]:
     training = indexing = 0.0
     for number in range(1, UPDATES + 1):
         update = small.step(number)
-        store, took = small.reindexed(lab, update.documents, update.updates)
+        store, took = small.reindex(lab, update.documents, update.updates)
         model, seconds = small.learn(lab, model, update.changed, seed)
         indexing, training = indexing + took, training + seconds
         if number in ASKED:
             arms = [
                 (arm, 0.0)
-                for arm in (*small.readers(lab, seed, store)[:-1], small.reciting(lab, "tuned", small.first(lab, seed)))
+                for arm in (*small.readers(lab, seed, store)[:-1], small.reciter(lab, "tuned", small.first(lab, seed)))
             ]
-            for arm, seconds in (*arms, (small.reciting(lab, "patched", model), training)):
+            for arm, seconds in (*arms, (small.reciter(lab, "patched", model), training)):
                 about = {"step": number, "seed": seed, "indexing": indexing, "seconds": seconds}
-                rows += small.asked(lab, arm, update.questions, **about)
+                rows += small.ask(lab, arm, update.questions, **about)
     return rows
 
 
@@ -77,11 +77,11 @@ def removal(lab: Lab, seed: int) -> list[small.Row]:
     `removed` says whether the fact stood in a document that goes, `gone` whether it was asked after that.
     """
     every, questions = small.company().documents, small.company().questions
-    rows = small.asked(lab, Base(lab.model, None, 0, lab.profile.max_new_tokens), questions, gone=False, seed=seed)
+    rows = small.ask(lab, Base(lab.model, None, 0, lab.profile.max_new_tokens), questions, gone=False, seed=seed)
     for gone, left in ((False, every), (True, every[::2])):
-        store, _ = small.reindexed(lab, [], left)
-        for arm in (*small.readers(lab, seed, store), small.reciting(lab, "tuned", small.first(lab, seed))):
-            rows += small.asked(lab, arm, questions, gone=gone, seed=seed)
+        store, _ = small.reindex(lab, [], left)
+        for arm in (*small.readers(lab, seed, store), small.reciter(lab, "tuned", small.first(lab, seed))):
+            rows += small.ask(lab, arm, questions, gone=gone, seed=seed)
     left = {document.id for document in every[::2]}
     removed = {item.id for item in questions if item.evidence[0].document not in left}
     return [{**row, "removed": row["id"] in removed} for row in rows]

@@ -114,7 +114,7 @@ def _study(lab: Lab, name: str, folder: Path, about: Mapping[str, Any]) -> Study
     return Study(name, **about, documents=tuple(first.values()), today=tuple(today.values()), **items)
 
 
-class Handed(Retriever):
+class Handover(Retriever):
     """A retriever that hands every question its own material first, and then what `archive` finds, if there is one.
 
     `material` holds the chunks by question. What the archive keeps of the same item is left out.
@@ -149,7 +149,7 @@ def retriever(lab: Lab, study: Study, arm: str, training: bool = False) -> Retri
         chunks.setdefault(d.id.partition("/")[0], []).append(chunk)
     material = {item.question: chunks[item.id] for item in (*study.questions, *study.pairs)}
     earlier = [Document(i.id, "Earlier reply", f"{i.question} {i.answer}", "text", i.id) for i in study.pairs]
-    return Handed(material=material, archive=over(earlier) if reads else None)
+    return Handover(material=material, archive=over(earlier) if reads else None)
 
 
 def adapter(lab: Lab, study: Study, arm: str, seed: int = 0) -> Path:
@@ -209,11 +209,11 @@ class Utility:
         self.known = ~np.isnan(next(iter(tables.values())))
         if any(table.shape != self.known.shape or (np.isnan(table) == self.known).any() for table in tables.values()):
             raise LabError("the arms were measured on different questions: ask every arm the same ones")
-        given = np.array(list(weights.values()), float)
-        if (given < 0).any() or not given.sum():
+        shares = np.array(list(weights.values()), float)
+        if (shares < 0).any() or not shares.sum():
             raise LabError("weights must not be negative, nor all zero: give each metric its share")
         self.tables = {arm: np.nan_to_num(table) for arm, table in tables.items()}
-        self.metrics, self.weights = list(weights), given / given.sum()
+        self.metrics, self.weights = list(weights), shares / shares.sum()
 
     @property
     def means(self) -> dict[str, dict[str, float]]:
@@ -264,7 +264,7 @@ def utility(study: Study, rows: pd.DataFrame) -> Utility:
     return Utility({arm: means.loc[arm].to_numpy().T for arm in ARMS}, study.weights)
 
 
-def joined(utilities: Mapping[str, Utility]) -> Utility:
+def join(utilities: Mapping[str, Utility]) -> Utility:
     """The mean utility over several jobs, each as important as the others, over all their questions."""
     from scipy.linalg import block_diag
 
@@ -287,4 +287,4 @@ def figures(lab: Lab) -> dict[str, Interval]:
         f"utility of the {study.short}: {study.advised} - best other": measured[name].lead(study.advised)
         for name, study in load_studies(lab).items()
     }
-    return leads | {"utility over all studies: hybrid - best other": joined(measured).lead("hybrid")}
+    return leads | {"utility over all studies: hybrid - best other": join(measured).lead("hybrid")}

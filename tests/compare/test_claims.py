@@ -19,11 +19,11 @@ from labkit.compare.claims import (
     Need,
     blame,
     figure,
+    figure_names,
     judge,
     load_claims,
     load_papers,
     measure,
-    needed,
     read_ledger,
     rules_hash,
     verdict,
@@ -108,7 +108,7 @@ def test_the_figures_of_a_lesson_are_measured_once_and_only_those_needed_are_kep
 
     def figures(lab):
         calls.append(lab)
-        names = [*needed("03_embed"), "another"]
+        names = [*figure_names("03_embed"), "another"]
         return {name: Interval(float(n), n - 1.0, n + 1.0) for n, name in enumerate(names)}
 
     monkeypatch.setattr("labkit.compare.practices.embedding", figures)
@@ -117,13 +117,15 @@ def test_the_figures_of_a_lesson_are_measured_once_and_only_those_needed_are_kep
     )
     first, run = measure(lab, "03_embed")
     assert (first, run) == measure(lab, "03_embed") and len(calls) == 1
-    assert list(first) == needed("03_embed") and first[needed("03_embed")[1]] == Interval(1.0, 0.0, 2.0)
+    assert list(first) == figure_names("03_embed") and first[figure_names("03_embed")[1]] == Interval(1.0, 0.0, 2.0)
     assert (tmp_path / "a" / run / "value.json").is_file()
 
 
 def test_a_ledger_is_written_and_read_and_a_smoke_lab_measures_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
-    monkeypatch.setattr(claims, "measure", lambda lab, lesson: ({f: Interval(0, 0, 0) for f in needed(lesson)}, lesson))
+    monkeypatch.setattr(
+        claims, "measure", lambda lab, lesson: ({f: Interval(0, 0, 0) for f in figure_names(lesson)}, lesson)
+    )
     path = claims.write_ledger(SimpleNamespace(profile=POCKET, size="full"))
     record = read_ledger()
     assert path.parent.joinpath("ledger.html").is_file() and json.loads(path.read_text()) == record

@@ -23,11 +23,11 @@ def test_the_stages_of_an_answer_are_all_of_it():
     lab = Lab(POCKET, "smoke", progress=False)
     question = lab.questions[0].question
     lab.arm("rag").answer([question])
-    row = cost._timed(lab, lab.arm("rag"), question)
+    row = cost._time(lab, lab.arm("rag"), question)
     stages = sum(row[stage] for stage in ("embed", "search", "prefill", "decode"))
     assert 0 < stages <= 1.5 * row["total"] and row["embed"] > 0 and row["prefill"] > 0
     assert row["read"] > 100 and row["written"] > 1 and row["processor"] > 0
-    assert cost._timed(lab, lab.arm("base"), question)["search"] < 1
+    assert cost._time(lab, lab.arm("base"), question)["search"] < 1
 
 
 @pytest.mark.slow

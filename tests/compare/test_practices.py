@@ -5,7 +5,7 @@ import pytest
 
 import labkit
 from labkit.compare import practices, update
-from labkit.compare.claims import needed
+from labkit.compare.claims import figure_names
 from labkit.compare.practices import bind, sweep
 from labkit.data import Evidence, load_questions
 from labkit.rag.chunk import Chunk, chunk_documents
@@ -123,7 +123,7 @@ def test_a_sweep_has_a_row_for_each_question_and_is_kept(lab, monkeypatch):
 
 def test_an_index_of_yesterday_misses_what_changed_and_another_embedder_misses_nearly_all(lab):
     made = practices.embedding(lab)
-    assert set(made) == set(needed("03_embed"))
+    assert set(made) == set(figure_names("03_embed"))
     assert all(value.low > 0 for value in made.values())
 
 
@@ -138,16 +138,16 @@ def test_overlap_is_judged_question_by_question_over_all_sizes(lab, monkeypatch)
         practices, "sweep", lambda lab, overlaps: pd.DataFrame(r for r in rows if r["overlap"] in overlaps)
     )
     made = practices.chunking(lab)
-    assert set(made) == set(needed("02_chunk"))
+    assert set(made) == set(figure_names("02_chunk"))
     assert {name.partition(" ")[0]: value.mean for name, value in made.items()} == {"accuracy": 0, "recall": 1}
 
 
 def test_an_adapter_saves_bytes_and_is_compared_with_all_weights_fact_by_fact(lab, monkeypatch):
     rows = [{"id": n, "seed": 0, "correct": int(n < 3)} for n in range(4)]
     monkeypatch.setattr(update, "shares", lambda lab: pd.DataFrame(rows).assign(arm="tuned", share=0.0))
-    monkeypatch.setattr(practices, "fully_tuned", lambda lab: pd.DataFrame(rows).assign(arm="full", correct=1))
+    monkeypatch.setattr(practices, "full_tuning", lambda lab: pd.DataFrame(rows).assign(arm="full", correct=1))
     made = practices.adapting(lab)
-    assert set(made) == set(needed("09_adapters"))
+    assert set(made) == set(figure_names("09_adapters"))
     assert made["accuracy: lora - full tuning"].mean == -0.25
     assert 0 < made["trained bytes: lora / full"].mean < 0.2
     assert 0 < made["bytes of the weights: qlora / full"].mean < 0.5

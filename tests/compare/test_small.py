@@ -41,7 +41,7 @@ def test_updates_follow_each_other():
 
 def test_indexing_a_change_finds_what_it_had_and_the_new_facts(lab):
     made = small.company(0.5)
-    store, seconds = small.reindexed(lab, made.documents, made.updates)
+    store, seconds = small.reindex(lab, made.documents, made.updates)
     assert seconds > 0 and {chunk.document_id for chunk in store.chunks} == {document.id for document in made.updates}
 
 
@@ -63,5 +63,5 @@ def test_an_answer_is_scored_for_content_and_style(lab):
         def answer(self, questions):
             return [type("A", (), {"text": dress(item.answer)})() for _ in questions]
 
-    row = small.asked(lab, Told(), [item], share=0.0)[0]
+    row = small.ask(lab, Told(), [item], share=0.0)[0]
     assert (row["arm"], row["correct"], row["style"], row["joint"], row["share"]) == ("told", 1, 1, 1, 0.0)

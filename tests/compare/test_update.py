@@ -40,7 +40,7 @@ def studies(monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 def test_the_study_makes_every_figure_that_its_claims_need(studies):
     made = update.figures(studies)
-    assert set(claims.needed("13_update")) <= made.keys()
+    assert set(claims.figure_names("13_update")) <= made.keys()
 
 
 def test_the_figures_say_what_the_rows_say(studies):

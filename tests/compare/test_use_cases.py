@@ -8,8 +8,8 @@ import pytest
 from data.make.use_cases import make_use_cases
 from data.make.words import number, reserved
 from labkit.compare import use_cases
-from labkit.compare.claims import needed
-from labkit.compare.use_cases import Utility, joined
+from labkit.compare.claims import figure_names
+from labkit.compare.use_cases import Utility, join
 from labkit.data import dress
 from labkit.errors import LabError
 from labkit.lab import Lab
@@ -179,7 +179,7 @@ def test_a_lead_is_certain_only_over_every_rival_and_lost_to_any():
 def test_jobs_weigh_the_same_however_many_questions_and_metrics_they_have():
     one = Utility(VALUES, {"content": 3, "style": 1})
     two = Utility({arm: [[x]] for arm, x in zip(VALUES, (1, 0, 0), strict=True)}, {"content": 1})
-    both = joined({"one": one, "two": two})
+    both = join({"one": one, "two": two})
     assert [both.of(arm).mean for arm in VALUES] == pytest.approx([0.625, 0.34375, 0.21875])
     assert both.known.shape == (3, 5) and both.metrics == ["one.content", "one.style", "two.content"]
 
@@ -201,7 +201,7 @@ def test_a_utility_that_means_nothing_is_refused(values, weights, said):
 @pytest.mark.slow
 def test_at_smoke_size_every_figure_of_the_ledger_is_made_and_then_remembered(lab):
     found = use_cases.figures(lab)
-    assert set(found) == set(needed("16_use_cases"))
+    assert set(found) == set(figure_names("16_use_cases"))
     assert all(value.low <= value.mean <= value.high for value in found.values())
     made = len(list((lab.runs / "artifacts").iterdir()))
     assert use_cases.figures(lab) == found and len(list((lab.runs / "artifacts").iterdir())) == made

@@ -167,4 +167,4 @@ print(claims.report("13_update", update.figures(lab)))
 # 1. `patched` forgets. Mix a few unchanged facts into its training (`small.learn`) and measure how many it takes.
 # 2. The hybrid was trained on another company's documents. Why can it answer about this one?
 # 3. Which share of changed facts makes `tuned` and `rag` equally right? Read it off the first figure, then compute it.
-# 4. Time `small.reindexed` with an empty list of old documents. How much does finding unchanged chunks again save?
+# 4. Time `small.reindex` with an empty list of old documents. How much does finding unchanged chunks again save?

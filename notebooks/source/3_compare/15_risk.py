@@ -30,7 +30,7 @@ lab
 # %%
 from labkit.compare import risk, small
 
-words = risk.reworded(lab)
+words = risk.rewordings(lab)
 words.groupby("wording").correct.mean().round(2).to_frame("right")
 
 # %%

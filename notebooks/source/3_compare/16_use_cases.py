@@ -228,7 +228,7 @@ figure
 # The article ends on the hybrid as the future. Let all five jobs count the same:
 
 # %%
-everything = use_cases.joined(measured)
+everything = use_cases.join(measured)
 for arm in everything.tables:
     v = everything.of(arm)
     print(f"{arm:7} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]")

@@ -188,7 +188,7 @@ def new_facts(lab, seed):
     model, rows = small.first(lab, seed), []
 
     def ask(model, items, **about):
-        answers = small.reciting(lab, "tuned", model).answer([item.question for item in items])
+        answers = small.reciter(lab, "tuned", model).answer([item.question for item in items])
         for item, a in zip(items, answers, strict=True):
             scores = {"correct": int(score.is_right(item, a.text)), "declined": int(abstained(a.text))}
             rows.append({**about, "seed": seed, "id": item.id, **scores})
