@@ -162,16 +162,11 @@ def ask(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row
     return rows
 
 
-def keep(lab: Lab, what: str, make: Callable[[], list[Row]], **parts: Any) -> list[Row]:
-    """Rows of one study, found by the address of the data and settings that decide them, or made now."""
-    parts |= {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "recipe": RECIPE}
-    return lab.artifacts.value(make, what=what, small=hash_tree(data_folder() / "small"), **parts)
-
-
 def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., Callable[[Lab], pd.DataFrame]]:
-    """Turn a function of a lab that measures rows into one that gives them as a table, kept under the name `what`.
+    """Turn a function of a lab that measures rows into one that gives them as a table.
 
-    With `seeds` the function also takes a seed, each of the profile's in turn. `reads`: arms of lesson 12 take part, the
+    The rows are found by the address of the data and settings that decide them, `what` among them, or made now. With
+    `seeds` the function also takes a seed, each of the profile's in turn. `reads`: arms of lesson 12 take part, the
     hybrid of each seed, or without `seeds` both tuned arms.
     """
 
@@ -180,12 +175,16 @@ def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., 
         def table(lab: Lab) -> pd.DataFrame:
             import pandas as pd
 
+            about = {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "recipe": RECIPE}
+            about |= {"what": what, "small": hash_tree(data_folder() / "small")}
             if not seeds:
-                parts = {"adapters": [lab.adapter(name).name for name in ("tuned", "hybrid")]} if reads else {}
-                return pd.DataFrame(keep(lab, what, partial(measure, lab), **parts))
-            adapters = {seed: lab.adapter("hybrid", seed).name if reads else None for seed in lab.profile.seeds}
-            runs = [keep(lab, what, partial(measure, lab, s), seed=s, adapter=name) for s, name in adapters.items()]
-            return pd.DataFrame([row for run in runs for row in run])
+                adapters = {"adapters": [lab.adapter(name).name for name in ("tuned", "hybrid")]} if reads else {}
+                return pd.DataFrame(lab.artifacts.value(lambda: measure(lab), **about, **adapters))
+            rows = []
+            for seed in lab.profile.seeds:
+                adapter = lab.adapter("hybrid", seed).name if reads else None
+                rows += lab.artifacts.value(partial(measure, lab, seed), **about, seed=seed, adapter=adapter)
+            return pd.DataFrame(rows)
 
         return table
 
