@@ -16,7 +16,7 @@ compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol S
 	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh)
 
 claims: $(READY)  ## measure what is missing for the article's claims and write the ledger of verdicts
-	@$(BIN)/python -m labkit.compare.ledger
+	@$(BIN)/python -m labkit.compare.claims
 	@$(BIN)/labkit claims
 
 test: $(READY)  ## run every test, in two processes

@@ -159,7 +159,7 @@ def claims() -> None:
 
     Example: labkit claims
     """
-    from labkit.compare.ledger import read_ledger, table
+    from labkit.compare.claims import read_ledger, table
 
     Console(highlight=False).print(table(read_ledger()))
 
