@@ -174,16 +174,6 @@ def test_a_child_whose_parent_was_killed_does_not_read_for_ever(tmp_path):
     assert gone(child, 120)
 
 
-def test_the_answers_are_the_same_with_one_child_and_with_several(tmp_path, monkeypatch):
-    for number in range(30):
-        (tmp_path / f"{number}.txt").write_text(f"note {number}" if number % 7 else "")
-    one = ingest(tmp_path, progress=False)
-    monkeypatch.setattr("labkit.rag.ingest._FILES_PER_WORKER", 5)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert ingest(tmp_path, progress=False) == one
-    assert (len(one.documents), len(one.rejected)) == (25, 5)
-
-
 def test_names_in_any_bytes_reach_the_child(tmp_path):
     path = os.fsencode(tmp_path) + b"/gr\xf6\xdfe \xe2\x82\xac.txt"
     with open(path, "w") as file:
