@@ -1,6 +1,6 @@
 """A vector store on FAISS that adds, updates, deletes, filters, saves and loads; LangChain's interface to it.
 
-It is saved as files with a manifest that is written last and checked before use.
+It is saved as files with a manifest that is written last and checked before use. Other stores open by one call.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class FaissStore(VectorStore):
     """Chunks and their vectors, in the same order. Scores are inner products of unit vectors: cosines.
 
     `factory` and `effort` choose the kind of index, as in `VectorIndex`. A filtered search compares every chunk
-    that passes, so that it misses none. `version` counts the changes. Introduced in 04_index.
+    that passes, so that it misses none. `version` counts the changes.
 
     >>> store = FaissStore.from_chunks(chunks, load_embedder("bundled"))
     >>> [document.id for document in store.similarity_search("How heavy is the pump?", k=2)]
@@ -46,7 +47,7 @@ class FaissStore(VectorStore):
     def __init__(self, embedder: Embeddings, factory: str = "Flat", effort: str = "") -> None:
         self.embedder, self.version = embedder, 0
         self.index = VectorIndex(factory, effort)
-        self._documents: list[Document | None] = []  # by the numbers of their vectors; None where one was deleted
+        self._documents: list[Document] = []  # by the numbers of their vectors
         self._numbers: dict[str, int] = {}
         self._lock = threading.RLock()  # FAISS cannot be read while it is written, as LangChain's async calls would do
 
@@ -61,7 +62,7 @@ class FaissStore(VectorStore):
     @property
     def chunks(self) -> list[Chunk]:
         """All chunks, in the order of their vectors."""
-        return [from_langchain(document) for document in self._documents if document]
+        return [from_langchain(document) for document in self._documents]
 
     def chunk_at(self, position: int) -> Chunk:
         """The chunk at a position that `search_vectors` returned, as long as nothing is deleted in between."""
@@ -116,9 +117,7 @@ class FaissStore(VectorStore):
         with self._lock:
             self.delete(list(new))
             self.index.add(vectors)
-            self._numbers |= {name: number for number, name in enumerate(new, start=len(self._documents))}
-            self._documents += new.values()
-            self.version += 1
+            self._keep([*self._documents, *new.values()])
         return ids
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -127,26 +126,22 @@ class FaissStore(VectorStore):
             names = set(self._numbers) & set(self._numbers if ids is None else ids)
             if names:
                 kept = self.index.delete(np.array([self._numbers[name] for name in names], "int64"))
-                for name in names:
-                    self._documents[self._numbers.pop(name)] = None
-                self._close_gaps(kept)
-                self.version += 1
+                self._keep([self._documents[number] for number in kept])
         return True
 
-    def _close_gaps(self, kept: np.ndarray | None) -> None:
-        if kept is not None:
-            self._documents = [self._documents[number] for number in kept]
-            self._numbers = {document.id: number for number, document in enumerate(self._documents)}
+    def _keep(self, documents: list[Document]) -> None:
+        """Hold these documents, in the order of their vectors."""
+        self._documents, self.version = documents, self.version + 1
+        self._numbers = {document.id: number for number, document in enumerate(documents)}
 
     def rebuild(self, factory: str, effort: str = "") -> None:
         """Index the same chunks anew, in another kind or trained on all of them; a cache spares the embedder."""
         fresh = VectorIndex(factory, effort)
         with self._lock:
-            documents = [document for document in self._documents if document]
-            if documents:
-                fresh.add(self._embed(documents))
-            self.index, self._documents, self.version = fresh, documents, self.version + 1
-            self._numbers = {document.id: number for number, document in enumerate(documents)}
+            if self._documents:
+                fresh.add(self._embed(self._documents))
+            self.index = fresh
+            self._keep(self._documents)
 
     def _embed(self, documents: Sequence[Document]) -> np.ndarray:
         return encode_with(self.embedder, [from_langchain(document).embedding_text for document in documents])
@@ -164,10 +159,9 @@ class FaissStore(VectorStore):
 
     def _passing(self, filter: Filter) -> np.ndarray:
         passes = filter if callable(filter) else lambda document: _has(document.metadata, filter)
-        return np.array([number for number, doc in enumerate(self._documents) if doc and passes(doc)], "int64")
+        return np.array([number for number, document in enumerate(self._documents) if passes(document)], "int64")
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None) -> list[Document]:
-        """The `k` nearest documents, best first."""
         return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
 
     def similarity_search_with_score(
@@ -217,14 +211,12 @@ class FaissStore(VectorStore):
     def save(self, path: str | Path) -> None:
         """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
 
-        Nothing deleted is written. Raises `LabError` for an empty store and for metadata that JSON cannot hold.
+        Raises `LabError` for an empty store and for metadata that JSON cannot hold.
 
         >>> store.save("runs/store")
         >>> store = FaissStore.load("runs/store", embedder)
         """
         with self._lock:
-            if len(self) < len(self._documents):
-                self._close_gaps(self.index.compact())
             rows = [document.model_dump(include={"id", "page_content", "metadata"}) for document in self._documents]
             try:
                 parts = {
@@ -233,7 +225,7 @@ class FaissStore(VectorStore):
                 }
             except TypeError as error:
                 raise LabError(f"this store cannot be saved ({error}): keep text and numbers in metadata") from error
-            kind = {"factory": self.index.factory, "effort": self.index.effort, "waiting": self.index.waiting}
+            kind = {"factory": self.index.factory, "effort": self.index.effort}
             save_parts(Path(path), parts, {**kind, "embedder": _model_of(self.embedder)})
 
     @classmethod
@@ -248,9 +240,8 @@ class FaissStore(VectorStore):
             raise LabError(f"the index in {path} was made with another embedder: load that one, or build anew")
         kind = about["factory"], about["effort"]
         store = cls(embedder, *kind)
-        store.index = VectorIndex.from_bytes(parts["index.faiss"], *kind, about["waiting"], mapped)
-        store._documents = [Document(**row) for row in json.loads(bytes(parts["chunks.json"]))]
-        store._numbers = {document.id: number for number, document in enumerate(store._documents)}
+        store.index = VectorIndex.from_bytes(parts["index.faiss"], *kind, mapped)
+        store._keep([Document(**row) for row in json.loads(bytes(parts["chunks.json"]))])
         return store
 
 
@@ -273,18 +264,15 @@ def _copy(document: Document, name: str | None = None) -> Document:
 def save_parts(folder: Path, parts: Mapping[str, bytes | memoryview], about: Mapping[str, Any]) -> None:
     """Write `parts` under names that hold their hashes, then the manifest, then drop what is not in it.
 
-    Killed at any moment, the folder holds either the old parts or the new ones. Introduced in 04_index.
-
-    >>> save_parts(Path("runs/store"), {"note.txt": b"kept"}, {"kind": "note"})
+    Killed at any moment, the folder holds either the old parts or the new ones.
     """
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
     for name, data in parts.items():
         write_bytes(folder / _stored(name, hashes[name]), data)
     write_json(folder / MANIFEST, {**about, "files": hashes})
-    kept = {_stored(name, digest) for name, digest in hashes.items()}
-    for name in parts:
+    for name, digest in hashes.items():
         for file in folder.glob(_stored(name, "?" * 64)):
-            if file.name not in kept:
+            if file.name != _stored(name, digest):
                 file.unlink(missing_ok=True)
 
 
@@ -294,9 +282,7 @@ def load_parts(
     """The named parts and the manifest of a folder: the very bytes that were checked.
 
     Those in `mapped` stay on disk and are mapped into memory: trust them while nobody writes into the file.
-    Raises `LabError` if the manifest or a part is missing or altered. Introduced in 04_index.
-
-    >>> parts, about = load_parts(Path("runs/store"), ["note.txt"])
+    Raises `LabError` if the manifest or a part is missing or altered.
     """
     try:
         about = json.loads((folder / MANIFEST).read_bytes())
@@ -314,6 +300,10 @@ def load_parts(
     return parts, about
 
 
+def _stored(name: str, digest: str) -> str:
+    return f"{digest[:16]}-{name}"
+
+
 def _read(path: Path, mapped: bool) -> bytes | memoryview:
     """The bytes of a file, none if there is no such file."""
     if not path.is_file() or not path.stat().st_size:
@@ -324,5 +314,88 @@ def _read(path: Path, mapped: bool) -> bytes | memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _stored(name: str, digest: str) -> str:
-    return f"{digest[:16]}-{name}"
+def open_store(kind: str, embedder: Embeddings, place: str | Path | None = None, name: str = "chunks") -> VectorStore:
+    """The collection `name` in "chroma", "qdrant" or "pinecone", made if it is missing; it compares by cosine.
+
+    `place` is a folder or the URL of a server; None keeps everything in memory. Pinecone is a service on the
+    internet: it takes no place, but a key in PINECONE_API_KEY and an index `name` that is there already.
+    Raises `LabError` for an unknown kind, for a package or a key that is missing, and for a store that does not
+    open. A folder of Qdrant's holds pickles, which can run any code: open only your own.
+
+    >>> open_store("chroma", embedder, "runs/chroma").add_documents(documents)
+    """
+    openers = {"chroma": _chroma, "qdrant": _qdrant, "pinecone": _pinecone}
+    if kind not in openers:
+        raise LabError(f"no store '{kind}': choose one of {', '.join(openers)}")
+    try:
+        return openers[kind](embedder, str(place) if place else None, name)
+    except ImportError as error:
+        extra = "pinecone" if kind == "pinecone" else "stores"
+        raise LabError(f"{error.name} is not installed: run pip install -e '.[{extra}]'") from error
+    except LabError:
+        raise
+    except Exception as error:  # the packages' errors have nothing in common
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise LabError(f"{kind} does not open '{name}' ({reason}): check the place, the key and the name") from error
+
+
+def _is_url(place: str | None) -> bool:
+    return bool(place) and place.startswith(("http://", "https://"))
+
+
+def _chroma(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
+    from chromadb.config import Settings
+    from langchain_chroma import Chroma
+
+    where = {"host": place} if _is_url(place) else {"persist_directory": place}
+    about = {"collection_configuration": {"hnsw": {"space": "cosine"}}}
+    return Chroma(name, embedder, client_settings=Settings(anonymized_telemetry=False), **about, **where)
+
+
+def _qdrant(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
+    from langchain_qdrant import QdrantVectorStore
+    from qdrant_client import QdrantClient, models
+
+    class AnyId(QdrantVectorStore):
+        """Qdrant names points by UUIDs only: here one is made from the document's id, which travels in the metadata."""
+
+        def add_texts(
+            self, texts: Iterable[str], metadatas: list[dict] | None = None, ids: Sequence[str] | None = None, **more: Any
+        ) -> list[str]:
+            texts = list(texts)
+            names = [own or uuid.uuid4().hex for own in ids or [None] * len(texts)]
+            about = [{**row, "_id_": own} for row, own in zip(metadatas or [{}] * len(texts), names, strict=True)]
+            super().add_texts(texts, about, self._points(names), **more)
+            return names
+
+        def delete(self, ids: list[str] | None = None, **more: Any) -> bool | None:
+            return super().delete(models.Filter() if ids is None else self._points(ids), **more)
+
+        def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+            return super().get_by_ids(self._points(ids))
+
+        @staticmethod
+        def _points(names: Iterable[str]) -> list[str]:
+            return [str(uuid.uuid5(uuid.NAMESPACE_OID, own)) for own in names]
+
+        @classmethod
+        def _document_from_point(cls, *args: Any) -> Document:
+            document = super()._document_from_point(*args)
+            hidden = ("_id_", "_id", "_collection_name")  # the last two are LangChain's
+            about = {key: value for key, value in document.metadata.items() if key not in hidden}
+            return Document(id=document.metadata.get("_id_"), page_content=document.page_content, metadata=about)
+
+    where = {"url": place} if _is_url(place) else {"path": place} if place else {"location": ":memory:"}
+    client = QdrantClient(**where)
+    if not client.collection_exists(name):
+        shape = models.VectorParams(size=len(embedder.embed_query("?")), distance=models.Distance.COSINE)
+        client.create_collection(name, vectors_config=shape)
+    return AnyId(client, name, embedder)
+
+
+def _pinecone(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
+    from langchain_pinecone import PineconeVectorStore
+
+    if not os.environ.get("PINECONE_API_KEY"):
+        raise LabError("pinecone needs a key in PINECONE_API_KEY: set it, or choose chroma or qdrant, which run here")
+    return PineconeVectorStore(index_name=name, embedding=embedder)

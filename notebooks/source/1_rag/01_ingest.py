@@ -156,7 +156,7 @@ def html_trafilatura(path):
 
 
 # %% [markdown]
-# Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, python-docx and trafilatura;
+# Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, python-docx and lxml;
 # it was written with documents like these at hand, so it plays at home here.
 
 # %%
