@@ -198,8 +198,7 @@ def retrieve(
 
     Example: labkit retrieve --beir datasets/scifact --method fusion
     """
-    from labkit.rag.beir import evaluate_profile, summary
-    from labkit.rag.retrieve import check_method
+    from labkit.rag.retrieve import check_method, evaluate_profile, summary
 
     reranker = checked(resolve, profile).reranker
     checked(lambda name: check_method(name, reranker), method)

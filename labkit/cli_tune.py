@@ -32,9 +32,8 @@ def tune(
     Example: labkit tune pairs.csv --out runs/mine --epochs 10
     """
     from labkit.profile import resolve
-    from labkit.tune.adapters import LoraSettings
+    from labkit.tune.adapters import LoraSettings, tune_file
     from labkit.tune.train import TrainSettings
-    from labkit.tune.train_file import tune_file
 
     chosen = checked(resolve, profile)
     shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({} if rate is None else {"learning_rate": rate})}

@@ -1,6 +1,6 @@
 """A vector store on FAISS that adds, updates, deletes, filters, saves and loads; LangChain's interface to it.
 
-It is saved as files with a manifest that is written last and checked before use. Other stores open by one call.
+It is saved as files with a manifest that is written last and checked before use.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import os
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from labkit.errors import LabError
 from labkit.rag.chunk import Chunk, from_langchain, to_langchain
@@ -182,32 +180,6 @@ class FaissStore(VectorStore):
             pairs = zip(numbers[0], scores[0], strict=True)
             return [(_copy(self._documents[number]), float(score)) for number, score in pairs if number >= 0]
 
-    def _select_relevance_score_fn(self) -> Any:
-        return lambda cosine: min(1.0, (cosine + 1) / 2)  # rounding takes a cosine a little above 1
-
-    def max_marginal_relevance_search(self, query: str, k: int = 4, *args: Any, **kwargs: Any) -> list[Document]:
-        """`max_marginal_relevance_search_by_vector` for a question."""
-        vector = encode_with(self.embedder, [query], query=True)[0]
-        return self.max_marginal_relevance_search_by_vector(vector, k, *args, **kwargs)
-
-    def max_marginal_relevance_search_by_vector(
-        self,
-        embedding: Sequence[float],
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        filter: Filter | None = None,
-    ) -> list[Document]:
-        """`k` of the `fetch_k` nearest, near to the vector but unlike each other (Carbonell & Goldstein, SIGIR 1998)."""
-        vector = np.array(embedding, "float32")
-        with self._lock:
-            (numbers,) = self.search_vectors(vector[None], fetch_k, filter)[1]
-            numbers = numbers[numbers >= 0]
-            if not len(numbers):
-                return []
-            chosen = maximal_marginal_relevance(vector, self.index.vectors_at(numbers), lambda_mult, k)
-            return [_copy(self._documents[numbers[rank]]) for rank in chosen]
-
     def save(self, path: str | Path) -> None:
         """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
 
@@ -312,90 +284,3 @@ def _read(path: Path, mapped: bool) -> bytes | memoryview:
         return path.read_bytes()
     with open(path, "rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def open_store(kind: str, embedder: Embeddings, place: str | Path | None = None, name: str = "chunks") -> VectorStore:
-    """The collection `name` in "chroma", "qdrant" or "pinecone", made if it is missing; it compares by cosine.
-
-    `place` is a folder or the URL of a server; None keeps everything in memory. Pinecone is a service on the
-    internet: it takes no place, but a key in PINECONE_API_KEY and an index `name` that is there already.
-    Raises `LabError` for an unknown kind, for a package or a key that is missing, and for a store that does not
-    open. A folder of Qdrant's holds pickles, which can run any code: open only your own.
-
-    >>> open_store("chroma", embedder, "runs/chroma").add_documents(documents)
-    """
-    openers = {"chroma": _chroma, "qdrant": _qdrant, "pinecone": _pinecone}
-    if kind not in openers:
-        raise LabError(f"no store '{kind}': choose one of {', '.join(openers)}")
-    try:
-        return openers[kind](embedder, str(place) if place else None, name)
-    except ImportError as error:
-        extra = "pinecone" if kind == "pinecone" else "stores"
-        raise LabError(f"{error.name} is not installed: run pip install -e '.[{extra}]'") from error
-    except LabError:
-        raise
-    except Exception as error:  # the packages' errors have nothing in common
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise LabError(f"{kind} does not open '{name}' ({reason}): check the place, the key and the name") from error
-
-
-def _is_url(place: str | None) -> bool:
-    return bool(place) and place.startswith(("http://", "https://"))
-
-
-def _chroma(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
-    from chromadb.config import Settings
-    from langchain_chroma import Chroma
-
-    where = {"host": place} if _is_url(place) else {"persist_directory": place}
-    about = {"collection_configuration": {"hnsw": {"space": "cosine"}}}
-    return Chroma(name, embedder, client_settings=Settings(anonymized_telemetry=False), **about, **where)
-
-
-def _qdrant(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
-    from langchain_qdrant import QdrantVectorStore
-    from qdrant_client import QdrantClient, models
-
-    class AnyId(QdrantVectorStore):
-        """Qdrant names points by UUIDs only: here one is made from the document's id, which travels in the metadata."""
-
-        def add_texts(
-            self, texts: Iterable[str], metadatas: list[dict] | None = None, ids: Sequence[str] | None = None, **more: Any
-        ) -> list[str]:
-            texts = list(texts)
-            names = [own or uuid.uuid4().hex for own in ids or [None] * len(texts)]
-            about = [{**row, "_id_": own} for row, own in zip(metadatas or [{}] * len(texts), names, strict=True)]
-            super().add_texts(texts, about, self._points(names), **more)
-            return names
-
-        def delete(self, ids: list[str] | None = None, **more: Any) -> bool | None:
-            return super().delete(models.Filter() if ids is None else self._points(ids), **more)
-
-        def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-            return super().get_by_ids(self._points(ids))
-
-        @staticmethod
-        def _points(names: Iterable[str]) -> list[str]:
-            return [str(uuid.uuid5(uuid.NAMESPACE_OID, own)) for own in names]
-
-        @classmethod
-        def _document_from_point(cls, *args: Any) -> Document:
-            document = super()._document_from_point(*args)
-            hidden = ("_id_", "_id", "_collection_name")  # the last two are LangChain's
-            about = {key: value for key, value in document.metadata.items() if key not in hidden}
-            return Document(id=document.metadata.get("_id_"), page_content=document.page_content, metadata=about)
-
-    where = {"url": place} if _is_url(place) else {"path": place} if place else {"location": ":memory:"}
-    client = QdrantClient(**where)
-    if not client.collection_exists(name):
-        shape = models.VectorParams(size=len(embedder.embed_query("?")), distance=models.Distance.COSINE)
-        client.create_collection(name, vectors_config=shape)
-    return AnyId(client, name, embedder)
-
-
-def _pinecone(embedder: Embeddings, place: str | None, name: str) -> VectorStore:
-    from langchain_pinecone import PineconeVectorStore
-
-    if not os.environ.get("PINECONE_API_KEY"):
-        raise LabError("pinecone needs a key in PINECONE_API_KEY: set it, or choose chroma or qdrant, which run here")
-    return PineconeVectorStore(index_name=name, embedding=embedder)

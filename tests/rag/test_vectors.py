@@ -98,7 +98,9 @@ def test_bytes_give_the_same_answers_again(kind, mapped):
 
 
 def test_codes_are_smaller_than_numbers():
-    sizes = {kind: filled(kind, units(2000, 64)).to_bytes().nbytes / 2000 for kind in ("Flat", "SQ8", "PQ16x4np", "HNSW16")}
+    sizes = {
+        kind: filled(kind, units(2000, 64)).to_bytes().nbytes / 2000 for kind in ("Flat", "SQ8", "PQ16x4np", "HNSW16")
+    }
     assert sizes["PQ16x4np"] < sizes["SQ8"] < sizes["Flat"] < sizes["HNSW16"] and sizes["Flat"] == pytest.approx(
         256, 0.01
     )

@@ -318,7 +318,7 @@ for number in widest.index[-2:]:
 from labkit.rag.retrieve import reciprocal_rank_fusion
 
 lists = [["red", "blue", "green"], ["blue", "grey", "red"]]
-print("fused:", reciprocal_rank_fusion(lists))
+print("fused:", list(reciprocal_rank_fusion(lists)))
 print(f"blue: 1/62 + 1/61 = {1 / 62 + 1 / 61:.5f}, red: 1/61 + 1/63 = {1 / 61 + 1 / 63:.5f}")
 
 # %% [markdown]

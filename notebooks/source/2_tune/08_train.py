@@ -367,8 +367,7 @@ for folder in sorted(work.glob(".killed.training/*/checkpoint-*")):
 # The same command goes on from there. We call the function behind it, and beside it train once without a kill:
 
 # %%
-from labkit.tune.adapters import LoraSettings
-from labkit.tune.train_file import tune_file
+from labkit.tune.adapters import LoraSettings, tune_file
 
 lora = LoraSettings(epochs=2, batch_size=16)
 for name in ("killed", "straight"):
