@@ -84,7 +84,7 @@ def serve(
 
     Example: labkit serve runs/merged --port 8000
     """
-    from labkit.tune.serve import serve_until_stopped
+    from labkit.tune.deploy import serve_until_stopped
 
     watched()
     serve_until_stopped(model, host, port, wait)

@@ -26,7 +26,6 @@ from labkit.errors import LabError, Unreadable
 from labkit.profile import ROOT
 from labkit.progress import bar
 from labkit.rag.readers import Reading, read_docx, read_html, read_markdown, read_pdf, read_text
-from labkit.store import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,20 +129,6 @@ def verdicts(ingested: Ingested) -> pd.DataFrame:
     rows = [(file.id, file.reason, *file.detail.partition("; ")[::2]) for file in ingested.rejected]
     rows += [(document.id, "loaded", "", "") for document in ingested.documents]
     return pd.DataFrame(rows, columns=["file", "verdict", "wrong", "remedy"])
-
-
-def write_quarantine(ingested: Ingested, path: str | Path) -> None:
-    """Write the files left out, with what is wrong and what to do, as CSV or JSON by the ending of `path`.
-
-    Raises `LabError` for another ending.
-    """
-    table = verdicts(ingested).query("verdict != 'loaded'")
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".csv", ".json"):
-        raise LabError(f"no report ends in '{suffix}': name a .csv or .json file")
-    as_json = {"orient": "records", "indent": 1, "force_ascii": False}
-    report = table.to_csv(index=False) if suffix == ".csv" else table.to_json(**as_json)
-    write_bytes(path, report.encode("utf-8"))
 
 
 def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:

@@ -31,12 +31,9 @@ from labkit.stats import bootstrap_mean
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-    from labkit.model import Model
 
 METHODS = ("dense", "bm25", "fusion", "mmr", "second", "rerank")
 Pairs = list[tuple[Chunk, float]]
-Reword = Callable[[Sequence[str]], list[list[str]]]
-"""Gives other wordings of each query."""
 
 STOP_WORDS = frozenset(
     "a about an and are as at be by can could did do does for from had has have how i in into is it its me much many "
@@ -218,54 +215,6 @@ class Fusion(Retriever):
         return [_fuse(rankings, self.k) for rankings in zip(*batches, strict=True)]
 
 
-class MultiQuery(Retriever):
-    """The query and other wordings of it, each searched, the rankings fused.
-
-    `reword` is `reword_by_rule`, or a model's `reword_with(model)`.
-    """
-
-    first: Retriever
-    reword: Reword
-    k: int = 60
-    depth: int = 50
-
-    def __init__(self, first: Retriever, reword: Reword, **settings: Any) -> None:
-        super().__init__(first=first, reword=reword, **settings)
-
-    def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
-        wordings = [list(dict.fromkeys([q, *others])) for q, others in zip(queries, self.reword(queries), strict=True)]
-        rankings = iter(self.first.search_batch(list(chain(*wordings)), max(self.depth, top_k)))
-        return [_fuse([next(rankings) for _ in group], self.k) for group in wordings]
-
-
-def reword_by_rule(queries: Sequence[str]) -> list[list[str]]:
-    """Three rewordings without a model: without its lead-in, key words only, names and numbers only.
-
-    >>> reword_by_rule(["For my notes: What does the Delta 4 weigh?"])
-    [['What does the Delta 4 weigh?', 'weigh Delta 4', 'Delta 4']]
-    """
-    return [[wording for wording in _wordings(query) if wording] for query in queries]
-
-
-def _wordings(query: str) -> tuple[str, str, str]:
-    bare = re.sub(r"^(?:[^:?]{1,40}:|(?:[\w']+\s){0,5}[\w']+,)\s(?=\S)", "", query)  # "For my notes: ", "Tell me, "
-    key = [word for word in re.findall(r"\w[\w'.,-]*\w|\w", bare) if word.lower() not in STOP_WORDS]
-    return bare, " ".join(key), " ".join(names(bare))
-
-
-def reword_with(model: Model, count: int = 3) -> Reword:
-    """Other wordings from a language model: the first `count` lines of what it says, unlike the query."""
-
-    def reword(queries: Sequence[str]) -> list[list[str]]:
-        ask = f"Write {count} other wordings of this question, one on each line, nothing else.\n\nQuestion: "
-        prompts = [[{"role": "user", "content": ask + query}] for query in queries]
-        lists = [answer.text.splitlines() for answer in model.generate(prompts, max_new_tokens=128)]
-        plain = [[re.sub(r"^\W*(?:\d+[.)])?\s*", "", line).strip() for line in lines] for lines in lists]
-        return [[line for line in lines if line and line != q][:count] for q, lines in zip(queries, plain, strict=True)]
-
-    return reword
-
-
 class SecondSearch(Retriever):
     """For questions of two hops: search, put what the first `seeds` hits name into the query, search again.
 
@@ -419,13 +368,15 @@ def read_collection(folder: str | Path) -> Collection:
     for _, (query, passage, grade) in _lines(folder / "qrels" / "test.tsv", _judgement):
         judged.setdefault(query, {})[passage] = grade
     judged = {query: grades for query, grades in judged.items() if max(grades.values()) > 0}
-    queries = _texts(folder / "queries.jsonl")
-    if not judged or (unknown := next((query for query in judged if query not in queries), None)) is not None:
-        lacks = f"names query {unknown!r}, which queries.jsonl lacks" if judged else "names no relevant passage"
-        raise LabError(f"{folder / 'qrels' / 'test.tsv'} {lacks}: the three files must belong together")
-    passages = _texts(folder / "corpus.jsonl")
-    if not passages:
-        raise LabError(f"{folder / 'corpus.jsonl'} holds no passage: give the whole collection")
+    queries, passages = _texts(folder / "queries.jsonl"), _texts(folder / "corpus.jsonl")
+    if unknown := sorted(judged.keys() - queries.keys()):
+        raise LabError(f"{folder}/qrels/test.tsv names query {unknown[0]!r}, which queries.jsonl lacks: mend the files")
+    for name, part in (
+        ("qrels/test.tsv names no relevant passage", judged),
+        ("corpus.jsonl holds no passage", passages),
+    ):
+        if not part:
+            raise LabError(f"{folder}/{name}: give the whole collection")
     return Collection(passages, {query: queries[query] for query in judged}, judged)
 
 
@@ -483,8 +434,8 @@ def evaluate(
     with bar(len(chunks), "indexing", progress) as steps:
         for start in range(0, len(chunks), 256):  # with a cache, a kill loses little
             steps.update(len(store.add_chunks(chunks[start : start + 256])))
-    search, queries, rows = make(store), list(collection.queries.items()), []
-    indexed, embedded = time.perf_counter(), embedder.computed - before
+    embedded, search = embedder.computed - before, make(store)
+    queries, rows = list(collection.queries.items()), []
     with bar(len(queries), "searching", progress) as steps:
         for start in range(0, len(queries), 64):
             group = queries[start : start + 64]
@@ -492,29 +443,18 @@ def evaluate(
             for (name, text), hits in zip(group, rankings, strict=True):
                 rows.append(_scores(name, text, hits, collection.judged[name]))
             steps.update(len(group))
-    ended = time.perf_counter()
     per_query = {metric: [row[metric] for row in rows] for metric in rows[0]}
-    return {
-        **{metric: sum(scores) / len(scores) for metric, scores in per_query.items()},
-        "passages": len(chunks),
-        "queries": len(queries),
-        "embedded": embedded,
-        "seconds": ended - began,
-        "index_seconds": indexed - began,
-        "search_seconds": ended - indexed,
-        "per_query": per_query,
-    }
+    means = {metric: sum(scores) / len(scores) for metric, scores in per_query.items()}
+    sizes = {"passages": len(chunks), "queries": len(queries), "embedded": embedded}
+    return {**means, **sizes, "seconds": time.perf_counter() - began, "per_query": per_query}
 
 
 def _scores(query: str, text: str, hits: Sequence[Hit], grades: Mapping[str, int]) -> dict[str, float]:
     """The measures of one query's hits."""
     ranking = ranked({h.chunk.id: h.score for h in hits if (h.chunk.id, h.chunk.text) != (query, text)})[:DEPTH]
     gains = {name: float(grade) for name, grade in grades.items() if grade > 0}
-    return {
-        "nDCG@10": ndcg_at_k(ranking, gains, 10),
-        "recall@100": recall_at_k(ranking, gains, DEPTH),
-        "MRR@10": mrr(ranking[:10], gains),
-    }
+    measures = {"nDCG@10": ndcg_at_k(ranking, gains, 10), "recall@100": recall_at_k(ranking, gains, DEPTH)}
+    return measures | {"MRR@10": mrr(ranking[:10], gains)}
 
 
 def evaluate_profile(folder: str | Path, method: str, profile: str, progress: bool = True) -> dict[str, Any]:
@@ -523,8 +463,7 @@ def evaluate_profile(folder: str | Path, method: str, profile: str, progress: bo
     Vectors are kept under `runs/vectors`: a run that was stopped goes on from there. Raises `LabError` as
     `read_collection` and `retriever` do.
     """
-    settings = resolve(profile)
-    collection = read_collection(folder)
+    settings, collection = resolve(profile), read_collection(folder)
     embedder = load_embedder(settings.embedder, "float32", cache_dir=runs_folder() / "vectors")
     result = evaluate(collection, embedder, lambda store: retriever(method, store, settings.reranker), progress)
     return {"method": method, "embedder": settings.embedder, **result}
@@ -536,6 +475,5 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     for metric, scores in result["per_query"].items():
         share = bootstrap_mean(scores)
         lines.append(f"{metric:11} {share.mean:.4f} ({share.low:.4f} to {share.high:.4f})")
-    seconds = f"{result['index_seconds']:.1f} indexing, {result['search_seconds']:.1f} searching"
-    lines.append(f"{'seconds':11} {result['seconds']:.1f} ({seconds}; {result['embedded']} texts embedded now)")
+    lines.append(f"{'seconds':11} {result['seconds']:.1f} ({result['embedded']} texts embedded now)")
     return [*lines, json.dumps({key: value for key, value in result.items() if key != "per_query"})]

@@ -16,7 +16,6 @@ from labkit.metrics import normalise
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from labkit.rag.embed import Embedder
     from labkit.tune.prepare import Example
 
 SHINGLE = 5
@@ -29,7 +28,7 @@ BLOCK = 1024
 class Leak:
     """A test question found among the training questions, both by number, and how alike they are (1: the same).
 
-    `match` is "exact", "normalised" (the same once normalised), "near" (many shingles shared) or "similar" (in meaning).
+    `match` is "exact", "normalised" (the same once normalised) or "near" (many shingles shared).
     """
 
     train: int
@@ -119,23 +118,6 @@ def _shingles(texts: Sequence[str], columns: dict[str, int]) -> csr_array:
         rows.append([columns.setdefault(shingle, len(columns)) for shingle in own])
     ends = np.cumsum([0, *map(len, rows)])
     return csr_array((np.ones(ends[-1]), np.fromiter(chain(*rows), int), ends), (len(rows), len(columns)))
-
-
-def similar_leaks(train: Sequence[str], test: Sequence[str], embedder: Embedder, threshold: float) -> list[Leak]:
-    """Pairs of texts whose embeddings have a cosine of at least `threshold`.
-
-    >>> similar_leaks(["How heavy is the pump?"], ["What does the pump weigh?"], embedder, 0.8)[0].match
-    'similar'
-    """
-    if not train or not test:
-        return []
-    against = embedder.encode(test).T
-    hits = []
-    for start in range(0, len(train), BLOCK):
-        cosines = embedder.encode(train[start : start + BLOCK]) @ against
-        pairs = np.argwhere(cosines >= threshold)
-        hits += [Leak(start + int(i), int(j), "similar", float(cosines[i, j])) for i, j in pairs]
-    return hits
 
 
 @dataclass(frozen=True)

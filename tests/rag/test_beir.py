@@ -89,7 +89,6 @@ def test_dense_search_equals_a_plain_run_scored_by_ir_measures(company, exact):
     assert ours["recall@100"] == pytest.approx(recall, abs=0.002)
     assert ours["MRR@10"] == pytest.approx(rr, abs=0.002)
     assert ours["queries"] == len(collection.queries) and "unjudged" not in collection.queries
-    assert ours["seconds"] == pytest.approx(ours["index_seconds"] + ours["search_seconds"])
 
 
 @pytest.mark.reference

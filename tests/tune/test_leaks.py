@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from labkit import LabError
 from labkit.metrics import normalise
-from labkit.rag.embed import load_embedder
-from labkit.tune.leaks import duplicates, leaks, near_leaks, refuse_leaks, similar_leaks, split
+from labkit.tune.leaks import duplicates, leaks, near_leaks, refuse_leaks, split
 from labkit.tune.prepare import Example
 
 THINGS = ["pump", "valve", "engine", "ladder", "kettle", "bridge", "window", "garden", "compass", "lantern"]
@@ -121,14 +120,6 @@ def test_a_threshold_that_says_nothing_is_refused():
     for threshold in (0, 1.5):
         with pytest.raises(LabError, match="threshold above 0, up to 1"):
             near_leaks(["a"], ["a"], threshold)
-
-
-def test_a_paraphrase_is_found_by_its_meaning_only():
-    train = ["Who owns the parking lot?", "What is the weight of the Falcon Anchor?"]
-    test = ["How heavy is the Falcon Anchor?"]
-    found = similar_leaks(train, test, load_embedder("bundled"), 0.8)
-    assert [(leak.train, leak.test, leak.match) for leak in found] == [(1, 0, "similar")] and found[0].similarity > 0.8
-    assert leaks(train, test, near=0.6) == [] == similar_leaks([], test, load_embedder("bundled"), 0.8)
 
 
 def test_leaks_are_found_exactly_and_normalised():

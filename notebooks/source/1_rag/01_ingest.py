@@ -485,7 +485,7 @@ put("насос.txt", ("Насос весит двенадцать килогр�
 # replaced, and only its file is lost.
 
 # %%
-from labkit.rag.ingest import ingest, verdicts, write_quarantine
+from labkit.rag.ingest import ingest, verdicts
 
 start = time.perf_counter()
 inboxed = ingest(inbox, max_bytes=2_000_000, seconds=5)
@@ -496,7 +496,7 @@ verdicts(inboxed)
 # Every file has a verdict, every bad one a remedy: a list to hand to whoever owns the files.
 
 # %%
-write_quarantine(inboxed, Path(place.name) / "quarantine.csv")
+verdicts(inboxed).query("verdict != 'loaded'").to_csv(Path(place.name) / "quarantine.csv", index=False)
 print((Path(place.name) / "quarantine.csv").read_text("utf-8"))
 
 # %% [markdown]

@@ -378,7 +378,10 @@ about = [{"document_id": chunk.document_id} for chunk in chunks]
 from chromadb.config import Settings
 from langchain_chroma import Chroma
 
-way = {"collection_configuration": {"hnsw": {"space": "cosine"}}, "client_settings": Settings(anonymized_telemetry=False)}
+way = {
+    "collection_configuration": {"hnsw": {"space": "cosine"}},
+    "client_settings": Settings(anonymized_telemetry=False),
+}
 chroma = Chroma("chunks", lab.embedder, persist_directory=str(Path(place.name) / "chroma"), **way)
 makers = {
     "labkit": lambda: FaissStore.from_texts(texts, lab.embedder, about, ids=ids),

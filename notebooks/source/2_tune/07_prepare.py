@@ -195,6 +195,7 @@ plt.show()
 # Many recipes pass `truncation=True` and never look again. A cut from the right takes the *answer*, since it stands
 # last:
 
+
 # %%
 def cut(limit):
     over = [row["labels"] for row in open_rows if len(row["labels"]) > limit]
@@ -300,15 +301,21 @@ planted = {
 # question but at the answer. Each is asked which training questions are test questions.
 
 # %%
-from labkit.tune.leaks import leaks, near_leaks, similar_leaks
+from labkit.tune.leaks import Leak, leaks, near_leaks
+
+
+def in_meaning(some, least):
+    cosines = lab.embedder.encode(some) @ lab.embedder.encode(questions).T
+    return [Leak(i, j, "similar") for i, j in zip(*(cosines >= least).nonzero(), strict=True)]
+
 
 checkers = {
     "exact": lambda some: [leak for leak in leaks(some, questions) if leak.match == "exact"],
     "normalised": lambda some: leaks(some, questions),
     "letters ≥ 0.8": lambda some: near_leaks(some, questions, 0.8),
     "letters ≥ 0.5": lambda some: near_leaks(some, questions, 0.5),
-    "embedding ≥ 0.9": lambda some: similar_leaks(some, questions, lab.embedder, 0.9),
-    "embedding ≥ 0.8": lambda some: similar_leaks(some, questions, lab.embedder, 0.8),
+    "embedding ≥ 0.9": lambda some: in_meaning(some, 0.9),
+    "embedding ≥ 0.8": lambda some: in_meaning(some, 0.8),
 }
 
 
@@ -454,7 +461,9 @@ from labkit.tune.prepare import read_csv, read_examples, write_examples
 folder = lab.runs / "prepare"
 write_examples(folder / "pairs.jsonl", pairs)
 table = [{message["role"]: message["content"] for message in pair.messages} | pair.tags for pair in pairs]
-pd.DataFrame(table).rename(columns={"user": "prompt", "assistant": "response"}).to_csv(folder / "pairs.csv", index=False)
+pd.DataFrame(table).rename(columns={"user": "prompt", "assistant": "response"}).to_csv(
+    folder / "pairs.csv", index=False
+)
 assert read_examples(folder / "pairs.jsonl") == (pairs, []) == read_csv(folder / "pairs.csv")
 print((folder / "pairs.jsonl").read_text("utf-8").splitlines()[0])
 
