@@ -151,8 +151,8 @@ def values(text: str, question: str = "") -> list[str]:
     >>> values("The Amber Falcon costs $1,240 since 8 May 2031.", "What does the Amber Falcon cost?")
     ['$1,240', '8 May 2031']
     """
-    found = [value for match in _STATED.finditer(text) if (value := _name(match, text))]
-    new = [value for value in dict.fromkeys(found) if not contains(question, value)]
+    stated = [value for match in _STATED.finditer(text) if (value := _name(match, text))]
+    new = [value for value in dict.fromkeys(stated) if not contains(question, value)]
     if new:
         return new
     words = [word for word in re.findall(r"[^\W\d_]{3,}", text.lower()) if word not in _PLAIN]

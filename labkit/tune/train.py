@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
@@ -155,7 +156,7 @@ def train(
             report = run.go(rows, lengths, tokenizer.pad_token_id or 0, check, progress, save_seconds)
             if keep and run.accelerator.is_main_process:
                 keep(report)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise LabError(f"cannot write in {folder} ({error}): make room or choose another folder") from error
     if run.accelerator.is_main_process:
         shutil.rmtree(home, ignore_errors=True)
@@ -216,7 +217,6 @@ class _Run:
                  "optimizer": self.optimizer.state_dict(), "rate": self.rate.state_dict(),
                  "random": torch.get_rng_state(), "seconds": self.seconds, "losses": self.losses,
                  "epochs": self.epochs}  # fmt: skip
-        self.home.mkdir(parents=True, exist_ok=True)
         part = self.home / f"{CHECKPOINT}.part"
         try:
             with open(part, "wb") as file:
