@@ -96,17 +96,17 @@ def test_the_model_is_left_ready_to_answer(model, rows, tmp_path):
 SHORT = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
 
 LOOP = """
-import json, os, random, resource, signal, sys, time
+import json, os, pickle, random, resource, signal, sys, time, zipfile
 from pathlib import Path
-import torch
-from safetensors.torch import save_file
-from labkit import LabError
-from labkit.model import load_model
-from labkit.tune.train import CHECKPOINT, TrainSettings, train
+from labkit import LabError  # nothing here imports torch: a process that forks has no threads
 base, rows, folder, kills, room = sys.argv[1:]
-rows, settings = json.loads(Path(rows).read_text()), TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
+rows = json.loads(Path(rows).read_text())
 
 def whole(work):
+    from labkit.model import load_model
+    from labkit.tune.train import TrainSettings, train
+
+    settings = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
     model = load_model(base, dtype="float32")
     report = train(model.network, model.tokenizer, rows, settings, work, False, save_seconds=0)
     return model.network, report
@@ -118,6 +118,8 @@ def forked(work):
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
         try:
             network, report = whole(work)
+            from safetensors.torch import save_file
+
             save_file({n: w.clone() for n, w in network.named_parameters()}, f"{work}.safetensors")
             Path(f"{work}.json").write_text(json.dumps(report.losses))
         except LabError as error:
@@ -125,8 +127,19 @@ def forked(work):
         os._exit(0)
     return child
 
+class Plain(pickle.Unpickler):  # what stands in a checkpoint beside its tensors
+    def persistent_load(self, name):
+        return None
+
+    def find_class(self, module, name):
+        return super().find_class(module, name) if module == "collections" else lambda *parts: None
+
+def steps(path):
+    with zipfile.ZipFile(path) as parts, parts.open("archive/data.pkl") as data:
+        return len(Plain(data).load()["losses"])
+
 def seen():
-    return {(path.name, path.stat().st_mtime_ns) for path in Path(folder, "work").glob("*/*")}
+    return [path.stat().st_mtime_ns for path in Path(folder, "work").glob("*/checkpoint.pt")]
 
 os.waitpid(forked(f"{folder}/straight"), 0)
 rng = random.Random(0)
@@ -139,8 +152,7 @@ for _ in range(int(kills)):
     time.sleep(rng.uniform(0, 0.1))  # while a checkpoint is being written, or after it
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    steps = [len(torch.load(p, weights_only=True)["losses"]) for p in Path(folder, "work").glob(f"*/{CHECKPOINT}")]
-    print("killed at", max(steps, default=0), flush=True)
+    print("killed at", max(map(steps, Path(folder, "work").glob("*/checkpoint.pt")), default=0), flush=True)
 os.waitpid(forked(f"{folder}/work"), 0)
 """
 
@@ -155,9 +167,9 @@ def loop(base, rows, folder, kills, room=0):
 
 
 def test_killed_again_and_again_a_training_goes_on_and_ends_as_a_straight_one(base, rows, tmp_path):
-    told = loop(base, rows, tmp_path, kills=8)
+    told = loop(base, rows, tmp_path, kills=5)
     reached = [int(line.removeprefix("killed at ")) for line in told]
-    assert len(reached) >= 4 and reached == sorted(reached), "a checkpoint that was complete is never lost"
+    assert len(reached) >= 3 and reached == sorted(reached), "a checkpoint that was complete is never lost"
     assert 0 < max(reached) < 18
     wanted, ended = (load_file(tmp_path / f"{name}.safetensors") for name in ("straight", "work"))
     assert all(torch.equal(wanted[name], ended[name]) for name in wanted)

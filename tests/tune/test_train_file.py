@@ -65,7 +65,7 @@ def test_a_killed_command_goes_on_and_ends_with_the_same_adapter(base, pairs, tm
     words = ["tune", pairs, "--out", tmp_path / "killed", "--model", base, "--epochs", "1", "--rank", "4"]
     process = subprocess.Popen([*COMMAND, *map(str, words), "--save-seconds", "0"], cwd=ROOT)
     end = time.monotonic() + 300
-    while process.poll() is None and not list(tmp_path.glob(".killed.training/*/*/complete.json")):
+    while process.poll() is None and not list(tmp_path.glob(".killed.training/*/checkpoint.pt")):
         assert time.monotonic() < end
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
