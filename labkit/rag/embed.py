@@ -52,7 +52,7 @@ class Embedder(Embeddings):
         self.dimensions = int(model.get_embedding_dimension())
         self.cache = Cache(Path(cache_dir) / "embeddings.sqlite") if cache_dir else None
 
-    def encode(self, texts: Sequence[str], query: bool = False, progress: bool = False) -> np.ndarray:
+    def encode(self, texts: Sequence[str], query: bool = False) -> np.ndarray:
         """Vectors (n, d) of `texts`, in their order; `query` uses the model's query prompt if it has one.
 
         Passages are looked up in the cache. Questions never are: a user's question is new, and its time counts.
@@ -65,7 +65,7 @@ class Embedder(Embeddings):
         unseen = sorted((text for text in unseen if text not in known), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]
-            new = dict(zip(group, self._compute(group, progress), strict=True))
+            new = dict(zip(group, self._compute(group), strict=True))
             if cache:
                 cache.put({self._key(text): vector.astype("float32").tobytes() for text, vector in new.items()})
             known |= new
@@ -89,14 +89,14 @@ class Embedder(Embeddings):
         """LangChain's call for one question."""
         return self.encode([text], query=True)[0].tolist()
 
-    def _compute(self, texts: list[str], progress: bool) -> np.ndarray:
+    def _compute(self, texts: list[str]) -> np.ndarray:
         import torch
 
         self.computed += len(texts)
         half = self.dtype == "bfloat16"
         with torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half):
             # An empty prompt: the prompt already stands before the text, where the cache sees it.
-            options = {"batch_size": self.batch_size, "convert_to_tensor": True, "show_progress_bar": progress}
+            options = {"batch_size": self.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
             vectors = self.model.encode(texts, prompt="", **options)
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
 

@@ -71,6 +71,11 @@ class Retriever(BaseRetriever):
 
     top_k: int = 5
 
+    def __init__(self, *parts: Any, **settings: Any) -> None:
+        """Give the fields of a class by name, or in the order in which it declares them."""
+        own = [name for name in type(self).model_fields if name not in Retriever.model_fields]
+        super().__init__(**dict(zip(own, parts, strict=False)), **settings)
+
     def search(self, query: str, top_k: int | None = None) -> list[Hit]:
         """The hits for one query, best first."""
         return self.search_batch([query], top_k)[0]
@@ -104,9 +109,6 @@ class OverStore(Retriever):
     """A retriever over a store, which may change: the next search sees the store as it is then."""
 
     store: FaissStore
-
-    def __init__(self, store: FaissStore, **settings: Any) -> None:
-        super().__init__(store=store, **settings)
 
 
 class Dense(OverStore):
@@ -206,9 +208,6 @@ class Fusion(Retriever):
     k: int = 60
     depth: int = 50
 
-    def __init__(self, retrievers: Sequence[Retriever], **settings: Any) -> None:
-        super().__init__(retrievers=retrievers, **settings)
-
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         depth = max(self.depth, top_k)
         batches = [retriever.search_batch(queries, depth) for retriever in self.retrievers]
@@ -228,9 +227,6 @@ class SecondSearch(Retriever):
     seeds: int = 3
     keep: int = 3
     depth: int = 10
-
-    def __init__(self, first: Retriever, **settings: Any) -> None:
-        super().__init__(first=first, **settings)
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         depth = max(self.depth, top_k)
@@ -280,9 +276,6 @@ class Rerank(Retriever):
     first: Retriever
     model: Any
     depth: int = 20
-
-    def __init__(self, first: Retriever, model: CrossEncoder, **settings: Any) -> None:
-        super().__init__(first=first, model=model, **settings)
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         rankings = self.first.search_batch(queries, max(self.depth, top_k))
