@@ -403,7 +403,8 @@ def lay_out(folder: Path, room: Path, name: str) -> None:
     for path in folder.iterdir():
         (files / path.name).symlink_to(path.resolve())
     settings = _settings(folder)
-    template = answer_format(AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    if template and "response_template" not in settings:
+    if "response_template" in settings:
+        return
+    if template := answer_format(AutoTokenizer.from_pretrained(folder, local_files_only=True)):
         (files / "tokenizer_config.json").unlink()  # the link, not what it points to
         (files / "tokenizer_config.json").write_text(json.dumps({**settings, "response_template": template}), "utf-8")
