@@ -144,8 +144,7 @@ def retrieve(
 
     Example: labkit retrieve --beir datasets/scifact --method fusion
     """
-    from labkit.rag.beir import evaluate_profile, summary
-    from labkit.rag.retrieve import check_method
+    from labkit.rag.retrieve import check_method, evaluate_profile, summary
 
     reranker = check(resolve, profile).reranker
     check(lambda name: check_method(name, reranker), method)
@@ -194,9 +193,8 @@ def tune(
 
     Example: labkit tune pairs.csv --out runs/mine --epochs 10
     """
-    from labkit.tune.adapters import LoraSettings
+    from labkit.tune.adapters import LoraSettings, tune_file
     from labkit.tune.train import TrainSettings
-    from labkit.tune.train_file import tune_file
 
     model = check(resolve, profile)
     shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({} if rate is None else {"learning_rate": rate})}
@@ -241,7 +239,7 @@ def serve(
 
     Example: labkit serve runs/merged --port 8000
     """
-    from labkit.tune.serve import serve_until_stopped
+    from labkit.tune.deploy import serve_until_stopped
 
     announce()
     serve_until_stopped(model, host, port, wait)

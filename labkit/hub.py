@@ -64,13 +64,14 @@ def load(profile: Profile, adapter: Path | None = None) -> Model:
     import torch
 
     from labkit.model import load_model
-    from labkit.tune.adapters import load_quantised
 
     gpu = torch.cuda.is_available()
     if profile.name == "gpu" and not gpu:
         raise LabError("the profile gpu needs a CUDA GPU, and there is none here: choose --profile laptop")
     try:
         if profile.hub and gpu:
+            from labkit.tune.adapters import load_quantised  # which takes long to import
+
             return load_quantised(profile.model_path, adapter)
         return load_model(profile.model_path, dtype=profile.dtype, adapter=adapter)
     except (torch.OutOfMemoryError, MemoryError) as error:

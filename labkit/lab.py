@@ -145,16 +145,15 @@ class Lab:
 
     def index(self, documents: Iterable[Document]) -> FaissStore:
         """Chunk, embed and index some documents with the profile's settings; many, with a bar."""
-        from tqdm import tqdm
-
+        from labkit.quiet import bar
         from labkit.rag.embed import GROUP
         from labkit.rag.index import FaissStore
 
         chunks = self.chunks(documents)
-        store, hidden = FaissStore(self.embedder), not self.progress or len(chunks) <= GROUP
-        with tqdm(total=len(chunks), desc="embed and index", unit="chunk", disable=hidden) as bar:
+        store = FaissStore(self.embedder)
+        with bar(len(chunks), "embed and index", self.progress and len(chunks) > GROUP) as steps:
             for start in range(0, len(chunks), GROUP):
-                bar.update(len(store.add_chunks(chunks[start : start + GROUP])))
+                steps.update(len(store.add_chunks(chunks[start : start + GROUP])))
         return store
 
     @cached_property

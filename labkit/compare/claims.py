@@ -46,7 +46,7 @@ LESSONS = {
     "14_cost": "labkit.compare.cost.figures",
     "15_risk": "labkit.compare.risk.figures",
     "16_use_cases": "labkit.compare.use_cases.figures",
-    "20_log": "labkit.practice.log_study.figures",
+    "20_log": "labkit.practice.log.figures",
 }
 """The function of a lab that measures what a lesson's claims need, as an Interval for each name."""
 NAME = re.compile(r"(?P<metric>\w+): (?P<arm>[\w-]+)(?: - (?P<other>[\w-]+))?(?: \((?P<kind>[^)]+)\))?")
@@ -236,7 +236,7 @@ def ledger(lab: Lab) -> dict[str, Any]:
 
 def write_ledger(lab: Lab) -> Path:
     """Make the ledger and keep it under `runs/claims`, the newest as `latest`; returns its file."""
-    from labkit.execute import new_folder, point
+    from labkit.runs import new_folder, point
 
     record = ledger(lab)
     folder = new_folder(runs_folder() / "claims")

@@ -12,7 +12,7 @@ import numpy as np
 from labkit.compare.arms import Hybrid
 from labkit.compare.score import score
 from labkit.errors import LabError
-from labkit.progress import bar
+from labkit.quiet import bar
 from labkit.rag.augment import build_messages
 from labkit.store import address
 from labkit.tune.deploy import LIMITS, Check, Limits, export, merge, weight_checks

@@ -21,7 +21,7 @@ from labkit.compare.score import is_right, recall
 from labkit.compare.training import closed_book
 from labkit.lab import spread
 from labkit.metrics import contains
-from labkit.progress import bar
+from labkit.quiet import bar
 from labkit.rag.augment import fit
 from labkit.rag.chunk import Chunk, chunk_documents, truncated
 from labkit.rag.index import FaissStore

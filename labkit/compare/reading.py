@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from labkit.compare.arms import Answer, passages
 from labkit.compare.training import holds
-from labkit.progress import bar
+from labkit.quiet import bar
 from labkit.rag.augment import Message, Passage, build_messages
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from labkit.data import CLOSING, OPENING, Item, data_folder, load_documents, loa
 from labkit.errors import LabError
 from labkit.lab import spread
 from labkit.metrics import contains
-from labkit.progress import bar
+from labkit.quiet import bar
 from labkit.rag.chunk import Chunk
 from labkit.rag.ingest import Document
 from labkit.rag.retrieve import Retriever

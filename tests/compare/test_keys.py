@@ -133,7 +133,7 @@ def trace(lab, rows) -> list[float]:
     from tempfile import TemporaryDirectory
 
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        patch.setattr("labkit.tune.loop.precision", lambda device: "float32")
+        patch.setattr("labkit.tune.train.precision", lambda device: "float32")
         network = add_lora(load_model(ROOT / POCKET.model, dtype="float32").network, LoraSettings())
         settings = LoraSettings(epochs=1, batch_size=4)
         report = train(network, lab.model.tokenizer, rows, settings, folder, progress=False)

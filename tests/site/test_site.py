@@ -7,14 +7,8 @@ from urllib.parse import unquote
 import pytest
 from lxml import html
 
-<<<<<<< HEAD
-from labkit.compare.claims import VERDICTS, load_claims
-from labkit.compare.papers import published
-from tools.execute import sources
-=======
 from labkit.compare.claims import VERDICTS, load_claims, load_papers
-from labkit.execute import sources
->>>>>>> small-compare
+from tools.execute import sources
 
 pytestmark = pytest.mark.slow
 
