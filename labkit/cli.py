@@ -13,7 +13,8 @@ import labkit
 from labkit import __version__
 from labkit.console import SETTINGS, Commands, announce, check, session, show
 from labkit.errors import LabError
-from labkit.profile import check_size, resolve, runs_folder
+from labkit.profile import check_size, resolve
+from labkit.store import runs_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer

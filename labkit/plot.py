@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.tables import METRICS, number
 from labkit.errors import LabError
-from labkit.profile import ROOT
+from labkit.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd

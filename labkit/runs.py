@@ -10,7 +10,8 @@ from itertools import count
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.profile import ROOT, resolve, runs_folder
+from labkit.profile import resolve
+from labkit.store import ROOT, runs_folder
 
 QUIET = {
     "TOKENIZERS_PARALLELISM": "false",

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from labkit import __version__
 from labkit.cli import app
-from labkit.profile import PROFILES, ROOT
+from labkit.profile import PROFILES
+from labkit.store import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 

@@ -6,7 +6,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools import execute
 from tools.notebooks import target
 

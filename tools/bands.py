@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labkit.profile import ROOT, runs_folder
+from labkit.store import ROOT, runs_folder
 
 PUBLISHED = ROOT / "docs" / "result.json"
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation")

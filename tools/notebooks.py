@@ -21,8 +21,7 @@ import labkit
 from labkit.compare import claims, tables
 from labkit.console import check
 from labkit.errors import LabError
-from labkit.profile import ROOT, runs_folder
-from labkit.store import write_bytes, write_json
+from labkit.store import ROOT, runs_folder, write_bytes, write_json
 from tools.console import alone
 from tools.execute import build, defaults, execute, run_into, save, shown, sources
 

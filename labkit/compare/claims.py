@@ -23,9 +23,8 @@ from labkit.compare.report import render
 from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
-from labkit.profile import runs_folder
 from labkit.stats import Interval, bootstrap, bootstrap_mean
-from labkit.store import hash_file, here, provenance, write_bytes, write_json
+from labkit.store import hash_file, here, provenance, runs_folder, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from labkit.compare.arms import Answer, passages
 from labkit.compare.training import holds
+from labkit.model import Message
 from labkit.quiet import bar
-from labkit.rag.augment import Message, Passage, build_messages
+from labkit.rag.augment import Passage, build_messages
 
 if TYPE_CHECKING:
     from labkit.data import Evidence, Item

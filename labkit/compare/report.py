@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.tables import METRICS, SMOKE, about, cell, difference, rows, verdict
-from labkit.profile import ROOT
 from labkit.stats import holm
-from labkit.store import write_bytes, write_json
+from labkit.store import ROOT, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT
 from labkit.stats import holm
+from labkit.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd

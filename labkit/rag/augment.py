@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.metrics import contains
+from labkit.model import Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Message = dict[str, str]
 Passage = tuple[str, str]
 """Title and text, as a prompt shows them."""
 

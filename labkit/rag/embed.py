@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from labkit.cache import Cache
 from labkit.errors import LabError
 from labkit.model import precision
+from labkit.store import Cache
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError, Unreadable
-from labkit.profile import ROOT
 from labkit.quiet import bar
 from labkit.rag.readers import Reading, read_docx, read_html, read_markdown, read_pdf, read_text
+from labkit.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd

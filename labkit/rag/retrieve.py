@@ -21,12 +21,13 @@ from pydantic import PrivateAttr
 
 from labkit.errors import LabError
 from labkit.metrics import mrr, ndcg_at_k, ranked, recall_at_k
-from labkit.profile import resolve, runs_folder
+from labkit.profile import resolve
 from labkit.quiet import bar
 from labkit.rag.chunk import Chunk, to_langchain
 from labkit.rag.embed import Embedder, encode_with, load_embedder
 from labkit.rag.index import FaissStore
 from labkit.stats import bootstrap_mean
+from labkit.store import runs_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

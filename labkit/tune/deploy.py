@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.chat import render
 from labkit.errors import LabError
+from labkit.model import render
 from labkit.profile import resolve
 from labkit.quiet import quiet
 from labkit.store import MANIFEST, Store, hash_file, write_bytes, write_json
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from labkit.model import Model
-    from labkit.rag.augment import Message
+    from labkit.model import Message, Model
 
 CARD = """---
 library_name: transformers

@@ -12,15 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.chat import encode, ends, render
 from labkit.errors import LabError
+from labkit.model import encode, ends, render
 from labkit.store import write_bytes
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from labkit.rag.augment import Message
+    from labkit.model import Message
 
 ROLES = ("system", "user", "assistant")
 IGNORED = -100

@@ -6,15 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from labkit.cache import Cache
 from labkit.compare import training
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import RECIPE, conversations, lora_settings, tokenised
 from labkit.lab import Lab
 from labkit.model import load_model
-from labkit.profile import POCKET, ROOT
+from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
-from labkit.store import Artifacts, address, file_hashes
+from labkit.store import ROOT, Artifacts, Cache, address, file_hashes
 from labkit.tune.adapters import LoraSettings, add_lora
 from labkit.tune.train import train
 

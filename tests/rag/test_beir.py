@@ -11,9 +11,9 @@ import pytest
 from ir_measures import RR, R, nDCG
 
 from labkit import LabError
-from labkit.profile import ROOT
 from labkit.rag.embed import _bundled_path, load_embedder
 from labkit.rag.retrieve import BM25, Dense, Fusion, evaluate, read_collection
+from labkit.store import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')", "retrieve"]
 

@@ -15,10 +15,10 @@ from langchain_tests.integration_tests.vectorstores import VectorStoreIntegratio
 import labkit.rag.index
 import labkit.store
 from labkit import LabError
-from labkit.profile import runs_folder
 from labkit.rag.chunk import Chunk
 from labkit.rag.embed import Embedder
 from labkit.rag.index import FaissStore
+from labkit.store import runs_folder
 
 QUERIES = ["How heavy is the KX-200?", "When is fish served?", "lost badge", "holiday", "brass"]
 

@@ -4,7 +4,7 @@ import json
 from copy import deepcopy
 
 from labkit.compare.tables import published
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools.bands import PUBLISHED, main, outside
 from tools.notebooks import results_table
 

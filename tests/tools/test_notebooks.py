@@ -8,7 +8,7 @@ import pytest
 
 from labkit import LabError
 from labkit.compare import tables
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools import execute, notebooks
 
 TINY = """# %% [markdown]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import LabError
-from labkit.chat import encode, render
+from labkit.model import encode, render
 from labkit.tune import prepare
 from labkit.tune.prepare import (
     IGNORED,

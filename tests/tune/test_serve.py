@@ -19,8 +19,8 @@ from labkit import LabError
 from labkit.cli import app
 from labkit.data import load_questions
 from labkit.model import load_model
-from labkit.profile import ROOT
 from labkit.rag.augment import build_messages
+from labkit.store import ROOT
 from labkit.tune.deploy import free_port, servable, serve
 
 COMMAND = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from labkit import LabError
 from labkit.cli import app
 from labkit.model import load_model
-from labkit.profile import POCKET, ROOT
-from labkit.store import hash_file
+from labkit.profile import POCKET
+from labkit.store import ROOT, hash_file
 from labkit.tune.adapters import LoraSettings, Tuned, tune_file
 from labkit.tune.prepare import read_pairs, write_examples
 from labkit.tune.train import TrainSettings

@@ -99,7 +99,7 @@ assert not faulty
 # that string; its marks are special tokens, one token each.
 
 # %%
-from labkit.chat import render
+from labkit.model import render
 
 tokenizer = lab.model.tokenizer
 whole = render(tokenizer, pairs[0].messages)

@@ -82,7 +82,7 @@ attempt(mended)
 # 07.
 
 # %%
-from labkit.tune import curves
+from labkit.compare import curves
 from labkit.tune.prepare import dataset as tokenised
 
 FACTS = 40 if SIZE == "full" else 8

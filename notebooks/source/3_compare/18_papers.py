@@ -91,8 +91,8 @@ figure
 # and asked in wordings that no training used (lesson 08, here with more seeds).
 
 # %%
+from labkit.compare import curves
 from labkit.stats import bootstrap_mean, paired_bootstrap, unpaired_bootstrap
-from labkit.tune import curves
 
 sizes = {"counts": (1, 4, 16), "count": 60, "seen": 16} if SIZE == "full" else {"counts": (1, 2), "count": 6, "seen": 2}
 runs = [curves.paraphrase_curve(lab, **sizes, seed=seed) for seed in lab.profile.seeds]  # each with facts of its own

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from labkit.data import data_folder, dress, wordings
 from labkit.metrics import contains
-from labkit.rag.augment import Message, build_messages
+from labkit.model import Message
+from labkit.rag.augment import build_messages
 from labkit.stats import Interval, bootstrap_mean
 from labkit.tune.prepare import Example, dataset
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
     from labkit.model import Model
     from labkit.tune.train import TrainSettings
+
 
 TRAINED, UNSEEN = "trained wording", "unseen wordings"
 WORDINGS = 16
