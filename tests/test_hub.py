@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from labkit import LabError
-from labkit import hub
+from labkit import LabError, hub
 from labkit.hub import SMOLLM2, WHEELS, convert, models_folder, wheel_folder
 from labkit.model import load_model
 from labkit.profile import SMOL
@@ -90,7 +89,7 @@ def test_what_was_cut_off_is_never_trusted_and_made_again(monkeypatch, tmp_path)
         if len(built) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(wheels, "_build", build)
+    monkeypatch.setattr(hub, "_build", build)
     name = next(iter(WHEELS))
     with pytest.raises(KeyboardInterrupt):
         wheel_folder(name)
