@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.compare.arms import Answer
+from labkit.compare.arms import Answer, arm_class
 from labkit.compare.training import holds
 from labkit.data import style_faults
 from labkit.metrics import abstained, contains, f1_abstention, first_mention
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PAIRED = ("accuracy", "style", "joint", "abstention")
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
+OF_PASSAGES = ("recall_at_k", "citation")
+"""What an arm without passages has no value of: not zero, none."""
 
 
 YEAR = re.compile(r"[12]\d{3}")
@@ -137,7 +139,8 @@ def summarise(
     arms = {}
     for name in answers.arm.unique():
         table = Table(answers[answers.arm == name])
-        rows: dict[str, Interval] = {m: bootstrap(table.metric(m), table.n) for m in METRICS}
+        own = [m for m in METRICS if arm_class(name).reads or m not in OF_PASSAGES]
+        rows: dict[str, Interval] = {m: bootstrap(table.metric(m), table.n) for m in own}
         measured = np.array((times or {}).get(name, []))
         for percent in (50, 95) if len(measured) else ():
             rows[f"latency_ms_p{percent}"] = bootstrap(

@@ -209,9 +209,8 @@ def test_nobody_leads_at_zero():
 
 
 def test_a_metric_that_an_arm_lacks_is_a_dash(comparison):
-    arms = {arm: dict(values) for arm, values in comparison.result["arms"].items()}
-    arms["base"].pop("recall_at_k")
-    text = results_table({"tiny": {**comparison.result, "arms": arms}})
+    assert "recall_at_k" not in comparison.result["arms"]["base"]
+    text = results_table({"tiny": comparison.result})
     assert re.search(r"\| tiny \| base \|.* – \|", text) and re.search(r"\| tiny \| rag \|.* 1\.00", text)
 
 

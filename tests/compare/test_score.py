@@ -107,7 +107,7 @@ def test_metrics_are_those_counted_by_hand(answers):
     rag = answers[(answers.arm == "rag") & answers.answerable]
     assert arms["rag"]["accuracy"]["mean"] == pytest.approx(rag.correct.mean())
     assert arms["rag"]["citation"]["mean"] == pytest.approx(1.0)
-    assert arms["base"]["citation"]["mean"] == 0.0
+    assert not {"citation", "recall_at_k"} & arms["base"].keys(), "without passages there is none to find or cite"
     assert arms["base"]["abstention"]["mean"] == pytest.approx(2 * 10 / (40 + 10))
     tuned = answers[answers.arm == "tuned"]
     assert arms["tuned"]["style"]["mean"] == pytest.approx(tuned["style"].mean())
