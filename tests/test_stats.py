@@ -209,3 +209,32 @@ def test_resampling_in_batches_draws_what_one_batch_would():
     assert list(ends(stats.bootstrap_mean(values, n=100))) == ends_of(values[drawn(30_000, n=100)].mean(-1))
     many = stats.bootstrap(lambda i: i[:, 0] * 0.0 + len(i), 2_000_001, n=2)
     assert (many.low, many.high) == (1, 1)  # more items than a batch holds: one resample at a time
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("wins, losses", [(4, 0), (5, 1), (9, 2), (30, 12), (0, 0)])
+def test_flipped_signs_of_right_and_wrong_are_mcnemars_exact_test(wins, losses):
+    gaps = [1] * wins + [-1] * losses + [0] * 20
+    theirs = scipy.stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    room = 0 if wins + losses <= 13 else 0.01  # beyond, signs are drawn
+    assert stats.sign_flip(gaps) == pytest.approx(theirs, abs=room + 1e-9)
+
+
+def test_flipped_signs_take_averages_over_seeds_and_raise_few_false_alarms():
+    assert stats.sign_flip([[1, 0, 1], [1, 1, 0], [0, 1, 1]]) == 0.25 == stats.sign_flip([0.1, 0.1, 0.1])
+    rng, false = np.random.default_rng(5), {}
+    for n in (8, 30, 150):
+        draws = rng.choice([-1, 0, 1], p=[0.15, 0.7, 0.15], size=(400, n))
+        false[n] = np.mean([stats.sign_flip(gaps, n=999) < 0.05 for gaps in draws])
+    assert max(false.values()) <= 0.075, false  # 0.05, and two standard errors of 400 trials
+
+
+def test_what_is_detectable_is_detected_four_times_in_five():
+    rng, found = np.random.default_rng(6), []
+    for _ in range(300):
+        gaps = rng.choice([-1, 0, 1], p=[0.1, 0.7 - 0.1, 0.3], size=120)
+        found.append(abs(stats.detectable(gaps)))
+    shift = float(np.mean(found))
+    power = np.mean([stats.sign_flip(rng.choice([-1, 0, 1], p=[0.2 - shift / 2, 0.6, 0.2 + shift / 2], size=120), n=999) < 0.05
+                     for _ in range(300)])  # fmt: skip
+    assert 0.72 < power < 0.88, (shift, power)

@@ -138,9 +138,9 @@ def disagreements(results: Mapping[str, Result]) -> list[str]:
         if not set(one.split(", ")) & set(two.split(", ")):
             continue
         for row in (row for m in ("accuracy", "joint", "abstention") for row in first["paired"] if row["metric"] == m):
-            here = row["diff"], row["low"], row["high"]
+            here, key = (row["diff"], row["low"], row["high"]), (row["metric"], row["a"], row["b"])
             there = gaps(second, row["metric"], row["a"]).get(row["b"], (0, 0, 0))
-            if here[1] * here[2] > 0 and there[1] * there[2] > 0 and here[0] * there[0] < 0:
+            if key in told_apart(first) & told_apart(second) and here[0] * there[0] < 0:
                 arms = f"{METRICS[row['metric']].label}, {row['a']} minus {row['b']}"
                 lines.append(f"{arms}: {one} {difference(*here)}, {two} {difference(*there)}.")
     return lines
@@ -168,6 +168,13 @@ def gaps(result: Result, metric: str, arm: str) -> dict[str, tuple[float, float,
     return below | {row["b"]: (row["diff"], row["low"], row["high"]) for row in tests if row["a"] == arm}
 
 
+def told_apart(result: Result) -> set[tuple[str, str, str]]:
+    """The pairs of arms, in either order, that a metric tells apart: Holm's p over all comparisons of the result is below 0.05."""
+    tests = result["paired"]
+    sure = [row for row, p in zip(tests, holm([row["p"] for row in tests]), strict=True) if p < 0.05]
+    return {(row["metric"], *pair) for row in sure for pair in ((row["a"], row["b"]), (row["b"], row["a"]))}
+
+
 def difference(mean: float, low: float, high: float) -> str:
     """A difference of shares with its interval, in three decimals where two would print an end beside zero as zero.
 
@@ -189,9 +196,9 @@ def leader(result: Result, metric: str) -> str:
     best, label = max(means, key=means.__getitem__), METRICS[metric].label
     if not means[best]:
         return f"{label}: no arm scores above zero."
-    lead = gaps(result, metric, best)
-    clear = [f"{arm} by {difference(*gap)}" for arm, gap in lead.items() if gap[1] > 0]
-    unclear = [arm for arm, (_, low, _) in lead.items() if low <= 0]
+    lead, apart = gaps(result, metric, best), told_apart(result)
+    clear = [f"{arm} by {difference(*gap)}" for arm, gap in lead.items() if (metric, best, arm) in apart]
+    unclear = [arm for arm in lead if (metric, best, arm) not in apart]
     parts = [f"{label}: {best} is highest at {number(metric, means[best])}"]
     parts += [f"above {', '.join(clear)}"] if clear else []
     parts += [f"not told apart from {', '.join(unclear)}"] if unclear else []
@@ -201,7 +208,7 @@ def leader(result: Result, metric: str) -> str:
 def verdict(result: Result) -> list[str]:
     """What the numbers say, one sentence for each question that the comparison asks.
 
-    A difference counts when its 95 % interval excludes zero; a recommendation stands last.
+    A difference counts when its p-value, adjusted for all comparisons (Holm), is below 0.05; a recommendation stands last.
     """
     wanted = [m for m in ("accuracy", "style", "joint", "abstention") if any(m in v for v in result["arms"].values())]
     warning = [SMOKE] if result["size"] != "full" else []

@@ -16,7 +16,7 @@ from labkit import LabError
 from labkit.compare import report
 from labkit.compare.experiment import Comparison
 from labkit.compare.score import pair_up, summarise
-from labkit.compare.tables import METRICS, SMOKE, cell, leader, terminal, verdict
+from labkit.compare.tables import METRICS, SMOKE, cell, leader, terminal, told_apart, verdict
 from labkit.rag.ingest import Rejected
 from labkit.store import provenance
 from tools.notebooks import results_table
@@ -217,5 +217,5 @@ def test_a_metric_that_an_arm_lacks_is_a_dash(comparison):
 def test_only_differences_told_apart_from_zero_are_bold(comparison, html):
     shown = re.search(r"<th scope=\"col\">difference.*?</tbody>", html, re.S).group(0)
     bold = len(re.findall(r"<td><b>", shown))
-    apart = sum(row["low"] > 0 or row["high"] < 0 for row in comparison.result["paired"])
+    apart = len(told_apart(comparison.result)) / 2
     assert 0 < bold == apart < len(comparison.result["paired"])
