@@ -12,8 +12,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol SIZE=full; FRESH=1 trains again)
-	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh)
+compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol SIZE=full; FRESH=1 trains again, SEEDS=3 more often)
+	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh) $(if $(SEEDS),--seeds $(SEEDS))
 
 claims: $(READY)  ## measure what is missing for the article's claims and write the ledger of verdicts
 	@$(BIN)/python -m labkit.compare.claims

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,9 @@ def compare(
     profile: ProfileName = "smol",
     size: Size = "full",
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is shipped or kept.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each arm.", show_default="the profile's")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for runs.", show_default="runs/compare")] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder of your documents; alone, proposes questions.")] = None,
     questions: Annotated[Path | None, typer.Option(help="Yours, with answers: .csv, .jsonl or .xlsx.")] = None,
@@ -90,9 +94,13 @@ def compare(
             lab = own_data.open_own(profile, docs.absolute(), questions.absolute(), size, **more)
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
-        compare_into(lab, (out or runs_folder() / name).absolute(), run)
+        folder = (out or runs_folder() / name).absolute()
+        lab.profile = replace(lab.profile, seeds=tuple(range(seeds)) if seeds else lab.profile.seeds)
+        compare_into(lab, folder, run)
         if name == "compare" and lab.profile.reads_prose and not out:
-            compare_into(own_data.open_prose(profile, size, fresh), runs_folder() / "prose", own_data.compare_own)
+            prose = own_data.open_prose(profile, size, fresh)
+            prose.profile = replace(prose.profile, seeds=lab.profile.seeds)
+            compare_into(prose, runs_folder() / "prose", own_data.compare_own)
         lab.artifacts.finish()
 
 
