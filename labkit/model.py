@@ -386,24 +386,50 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prom
     """A conversation as text in the model's chat template; `prompt` opens the answer.
 
     A model without a template gets "system\\n\\nuser\\n", each answer closed by its end token. Models
-    that can think aloud are told not to. Raises LabError for messages that the template refuses.
+    that can think aloud are told not to. Where the template knows no system role, its text goes to the front of the
+    user's. A text that spells a special token stays text: it closes no turn. Raises LabError for messages that the
+    template refuses.
 
     >>> render(tokenizer, [{"role": "user", "content": "Why?"}], prompt=True)
     '<|im_start|>user\\nWhy?<|im_end|>\\n<|im_start|>assistant\\n'
     """
     if not messages:
         raise LabError("a conversation is empty: give it a message")
+    messages = [{**message, "content": _parted(tokenizer, message["content"])} for message in messages]
     if not tokenizer.chat_template:
         return _plain(tokenizer, messages)
     from jinja2 import TemplateError
 
-    try:
-        return tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=prompt, enable_thinking=False
-        )
-    except (TemplateError, KeyError, TypeError) as error:
-        roles = [message.get("role") for message in messages]
-        raise LabError(f"the chat template refuses the roles {roles} ({error}): reorder them") from error
+    refused: Exception | None = None
+    for turns in (messages, _without_system(messages)):
+        try:
+            return tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=prompt, enable_thinking=False
+            )
+        except (TemplateError, KeyError, TypeError) as error:
+            refused = refused or error
+    roles = [message.get("role") for message in messages]
+    raise LabError(f"the chat template refuses the roles {roles} ({refused}): reorder them") from refused
+
+
+CUT = "\ufdd0"  # a noncharacter, which no text holds: where it stands, what spells a special token is tokenised in two
+
+
+def _parted(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """A text with a cut within whatever spells a special token, so that a document cannot end a turn or begin another."""
+    marks = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    for mark in marks | set(tokenizer.all_special_tokens):
+        if mark in text:
+            text = text.replace(mark, mark[:1] + CUT + mark[1:])
+    return text
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The system's text at the front of the first user message; the messages themselves where they begin otherwise."""
+    if [message["role"] for message in messages[:2]] != ["system", "user"]:
+        return list(messages)
+    system, user, *rest = messages
+    return [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
@@ -414,6 +440,8 @@ def _plain(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> s
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of rendered text: nothing is added, as the template holds every special token."""
+    if CUT in text:
+        return [i for part in text.split(CUT) for i in encode(tokenizer, part)]
     return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
