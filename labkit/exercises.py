@@ -22,10 +22,8 @@ from labkit.profile import ROOT, runs_folder
 from labkit.store import write_json
 
 SOURCES = ROOT / "notebooks" / "exercises" / "source"
-LETTERS = "abcdefgh"
-"""What a question's choices are called."""
-PATIENCE = 3
-"""From this failure on, `check` says where the solution is."""
+LETTERS = "abcdefgh"  # what a question's choices are called
+PATIENCE = 3  # from this failure on, `check` says where the solution is
 
 
 @dataclass(frozen=True)
