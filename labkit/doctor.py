@@ -26,8 +26,7 @@ FILES = "documents updates questions.jsonl pairs.jsonl".split()
 FILES += [f"models/pocket/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json")]
 NEEDS = {"smol": (4, 0), "pocket": (2, 0), "laptop": (8, 0), "gpu": (16, 24)}
 """About how many GiB of memory, and of a CUDA GPU's, a comparison takes in each profile."""
-PORTS = range(8888, 8939)
-"""What JupyterLab tries, one after the other."""
+PORTS = range(8888, 8939)  # what JupyterLab tries, one after the other
 CELL = """import time, labkit
 lab = labkit.open("pocket", progress=False)
 arm, taken = lab.arm("rag"), []

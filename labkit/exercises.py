@@ -21,10 +21,8 @@ from labkit.errors import LabError
 from labkit.store import ROOT, runs_folder, write_json
 
 SOURCES = ROOT / "notebooks" / "exercises" / "source"
-LETTERS = "abcdefgh"
-"""What a question's choices are called."""
-PATIENCE = 3
-"""From this failure on, `check` says where the solution is."""
+LETTERS = "abcdefgh"  # what a question's choices are called
+PATIENCE = 3  # from this failure on, `check` says where the solution is
 
 
 @dataclass(frozen=True)

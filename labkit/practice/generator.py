@@ -100,10 +100,8 @@ class Endpoint:
             with openai.OpenAI(base_url=self.url, api_key=key, timeout=self.seconds, http_client=http) as client:
                 return ask(client)
         except openai.APIError as error:
-            reason, refusals = (
-                " ".join(str(error).split())[:160],
-                (openai.AuthenticationError, openai.PermissionDeniedError),
-            )
+            reason = " ".join(str(error).split())[:160]
+            refusals = (openai.AuthenticationError, openai.PermissionDeniedError)
             problems = {
                 openai.APITimeoutError: f"{self.host} did not answer in {self.seconds} s: try again, or a smaller model",
                 openai.APIConnectionError: f"nothing answers at {self.url}: start the server, or check the address",

@@ -139,18 +139,9 @@ def _card(reply: Answer | str) -> dict[str, Any]:
         for n, hit in enumerate(reply.hits, start=1)
     }
     numbers = [n for n in cited(text) if n in listing]
-    rest = [n for n in listing if n not in numbers]
-    missing = [n for n in verdicts if n not in listing]
-    faults = style_faults(reply.text)
-    return {
-        "problem": "",
-        "reply": reply,
-        "faults": faults,
-        "passages": listing,
-        "cited": numbers,
-        "missing": missing,
-        "rest": rest,
-    }
+    rest, missing = [n for n in listing if n not in numbers], [n for n in verdicts if n not in listing]
+    shown = {"passages": listing, "cited": numbers, "missing": missing, "rest": rest}
+    return {"problem": "", "reply": reply, "faults": style_faults(reply.text), **shown}
 
 
 def mark(text: str, claims: Sequence[str]) -> Markup:

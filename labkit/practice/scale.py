@@ -42,14 +42,10 @@ if TYPE_CHECKING:
     from labkit.rag.ingest import Rejected
 
 COLUMNS = "profile chunk_size overlap method k arm seed n accuracy recall_at_k seconds error".split()
-RETRIEVAL = "retrieval"
-"""In place of an arm: only search, and measure what was found."""
-RECIPE = "sweep/1"
-"""Raised by hand whenever a cell's row comes out differently for the same models and data."""
-RETRIES = 5
-"""How often a cell is begun again when the machine under it has died."""
-BATCH = 64
-"""Chunks that are embedded and written at a time."""
+RETRIEVAL = "retrieval"  # in place of an arm: only search, and measure what was found
+RECIPE = "sweep/1"  # raised by hand whenever a cell's row comes out differently for the same models and data
+RETRIES = 5  # how often a cell is begun again when the machine under it has died
+BATCH = 64  # chunks that are embedded and written at a time
 Row = dict[str, Any]
 Positive = Annotated[int, Field(ge=1)]
 
