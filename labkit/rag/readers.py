@@ -173,7 +173,7 @@ def read_html(data: bytes) -> Reading:
     for node in body.xpath(_FURNITURE):
         if node.getparent() is not None:  # else it went with what was around it
             node.drop_tree()
-    lines = [line.removeprefix(" ").rstrip() for line in _html_text(body).split("\n")]
+    lines = [re.sub(r"^ (?=\S)", "", line).rstrip() for line in _html_text(body).split("\n")]
     return next((title for title in titles if title.strip()), None), ["\n".join(lines).strip()]
 
 
