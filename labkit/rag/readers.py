@@ -30,8 +30,8 @@ _FURNITURE = (
     " | .//*[@role='dialog' or @role='navigation'] | .//header[not(ancestor::article or ancestor::main or .//h1)]"
 )
 _INLINE = frozenset(
-    "a abbr b bdi bdo cite code data dfn em i kbd mark q s samp small span strong sub sup time u td th thead tbody "
-    "tfoot".split()
+    "a abbr b bdi bdo big cite code data del dfn em font i img ins kbd label mark q s samp small span strong sub sup "
+    "tbody td tfoot th thead time tt u wbr".split()
 )
 
 
@@ -173,7 +173,7 @@ def read_html(data: bytes) -> Reading:
     for node in body.xpath(_FURNITURE):
         if node.getparent() is not None:  # else it went with what was around it
             node.drop_tree()
-    lines = [line.strip() for line in _html_text(body).split("\n")]
+    lines = [re.sub(r"^ (?=\S)", "", line).rstrip() for line in _html_text(body).split("\n")]
     return next((title for title in titles if title.strip()), None), ["\n".join(lines).strip()]
 
 
@@ -198,6 +198,8 @@ def _html_text(node: Any) -> str:
         return "\n" + _table_row([_html_text(cell) for cell in node.iterchildren("td", "th")])
     if node.tag == "br":
         return "\n"
+    if node.tag == "pre":
+        return f"\n\n{node.text_content()}\n\n"
     text = _squeeze(node.text) + "".join(_html_text(child) + _squeeze(child.tail) for child in node)
     if node.tag == "li":
         return "\n- " + text.strip()
