@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from labkit.errors import LabError
 
 if TYPE_CHECKING:
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
 
 __all__ = ["LabError", "__version__", "open"]
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ def open(profile: str = "pocket", size: str = "full", fresh: bool = False, progr
     >>> import labkit
     >>> lab = labkit.open("pocket", size="smoke")
     """
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
     from labkit.profile import resolve
 
     return Lab(resolve(profile), size, fresh, progress)

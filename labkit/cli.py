@@ -75,7 +75,7 @@ def compare(
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
     with session(profile):
         from labkit.compare.experiment import run_compare
-        from labkit.compare.run import compare_into
+        from labkit.compare.report import compare_into
         from labkit.practice import own_data
         from labkit.practice.questions import propose_into, read_rows
 

@@ -5,6 +5,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,6 +13,41 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labkit.errors import LabError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric of a comparison is called, what it counts, and whether it is a share from 0 to 1."""
+
+    label: str
+    meaning: str
+    share: bool = True
+
+
+METRICS = {
+    "accuracy": Metric("accuracy", "the gold value is in the answer, of the questions that have one"),
+    "exact_match": Metric("exact match", "the answer is a gold answer, as SQuAD's official script compares them"),
+    "f1": Metric("F1", "words shared with a gold answer, as SQuAD's official script counts them"),
+    "style": Metric("style", "the answer keeps every rule of the house style"),
+    "joint": Metric("joint", "right and in style at once, of the questions that have a gold value"),
+    "abstention": Metric("abstention (F1)", "declines exactly where the documents do not say"),
+    "recall_at_k": Metric("recall@k", "needed facts among the retrieved passages"),
+    "citation": Metric("citation", "right answers that cite a passage which proves them"),
+    "latency_ms_p50": Metric("latency p50, ms", "half of the answers come faster, one at a time", False),
+    "latency_ms_p95": Metric("latency p95, ms", "nineteen of twenty answers come faster", False),
+    "prompt_tokens": Metric("prompt tokens", "read for each question", False),
+    "output_tokens": Metric("output tokens", "written for each question", False),
+}
+
+
+def number(metric: str, value: float) -> str:
+    """A share with two decimals, anything else whole.
+
+    >>> number("accuracy", 0.5), number("prompt_tokens", 512.4)
+    ('0.50', '512')
+    """
+    return f"{value:.2f}" if metric not in METRICS or METRICS[metric].share else f"{value:,.0f}"
+
 
 _INFORMATION = r"(?:information|context|details?|data|evidence)"
 _SOURCE = (

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.tables import METRICS, number
 from labkit.errors import LabError
+from labkit.metrics import METRICS, number
 from labkit.store import ROOT
 
 if TYPE_CHECKING:

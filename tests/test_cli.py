@@ -119,7 +119,7 @@ def test_readmes_python_example_runs(tmp_path, model):
 
 def test_seeds_are_trainings_of_each_arm_over_both_sets_of_documents(monkeypatch):
     asked = []
-    monkeypatch.setattr("labkit.compare.run.compare_into", lambda lab, folder, run: asked.append((folder.name, lab)))
+    monkeypatch.setattr("labkit.compare.report.compare_into", lambda lab, folder, run: asked.append((folder.name, lab)))
     assert labkit("compare", "--seeds", "2").exit_code == 0
     assert [(name, lab.profile.seeds) for name, lab in asked] == [("compare", (0, 1)), ("prose", (0, 1))]
     assert labkit("compare", "--profile", "pocket").exit_code == 0

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from labkit import LabError, plot
-from labkit.compare.tables import METRICS
+from labkit.metrics import METRICS
 from labkit.stats import Interval
 
 ARMS = ("base", "rag", "tuned", "hybrid")

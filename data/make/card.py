@@ -32,8 +32,8 @@ from labkit.stats import bootstrap, bootstrap_mean
 from labkit.store import write_bytes, write_json
 
 if TYPE_CHECKING:
+    from labkit.compare.lab import Lab
     from labkit.data import Item
-    from labkit.lab import Lab
     from labkit.rag.retrieve import Hit
 
 Scores = dict[str, dict[str, float]]

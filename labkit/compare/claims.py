@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import rich.table
 
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
 
 RULES = Path(__file__).with_name("claims.yaml")
 PAPERS = Path(__file__).with_name("papers.yaml")

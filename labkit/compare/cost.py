@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from labkit.compare.arms import Arm
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
 
 Row = small.Row
 BUDGETS = (5, 20, small.EPOCHS)  # epochs of the tuned arm on the small company

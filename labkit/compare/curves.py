@@ -16,7 +16,7 @@ from labkit.stats import Interval, bootstrap_mean
 from labkit.tune.prepare import Example, dataset
 
 if TYPE_CHECKING:
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
     from labkit.model import Model
     from labkit.tune.train import TrainSettings
 

@@ -18,8 +18,8 @@ from labkit.store import address
 from labkit.tune.deploy import LIMITS, Check, Limits, export, merge, weight_checks
 
 if TYPE_CHECKING:
+    from labkit.compare.lab import Lab
     from labkit.data import Item
-    from labkit.lab import Lab
     from labkit.model import Model
 
 EXAM = 60  # questions, some of each kind
@@ -28,7 +28,7 @@ ARMS = ("tuned", "hybrid")
 
 def exam_items(lab: Lab) -> list[Item]:
     """The questions of the exam, none of which any training pair asks: some of each kind."""
-    from labkit.lab import spread
+    from labkit.compare.lab import spread
 
     return spread(lab.questions, EXAM)
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import ARMS, arm_class, weights_of
+from labkit.compare.lab import Lab, spread
 from labkit.compare.score import pair_up, score, summarise
-from labkit.lab import Lab, spread
 from labkit.quiet import bar
 from labkit.store import here, peak_rss_mb, provenance
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from labkit.compare import small, update
 from labkit.compare.arms import passages
+from labkit.compare.lab import spread
 from labkit.compare.reading import read
 from labkit.compare.score import is_right, recall
 from labkit.compare.training import closed_book
-from labkit.lab import spread
 from labkit.metrics import contains
 from labkit.quiet import bar
 from labkit.rag.augment import fit
@@ -33,8 +33,8 @@ from labkit.store import address
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.compare.lab import Lab
     from labkit.data import Evidence, Item
-    from labkit.lab import Lab
 
 SIZES = (64, 128, 256, 500)
 OVERLAPS = (0.0, 0.1, 0.15, 0.2, 0.3)

@@ -13,8 +13,8 @@ from labkit.quiet import bar
 from labkit.rag.augment import Passage, build_messages
 
 if TYPE_CHECKING:
+    from labkit.compare.lab import Lab
     from labkit.data import Evidence, Item
-    from labkit.lab import Lab
     from labkit.rag.retrieve import Hit
 
 Compose = Callable[[str, list[Passage]], list[Message]]

@@ -15,7 +15,7 @@ from labkit.metrics import contains
 from labkit.stats import Interval, paired_bootstrap
 
 if TYPE_CHECKING:
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
     from labkit.model import Model
 
 REPEATS = (0, 1, 4, 16)

@@ -31,7 +31,7 @@ from labkit.store import hash_tree
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
     from labkit.model import Model
     from labkit.rag.index import FaissStore
     from labkit.rag.retrieve import Retriever

@@ -16,8 +16,8 @@ from labkit.store import address
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from labkit.compare.lab import Lab
     from labkit.data import Evidence, Item
-    from labkit.lab import Lab
     from labkit.profile import Profile
     from labkit.rag.retrieve import Hit, Search
     from labkit.tune.adapters import LoraSettings

@@ -11,7 +11,7 @@ from labkit.stats import Interval, bootstrap_mean, paired_bootstrap, paired_rati
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
 
 SHARES = (0.0, 0.1, 0.25, 0.5)
 PATCH = 0.25  # the share at which the tuned arm is also trained on the changes alone

@@ -16,11 +16,11 @@ import yaml
 from numpy.typing import NDArray
 
 from labkit.compare.arms import ARMS, Arm, arm_class
+from labkit.compare.lab import spread
 from labkit.compare.score import score
 from labkit.compare.training import closed_book, kept_adapter, lora_settings, with_context
 from labkit.data import CLOSING, OPENING, Item, data_folder, load_documents, load_questions
 from labkit.errors import LabError
-from labkit.lab import spread
 from labkit.metrics import contains
 from labkit.quiet import bar
 from labkit.rag.chunk import Chunk
@@ -32,7 +32,7 @@ from labkit.stats import Difference, Floats, Interval, Statistic, bootstrap, boo
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
 
 METRICS = {
     "content": "right, of the questions whose answer never changed",

@@ -20,12 +20,12 @@ from zlib import crc32
 import yaml
 
 from labkit.compare.experiment import depends
+from labkit.compare.lab import Lab
 from labkit.compare.score import is_right, score
 from labkit.compare.training import holds
 from labkit.data import load_pairs, wordings
 from labkit.errors import LabError
 from labkit.hub import pinned
-from labkit.lab import Lab
 from labkit.metrics import abstained
 from labkit.quiet import quiet
 from labkit.rag.embed import load_embedder

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit.compare.experiment import Comparison, run_compare
+from labkit.compare.lab import Lab, spread
 from labkit.data import Evidence, Item, data_folder
 from labkit.errors import LabError
-from labkit.lab import Lab, spread
 from labkit.metrics import abstained, f1, normalise
 from labkit.practice.generator import endpoint
 from labkit.practice.questions import UNKNOWN, Questions, load

@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import ARMS, Answer, arm_class, passages
+from labkit.compare.lab import Lab, spread
 from labkit.data import CLOSING, OPENING, load_questions, style_faults
 from labkit.errors import LabError
-from labkit.lab import Lab, spread
 from labkit.metrics import abstained, contains
 from labkit.profile import PROFILES, resolve
 from labkit.rag.augment import build_messages, check_citations, cited, values

@@ -27,10 +27,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from labkit.compare.arms import arm_class, weights_of
 from labkit.compare.experiment import ask_arms
+from labkit.compare.lab import Lab
 from labkit.compare.score import recall
 from labkit.data import documents_folder, load_pairs, load_questions, updates_folder
 from labkit.errors import LabError
-from labkit.lab import Lab
 from labkit.profile import resolve
 from labkit.rag.retrieve import METHODS
 from labkit.store import Store, address, hash_tree, provenance, write_bytes, write_json

@@ -3,9 +3,9 @@
 import pytest
 
 from labkit.compare.arms import ARMS, RIVALS, Hybrid, Naive, Prompted, arm_class, weights_of
+from labkit.compare.lab import Lab
 from labkit.data import CLOSING, OPENING
 from labkit.errors import LabError
-from labkit.lab import Lab
 from labkit.profile import POCKET
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from labkit.compare import cost
 from labkit.compare.claims import figure_names
-from labkit.lab import Lab
+from labkit.compare.lab import Lab
 from labkit.profile import POCKET
 
 

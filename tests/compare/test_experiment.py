@@ -5,9 +5,9 @@ import json
 import pytest
 
 from labkit.compare.experiment import ask_arms, in_turn, latencies, run_compare
+from labkit.compare.lab import Lab
 from labkit.compare.training import closed_book, supporting, with_context
 from labkit.data import style_faults
-from labkit.lab import Lab
 from labkit.profile import POCKET
 from labkit.store import Artifacts
 

@@ -8,8 +8,8 @@ import torch
 
 from labkit.compare import training
 from labkit.compare.experiment import ask_arms
+from labkit.compare.lab import Lab
 from labkit.compare.training import RECIPE, conversations, lora_settings, tokenised
-from labkit.lab import Lab
 from labkit.model import load_model
 from labkit.profile import POCKET
 from labkit.rag.augment import build_messages

@@ -16,7 +16,8 @@ from labkit import LabError
 from labkit.compare import report
 from labkit.compare.experiment import Comparison
 from labkit.compare.score import pair_up, summarise
-from labkit.compare.tables import METRICS, SMOKE, cell, leader, terminal, told_apart, verdict
+from labkit.compare.tables import SMOKE, cell, leader, terminal, told_apart, verdict
+from labkit.metrics import METRICS
 from labkit.rag.ingest import Rejected
 from labkit.store import provenance
 from tools.notebooks import results_table

@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from labkit.compare import risk
+from labkit.compare.lab import Lab
 from labkit.compare.training import closed_book
-from labkit.lab import Lab
 from labkit.metrics import contains
 from labkit.profile import POCKET
 from labkit.tune.prepare import Example, dataset

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from labkit.compare import small
+from labkit.compare.lab import Lab
 from labkit.data import data_folder, dress
 from labkit.errors import LabError
-from labkit.lab import Lab
 from labkit.metrics import contains
 from labkit.profile import POCKET
 from labkit.stats import paired_bootstrap

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from labkit.compare import claims, update
-from labkit.lab import Lab
+from labkit.compare.lab import Lab
 from labkit.profile import POCKET
 
 

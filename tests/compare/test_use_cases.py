@@ -9,10 +9,10 @@ from data.make.use_cases import make_use_cases
 from data.make.words import number, reserved
 from labkit.compare import use_cases
 from labkit.compare.claims import figure_names
+from labkit.compare.lab import Lab
 from labkit.compare.use_cases import Utility, join
 from labkit.data import dress
 from labkit.errors import LabError
-from labkit.lab import Lab
 from labkit.metrics import contains
 from labkit.profile import POCKET
 from labkit.stats import bootstrap_mean, paired_bootstrap

@@ -21,9 +21,9 @@ from typer.testing import CliRunner, Result
 from labkit.cli import app
 from labkit.compare.arms import Answer
 from labkit.compare.claims import load_claims
+from labkit.compare.lab import Lab
 from labkit.data import load_pairs, load_questions, wordings
 from labkit.errors import LabError
-from labkit.lab import Lab
 from labkit.practice import log as log_module
 from labkit.practice import log as study
 from labkit.practice.log import COLUMNS, SCHEMA, Log, LoggedArm, redact

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from labkit import LabError
+from labkit.compare.lab import Lab, load
 from labkit.data import load_pairs
 from labkit.hub import lock_file, locked, pinned
-from labkit.lab import Lab, load
 from labkit.profile import resolve
 from labkit.rag.augment import build_messages
 from labkit.store import ROOT

@@ -19,8 +19,8 @@ import numpy as np
 from tools.bench import Figure
 
 if TYPE_CHECKING:
+    from labkit.compare.lab import Lab
     from labkit.data import Item
-    from labkit.lab import Lab
     from labkit.model import Model
     from labkit.tune.prepare import Row
     from labkit.tune.train import TrainSettings

@@ -13,7 +13,7 @@ from tools.bench import Figure, milliseconds
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from labkit.lab import Lab
+    from labkit.compare.lab import Lab
     from labkit.rag.chunk import Chunk
     from labkit.rag.embed import Embedder
     from labkit.rag.index import FaissStore

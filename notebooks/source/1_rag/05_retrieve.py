@@ -347,7 +347,7 @@ def weighed(store, items, weights):
 
 
 # %%
-from labkit.lab import spread
+from labkit.compare.lab import spread
 
 before = lab.index(lab.original.documents)
 pairs = spread([pair for pair in lab.pairs if pair.evidence], 240)

@@ -88,9 +88,9 @@ print(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
 import numpy as np
 import pandas as pd
 
+from labkit.compare.lab import spread
 from labkit.compare.reading import read
 from labkit.compare.score import score
-from labkit.lab import spread
 from labkit.stats import bootstrap_mean, paired_bootstrap
 
 items = spread(lab.questions, 42 if SIZE == "full" else 7)

@@ -75,8 +75,8 @@ from dataclasses import replace
 
 import pandas as pd
 
+from labkit.compare.lab import spread
 from labkit.compare.score import is_right
-from labkit.lab import spread
 
 some = spread([item for item in lab.questions if item.gold], 80)
 by_k = {}

@@ -141,7 +141,7 @@ figure
 
 # %%
 for few in (40, 80, 160, len(lab.questions)):
-    some = answers[answers.id.isin([q.id for q in labkit.lab.spread(lab.questions, few)])]
+    some = answers[answers.id.isin([q.id for q in labkit.compare.lab.spread(lab.questions, few)])]
     best, gaps = decide.advise(some, needs)
     print(f"{some.id.nunique():3} questions: {decide.sentence(best, gaps)}")
 
