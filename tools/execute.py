@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
 from labkit.profile import ROOT
-from labkit.runs import environment, new_folder, point, shown
+from labkit.runs import environment, kernel_options, new_folder, point, shown
 from labkit.store import write_bytes
 
 if TYPE_CHECKING:
@@ -143,10 +143,8 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any] | None = N
 
 def _run(notebook: NotebookNode, partial: Path, given: dict[str, Any], progress: bool) -> str | None:
     """Run a notebook; on failure, what to tell in one line."""
-    import zmq
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError, execute_notebook
-    from traitlets.config import Config
 
     for name in (
         "papermill",
@@ -154,8 +152,7 @@ def _run(notebook: NotebookNode, partial: Path, given: dict[str, Any], progress:
     ):  # warns of NAME, NAME = values, which `defaults` knows; both of a stopped kernel
         logging.getLogger(name).setLevel(logging.CRITICAL)
     options = {
-        "config": Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"}),
-        "extra_arguments": ["--log-level=CRITICAL"],  # a kernel that is stopped in a cell logs a traceback
+        **kernel_options(),
         "coalesce_streams": True,
         "record_timing": False,
         "progress_bar": progress,
