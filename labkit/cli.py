@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,8 @@ import labkit
 from labkit import __version__
 from labkit.console import SETTINGS, Commands, announce, check, session, show
 from labkit.errors import LabError
-from labkit.profile import check_size, resolve, runs_folder
+from labkit.profile import check_size, resolve
+from labkit.store import runs_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
@@ -50,6 +52,9 @@ def compare(
     profile: ProfileName = "smol",
     size: Size = "full",
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is shipped or kept.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each arm.", show_default="the profile's")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for runs.", show_default="runs/compare")] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder of your documents; alone, proposes questions.")] = None,
     questions: Annotated[Path | None, typer.Option(help="Yours, with answers: .csv, .jsonl or .xlsx.")] = None,
@@ -89,9 +94,13 @@ def compare(
             lab = own_data.open_own(profile, docs.absolute(), questions.absolute(), size, **more)
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
-        compare_into(lab, (out or runs_folder() / name).absolute(), run)
+        folder = (out or runs_folder() / name).absolute()
+        lab.profile = replace(lab.profile, seeds=tuple(range(seeds)) if seeds else lab.profile.seeds)
+        compare_into(lab, folder, run)
         if name == "compare" and lab.profile.reads_prose and not out:
-            compare_into(own_data.open_prose(profile, size, fresh), runs_folder() / "prose", own_data.compare_own)
+            prose = own_data.open_prose(profile, size, fresh)
+            prose.profile = replace(prose.profile, seeds=lab.profile.seeds)
+            compare_into(prose, runs_folder() / "prose", own_data.compare_own)
         lab.artifacts.finish()
 
 
@@ -144,8 +153,7 @@ def retrieve(
 
     Example: labkit retrieve --beir datasets/scifact --method fusion
     """
-    from labkit.rag.beir import evaluate_profile, summary
-    from labkit.rag.retrieve import check_method
+    from labkit.rag.retrieve import check_method, evaluate_profile, summary
 
     reranker = check(resolve, profile).reranker
     check(lambda name: check_method(name, reranker), method)
@@ -159,7 +167,7 @@ def claims() -> None:
 
     Example: labkit claims
     """
-    from labkit.compare.ledger import read_ledger, table
+    from labkit.compare.claims import read_ledger, table
 
     Console(highlight=False).print(table(read_ledger()))
 
@@ -194,9 +202,8 @@ def tune(
 
     Example: labkit tune pairs.csv --out runs/mine --epochs 10
     """
-    from labkit.tune.adapters import LoraSettings
+    from labkit.tune.adapters import LoraSettings, tune_file
     from labkit.tune.train import TrainSettings
-    from labkit.tune.train_file import tune_file
 
     model = check(resolve, profile)
     shared = {"epochs": epochs, "batch_size": batch, "seed": seed, **({} if rate is None else {"learning_rate": rate})}
@@ -241,7 +248,7 @@ def serve(
 
     Example: labkit serve runs/merged --port 8000
     """
-    from labkit.tune.serve import serve_until_stopped
+    from labkit.tune.deploy import serve_until_stopped
 
     announce()
     serve_until_stopped(model, host, port, wait)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT
 from labkit.rag.augment import FRAMED
+from labkit.store import ROOT
 
 if TYPE_CHECKING:
     from labkit.rag.ingest import Document

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.profile import PROFILES, ROOT, runs_folder
+from labkit.profile import PROFILES
+from labkit.store import ROOT, runs_folder
 
 GIB = 2**30
 INSTALL = "run make compare, or pip install -c constraints.txt -e ."
@@ -96,7 +97,7 @@ def _profiles(memory: float, gpu: float) -> Iterator[Check]:
     """What this machine can run; no connection is made."""
     from huggingface_hub import try_to_load_from_cache
 
-    from labkit.wheels import WHEELS, fetched
+    from labkit.hub import WHEELS, fetched
 
     for name, (wanted, on_gpu) in NEEDS.items():
         model, hub = PROFILES[name].model, PROFILES[name].hub

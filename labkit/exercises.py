@@ -18,8 +18,7 @@ from types import FunctionType
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT, runs_folder
-from labkit.store import write_json
+from labkit.store import ROOT, runs_folder, write_json
 
 SOURCES = ROOT / "notebooks" / "exercises" / "source"
 LETTERS = "abcdefgh"  # what a question's choices are called

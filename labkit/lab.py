@@ -9,7 +9,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.cache import Cache
 from labkit.data import (
     data_folder,
     documents_folder,
@@ -19,9 +18,10 @@ from labkit.data import (
     load_rewordings,
     updates_folder,
 )
-from labkit.hub import load, pinned
-from labkit.profile import Profile, runs_folder, scaled
-from labkit.store import Artifacts, address, provenance
+from labkit.errors import LabError
+from labkit.hub import pinned
+from labkit.profile import Profile, scaled
+from labkit.store import Artifacts, Cache, address, provenance, runs_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,16 +145,15 @@ class Lab:
 
     def index(self, documents: Iterable[Document]) -> FaissStore:
         """Chunk, embed and index some documents with the profile's settings; many, with a bar."""
-        from tqdm import tqdm
-
+        from labkit.quiet import bar
         from labkit.rag.embed import GROUP
         from labkit.rag.index import FaissStore
 
         chunks = self.chunks(documents)
-        store, hidden = FaissStore(self.embedder), not self.progress or len(chunks) <= GROUP
-        with tqdm(total=len(chunks), desc="embed and index", unit="chunk", disable=hidden) as bar:
+        store = FaissStore(self.embedder)
+        with bar(len(chunks), "embed and index", self.progress and len(chunks) > GROUP) as steps:
             for start in range(0, len(chunks), GROUP):
-                bar.update(len(store.add_chunks(chunks[start : start + GROUP])))
+                steps.update(len(store.add_chunks(chunks[start : start + GROUP])))
         return store
 
     @cached_property
@@ -186,8 +185,7 @@ class Lab:
 
     def arm(self, name: str, seed: int = 0) -> Arm:
         """One of the arms, which answers no prompt twice; a tuned one is trained with this seed if it is not found."""
-        from labkit.compare.arms import arm_class, weights_of
-        from labkit.practice.generator import Fitting
+        from labkit.compare.arms import Fitting, arm_class, weights_of
 
         kind, weights = arm_class(name), weights_of(name)
         model = self.tuned_model(weights, seed) if weights else self.generator or self.model
@@ -245,6 +243,33 @@ class Recalled:
     def search(self, query: str, top_k: int) -> list[Hit]:
         """The hits for one query."""
         return self.search_batch([query], top_k)[0]
+
+
+def load(profile: Profile, adapter: Path | None = None) -> Model:
+    """The profile's model, with an adapter or as it came; a hub model in 4 bit where there is a CUDA GPU.
+
+    Raises LabError for the profile gpu without one, for too little memory, and as `pinned` and `load_model` do.
+
+    >>> load(PROFILES["pocket"]).context
+    2048
+    """
+    import torch
+
+    from labkit.model import load_model
+
+    gpu = torch.cuda.is_available()
+    if profile.name == "gpu" and not gpu:
+        raise LabError("the profile gpu needs a CUDA GPU, and there is none here: choose --profile laptop")
+    try:
+        if profile.hub and gpu:
+            from labkit.tune.adapters import load_quantised  # which takes long to import
+
+            return load_quantised(profile.model_path, adapter)
+        return load_model(profile.model_path, dtype=profile.dtype, adapter=adapter)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise LabError(
+            f"{profile.model} does not fit into memory: close programs, or choose a smaller model"
+        ) from error
 
 
 def spread(items: list[Item], count: int | None) -> list[Item]:

@@ -13,17 +13,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from labkit.errors import LabError
 
-_SOURCE = r"(?:documents?|context|passages?|texts?|sources?|excerpts?|(?:provided|given|available) information)"
-_SAY = r"(?:say|state|mention|specify|include|contain|provide|give|list|answer|tell|indicate|have)"
-_SAID = r"(?:said|stated|mentioned|specified|included|contained|provided|given|listed|found|available|known)"
+_INFORMATION = r"(?:information|context|details?|data|evidence)"
+_SOURCE = (
+    r"(?:documents?|contexts?|passages?|texts?|sources?|excerpts?|articles?|paragraphs?|snippets?|extracts?|records"
+    rf"|(?:provided|given|available|supplied|above) {_INFORMATION}|{_INFORMATION} (?:provided|given|available|supplied|above|here))"
+)
+_SAY = (
+    r"(?:say|state|mention|specify|include|contain|provide|give|list|answer|tell|indicate|have|discuss|cover|address|describe"
+    r"|explain|reveal|disclose|offer|note|refer)"
+)
+_SAID = r"(?:said|stated|mentioned|specified|included|contained|provided|given|listed|found|available|known|discussed|covered)"
+_FIND_OUT = r"(?:know|find|answer|determine|tell|say|have|see|provide|confirm|verify|identify|establish|infer)"
 _DECLINES = re.compile(
-    rf"\b{_SOURCE}\b[^.?!]{{0,40}} (?:do|does|did) not (?:\w+ly )?{_SAY}\b"
-    rf"|\bnot (?:\w+ly )?{_SAID} (?:in|by|from) (?:\w+ ){{0,3}}{_SOURCE}\b"
-    r"|\b(?:(?:no|not enough|insufficient) (?:\w+ )?information|no (?:mention|answer|details))\b"
-    r"|\b(?:i|we) (?:do|could|can) not (?:\w+ly )?(?:know|find|answer|determine|tell|say|have)\b"
-    r"|\b(?:i am|i'm|we are) (?:unsure|not (?:sure|certain|aware))\b|\bun(?:able to|clear|answerable)\b"
-    r"|\b(?:can|could) not be (?:answered|determined|found|established)\b"
-    rf"|^\W*(?:(?:it|this|that) is )?(?:unknown|n/a|not {_SAID})\W*$"
+    rf"\b{_SOURCE}\b[^.?!]{{0,60}}? (?:do|does|did) not (?:\w+ly |actually )?{_SAY}\b"
+    rf"|\b{_SOURCE}\b[^.?!]{{0,40}}? (?:makes? no (?:mention|reference)|lacks?\b|ha(?:s|ve) no\b|gives? no\b|contains? no\b)"
+    rf"|\bnot (?:\w+ly )?{_SAID} (?:anywhere )?(?:in|by|from|within) (?:\w+ ){{0,3}}?{_SOURCE}\b"
+    r"|\b(?:is|are|was|were) not (?:\w+ly )?(?:mentioned|specified|stated|disclosed|publicly known)\b"
+    r"|\b(?:no|not any|not enough|insufficient|without (?:more|further|additional)) (?:\w+ ){0,2}?(?:information|context|details?|data) "
+    r"(?:about|on|of|for|regarding|concerning|in|is|are|was|given|provided|available|to|that|as)\b"
+    r"|\b(?:no|not enough|insufficient) (?:\w+ )?information\b|\bno (?:\w+ )?(?:mention|answer)\b|\bno details\b"
+    rf"|\b(?:i|we) (?:do|could|can) not (?:\w+ly )?(?:be )?{_FIND_OUT}\b|\b(?:i|we) have no (?:\w+ )?(?:information|knowledge|idea)\b"
+    r"|\b(?:i am|i'm|we are) (?:unsure|not (?:sure|certain|aware|able))\b|\bun(?:able to|clear|answerable)\b"
+    rf"|\b(?:not possible|impossible) to (?:\w+ly )?{_FIND_OUT}\b"
+    r"|\b(?:can|could) not be (?:\w+ly )?(?:answered|determined|found|established|inferred|known|confirmed|verified|identified)\b"
+    rf"|^\W*(?:(?:it|this|that|answer)(?: is|:) )?(?:unknown|unanswerable|n/a|no idea|not {_SAID})\W*$"
 )
 
 

@@ -10,19 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.chat import encode, ends, render
 from labkit.errors import LabError
 from labkit.quiet import quiet
-from labkit.rag.augment import Message
 from labkit.store import address, hash_file
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from labkit.cache import Cache
+    from labkit.store import Cache
 
 
+Message = dict[str, str]
+"""Role and content of one turn."""
 DTYPES = ("float32", "bfloat16", "float16")
 FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*",
          "chat_template*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens.json",
@@ -380,3 +380,73 @@ def load_model(
             network = adapt(network, Path(adapter), merge)
     use_blocks(network.to(device, wanted))
     return Model(network, tokenizer, [folder, *([adapter] if adapter else [])])
+
+
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prompt: bool = False) -> str:
+    """A conversation as text in the model's chat template; `prompt` opens the answer.
+
+    A model without a template gets "system\\n\\nuser\\n", each answer closed by its end token. Models
+    that can think aloud are told not to. Where the template knows no system role, its text goes to the front of the
+    user's. A text that spells a special token stays text: it closes no turn. Raises LabError for messages that the
+    template refuses.
+
+    >>> render(tokenizer, [{"role": "user", "content": "Why?"}], prompt=True)
+    '<|im_start|>user\\nWhy?<|im_end|>\\n<|im_start|>assistant\\n'
+    """
+    if not messages:
+        raise LabError("a conversation is empty: give it a message")
+    messages = [{**message, "content": _parted(tokenizer, message["content"])} for message in messages]
+    if not tokenizer.chat_template:
+        return _plain(tokenizer, messages)
+    from jinja2 import TemplateError
+
+    refused: Exception | None = None
+    for turns in (messages, _without_system(messages)):
+        try:
+            return tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=prompt, enable_thinking=False
+            )
+        except (TemplateError, KeyError, TypeError) as error:
+            refused = refused or error
+    roles = [message.get("role") for message in messages]
+    raise LabError(f"the chat template refuses the roles {roles} ({refused}): reorder them") from refused
+
+
+CUT = "\ufdd0"  # a noncharacter, which no text holds: where it stands, what spells a special token is tokenised in two
+
+
+def _parted(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """A text with a cut within whatever spells a special token, so that a document cannot end a turn or begin another."""
+    marks = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    for mark in marks | set(tokenizer.all_special_tokens):
+        if mark in text:
+            text = text.replace(mark, mark[:1] + CUT + mark[1:])
+    return text
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The system's text at the front of the first user message; the messages themselves where they begin otherwise."""
+    if [message["role"] for message in messages[:2]] != ["system", "user"]:
+        return list(messages)
+    system, user, *rest = messages
+    return [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    close = {"system": "\n\n", "user": "\n", "assistant": f"{tokenizer.eos_token or ''}\n"}
+    text = "".join(message["content"] + close[message["role"]] for message in messages)
+    return (tokenizer.bos_token or "") + text
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of rendered text: nothing is added, as the template holds every special token."""
+    if CUT in text:
+        return [i for part in text.split(CUT) for i in encode(tokenizer, part)]
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def ends(tokenizer: PreTrainedTokenizerBase, settings: GenerationConfig | None = None) -> frozenset[int]:
+    """The ids that end an answer: the tokenizer's end token and those of the generation settings."""
+    listed = settings.eos_token_id if settings is not None else None
+    several = listed if isinstance(listed, list) else [listed]
+    return frozenset(i for i in [tokenizer.eos_token_id, *several] if i is not None)

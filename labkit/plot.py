@@ -1,6 +1,6 @@
-"""Figures that everyone can read: each arm has a marker and a colour, each figure a line of text.
+"""Figures that everyone can read: each arm has a marker and a colour, each figure comes with the same in words.
 
-Introduced in 12_compare.
+Each function gives figure and text; a cell that ends with the figure shows it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.tables import METRICS, number
 from labkit.errors import LabError
-from labkit.profile import ROOT
+from labkit.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,27 +32,20 @@ LOOK = {
 
 
 @contextmanager
-def _look() -> Iterator[None]:
+def _panels(height: float, rows: int = 1, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
     """Draw in the project's style, wherever the notebook was started; a cell shows the figure it ends with, once."""
     import matplotlib.pyplot as plt
 
     with plt.rc_context(fname=str(ROOT / "matplotlibrc")):
-        yield
+        figure, grid = plt.subplots(rows, columns, figsize=(5.4, height), squeeze=False, sharey=True)
+        yield figure, list(grid.flat)
     plt.close()
-
-
-def _axes(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    import matplotlib.pyplot as plt
-
-    figure, grid = plt.subplots(rows, columns, figsize=(5.4, height), squeeze=False, sharey=True)
-    return figure, list(grid.flat)
 
 
 def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str]:
     """Mean and interval of every arm, one panel for each metric; and the same in words.
 
-    A cell that ends with the figure shows it. `result` has the shape of result.json. Raises LabError for a metric that it does not hold.
-    Introduced in 12_compare.
+    `result` has the shape of result.json. Raises LabError for a metric that it does not hold.
 
     >>> figure, text = dots(result, ["accuracy", "joint"])
     """
@@ -62,54 +55,44 @@ def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str
             raise LabError(f"no metric '{metric}' in this result: choose {', '.join(METRICS)}")
     columns = 1 if len(metrics) == 1 else 2
     rows = -(-len(metrics) // columns)
-    with _look():
-        figure, panels = _axes(rows, columns, 0.4 + (0.25 + 0.25 * len(arms)) * rows)
+    with _panels(0.4 + (0.25 + 0.25 * len(arms)) * rows, rows, columns) as (figure, panels):
         for axes, metric in zip(panels, metrics, strict=False):
             _panel(axes, arms, metric)
         for axes in panels[len(metrics) :]:
             axes.remove()
-    return figure, "\n".join(_in_words(arms, metric) for metric in metrics)
+    lines = []
+    for metric in metrics:
+        words = [
+            "{} {} ({} to {})".format(name, *(number(metric, v[end]) for end in ("mean", "low", "high")))
+            for name, values in arms.items()
+            if (v := values.get(metric))
+        ]
+        lines.append(f"{METRICS[metric].label}: {', '.join(words)}.")
+    return figure, "\n".join(lines)
 
 
 def _panel(axes: Axes, arms: Mapping[str, Any], metric: str) -> None:
-    names = list(arms)
-    for row, name in enumerate(names):
-        if not (value := arms[name].get(metric)):
-            continue
+    held = {row: (name, arms[name][metric]) for row, name in enumerate(arms) if arms[name].get(metric)}
+    for row, (name, value) in held.items():
         mean, colour, marker = value["mean"], *LOOK.get(name.partition("-")[0], ("#999999", "X"))
         around = [[max(0.0, mean - value["low"])], [max(0.0, value["high"] - mean)]]
         axes.errorbar(mean, row, xerr=around, color=colour, marker=marker, linestyle="none")
-        axes.annotate(
-            number(metric, mean),
-            (max(mean, value["high"]), row),
-            (6, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+        end = max(mean, value["high"]), row
+        axes.annotate(number(metric, mean), end, (6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(arms)), list(arms))
+    axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.set_title(METRICS[metric].label)
     if METRICS[metric].share:
         axes.set_xlim(-0.03, 1.22)
         axes.set_xticks([0, 0.5, 1])
     else:
-        axes.set_xlim(0, 1.3 * max(value[metric]["high"] for value in arms.values() if value.get(metric)) or 1)
-
-
-def _in_words(arms: Mapping[str, Any], metric: str) -> str:
-    told = [
-        f"{name} {number(metric, v['mean'])} ({number(metric, v['low'])} to {number(metric, v['high'])})"
-        for name, values in arms.items()
-        if (v := values.get(metric))
-    ]
-    return f"{METRICS[metric].label}: {', '.join(told)}."
+        axes.set_xlim(0, 1.3 * max(value["high"] for _, value in held.values()) or 1)
 
 
 def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
     """Share right by kind of question and arm, as a shaded table; and the same in words.
 
-    `table` has columns kind, arm, n, mean, as `labkit.compare.experiment.by_kind` gives it. Raises LabError
-    when it is empty. Introduced in 12_compare.
+    `table` has columns kind, arm, n, mean, as `labkit.compare.score.by_kind` gives it. Raises LabError when it is empty.
 
     >>> figure, text = kinds(by_kind(comparison.answers))
     """
@@ -118,49 +101,45 @@ def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
     order = {name: list(dict.fromkeys(table[name])) for name in ("kind", "arm")}
     grid = table.pivot(index="kind", columns="arm", values="mean").loc[order["kind"], order["arm"]]
     counts = table.drop_duplicates("kind").set_index("kind").n
-    with _look():
-        figure, (axes,) = _axes(1, 1, 0.7 + 0.36 * len(grid))
-        _shade(axes, grid)
+    with _panels(0.7 + 0.36 * len(grid)) as (figure, (axes,)):
+        # Dark for 0, light for 1, and the number on it: a map that grey print and any colour vision can read.
+        axes.imshow(grid.to_numpy(float), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        axes.grid(False)
+        axes.set_xticks(range(grid.shape[1]), grid.columns)
         axes.set_yticks(range(len(grid)), [f"{kind} ({counts[kind]})" for kind in grid.index])
-    told = [f"{kind}: {_shares(line.dropna())}." for kind, line in grid.iterrows()]
-    return figure, "\n".join(["Share right.", *told])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for row, values in enumerate(grid.to_numpy(float)):
+            for column, value in enumerate(values):
+                ink = "white" if value < 0.55 else "black"
+                text = f"{value:.2f}" if value == value else "–"  # NaN: this arm was not asked
+                axes.text(column, row, text, color=ink, ha="center", va="center")
+    return figure, "\n".join(["Share right.", *(f"{kind}: {_words(line.dropna())}." for kind, line in grid.iterrows())])
 
 
-def _shares(line: pd.Series) -> str:
-    return ", ".join(f"{arm} {value:.2f}" for arm, value in line.items())
-
-
-def _shade(axes: Axes, grid: pd.DataFrame) -> None:
-    """Dark for 0, light for 1, and the number on it: a map that grey print and any colour vision can read."""
-    axes.imshow(grid.to_numpy(float), cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    axes.grid(False)
-    axes.set_xticks(range(grid.shape[1]), grid.columns)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    for row, values in enumerate(grid.to_numpy(float)):
-        for column, value in enumerate(values):
-            ink = "white" if value < 0.55 else "black"
-            said = f"{value:.2f}" if value == value else "–"  # NaN: this arm was not asked
-            axes.text(column, row, said, color=ink, ha="center", va="center")
+def _words(line: pd.Series) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in line.items())
 
 
 def curve(lines: Mapping[str, Mapping[float, Interval]], x: str, y: str, log: int | None = None) -> tuple[Figure, str]:
     """Means with their intervals over some settings, a line for each name (`log`: settings to that base); and the same in words.
 
-    Raises LabError without a point. Introduced in 06_augment.
+    Raises LabError without a point.
 
     >>> figure, text = curve({"": {100: bootstrap_mean([0, 1]), 200: bootstrap_mean([1, 1])}}, "tokens", "share right")
     """
     if not any(lines.values()):
         raise LabError("no points to plot: measure at least one setting")
-    with _look():
-        figure, (axes,) = _axes(1, 1, 2.6)
+    words = [f"{y[0].upper()}{y[1:]}, by {x}."]
+    with _panels(2.6) as (figure, (axes,)):
         for (name, points), marker in zip(lines.items(), "os^Dv" * len(lines), strict=False):
             means = [v.mean for v in points.values()]
             around = [[v.mean - v.low for v in points.values()], [v.high - v.mean for v in points.values()]]
             colour, marker = LOOK.get(name, (None, marker))
             axes.errorbar(list(points), means, yerr=around, marker=marker, color=colour, label=name)
+            along = [f"{round(at, 2):g} → {v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for at, v in points.items()]
+            words.append(f"{name}: {', '.join(along)}.".removeprefix(": "))
         axes.set(xlabel=x, ylabel=y)
         axes.grid(axis="both")
         if log:
@@ -168,30 +147,23 @@ def curve(lines: Mapping[str, Mapping[float, Interval]], x: str, y: str, log: in
             axes.xaxis.set_major_formatter("{x:g}")
         if len(lines) > 1:
             axes.legend(frameon=False)
-    told = [f"{name}: {_along(points)}" if name else _along(points) for name, points in lines.items()]
-    return figure, "\n".join([f"{y[0].upper()}{y[1:]}, by {x}.", *told])
-
-
-def _along(points: Mapping[float, Interval]) -> str:
-    return ", ".join(f"{round(at, 2):g} → {v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for at, v in points.items()) + "."
+    return figure, "\n".join(words)
 
 
 def shares(table: pd.DataFrame) -> tuple[Figure, str]:
     """A bar for each row, parted by the columns, which add up to 1; and the same in words.
 
-    Raises LabError when it is empty. Introduced in 06_augment.
+    Raises LabError when it is empty.
 
     >>> figure, text = shares(causes(comparison.answers))
     """
     if table.empty:
         raise LabError("no shares to plot: ask at least one question")
-    with _look():
-        figure, (axes,) = _axes(1, 1, 1.1 + 0.32 * len(table))
-        left = 0.0 * table.iloc[:, 0]
+    with _panels(1.1 + 0.32 * len(table)) as (figure, (axes,)):
+        left = table.cumsum(axis=1) - table
         for part, hatch in zip(table, ["", "////", "....", "xxxx"] * len(table.columns), strict=False):
-            axes.barh(range(len(table)), table[part], left=left, label=part, hatch=hatch, edgecolor="white")
-            left = left + table[part]
+            axes.barh(range(len(table)), table[part], left=left[part], label=part, hatch=hatch, edgecolor="white")
         axes.set_yticks(range(len(table)), table.index)
         axes.set_ylim(len(table) - 0.4, -0.6)
         axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    return figure, "\n".join(f"{name}: {_shares(line)}." for name, line in table.iterrows())
+    return figure, "\n".join(f"{name}: {_words(line)}." for name, line in table.iterrows())

@@ -1,28 +1,22 @@
 """One dial for models and settings, the profile; one for how much is done, the size."""
 
 import json
-import os
-import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from labkit.errors import LabError
-
-HERE = Path(__file__).resolve().parent
-CHECKOUT = (HERE.parent / "pyproject.toml").is_file()
-ROOT = HERE.parent if CHECKOUT else HERE / "shipped"
-"""The folder that holds `data` and `notebooks`: the checkout, or what an installed wheel carries."""
+from labkit.hub import HUB_ID, pinned, wheel_folder
+from labkit.store import ROOT
 
 SIZES = ("smoke", "full")
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True)
 class Profile:
     """Models and settings of one run; counts of None mean all, sizes are in tokens, rates are AdamW's.
 
-    `model` is a folder (relative to the project), a hub id or a wheel of `labkit.wheels`; `embedder` a folder, a hub id,
+    `model` is a folder (relative to the project), a hub id or a wheel of `labkit.hub`; `embedder` a folder, a hub id,
     or "bundled", which is MiniLM.
     `method` is one of `labkit.rag.retrieve.METHODS`, and `reranker` the cross-encoder that its "rerank" uses;
     `batch_tokens` bounds the prompt tokens of one batch; with `wordings` the tuned arm learns each fact that is asked
@@ -61,9 +55,6 @@ class Profile:
     @property
     def model_path(self) -> str:
         """The folder to load; a model of a hub or a wheel is downloaded if it is not here. LabError if that fails."""
-        from labkit.hub import pinned
-        from labkit.wheels import wheel_folder
-
         if self.model.startswith("wheel:"):
             return str(wheel_folder(self.model))
         return pinned(self.model) if self.hub else str(ROOT / self.model)
@@ -199,13 +190,3 @@ def scaled(profile: Profile, size: str) -> Profile:
         hybrid_epochs=1,
         latency_questions=4,
     )
-
-
-def runs_folder() -> Path:
-    """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
-    the folder that LABKIT_RUNS names.
-
-    >>> runs_folder().is_absolute()
-    True
-    """
-    return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()

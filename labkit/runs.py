@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT, resolve, runs_folder
+from labkit.profile import resolve
+from labkit.store import ROOT, runs_folder
 
 QUIET = {
     "TOKENIZERS_PARALLELISM": "false",

@@ -1,5 +1,7 @@
 """Keep what a run made so that it can be trusted: atomic writes, content addresses, the manifest last."""
 
+from __future__ import annotations
+
 import ctypes
 import fcntl
 import hashlib
@@ -9,19 +11,35 @@ import platform
 import re
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = (HERE.parent / "pyproject.toml").is_file()
+ROOT = HERE.parent if CHECKOUT else HERE / "shipped"
+"""The folder that holds `data` and `notebooks`: the checkout, or what an installed wheel carries."""
+
+
+def runs_folder() -> Path:
+    """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
+    the folder that LABKIT_RUNS names.
+
+    >>> runs_folder().is_absolute()
+    True
+    """
+    return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()
 
 
 def _plain(value: Any) -> Any:
@@ -346,3 +364,42 @@ def _trim() -> None:
     """Hand freed memory back to Linux, which else keeps what one measurement needed through all that follow."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+class Cache:
+    """Bytes under keys of bytes in one file, which is made at the first `put`.
+
+    Every call is a transaction of its own: a kill loses the call under way and nothing else, and several processes may share
+    the file. Raises LabError for a damaged file.
+
+    >>> cache = Cache("runs/vectors.sqlite")
+    >>> cache.get([b"a key never put"])
+    {}
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that are there."""
+        if not self.path.is_file():
+            return {}
+        with self._open() as database:
+            rows = ((key, database.execute("SELECT value FROM kept WHERE key = ?", [key]).fetchone()) for key in keys)
+            return {key: row[0] for key, row in rows if row}
+
+    def put(self, values: Mapping[bytes, bytes]) -> None:
+        """Store each value, in place of an older one."""
+        with self._open() as database, database:
+            database.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", list(values.items()))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=60)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("CREATE TABLE IF NOT EXISTS kept (key BLOB PRIMARY KEY, value BLOB)")
+                yield database
+        except sqlite3.DatabaseError as error:
+            raise LabError(f"the cache {self.path} cannot be used ({error}): delete it, it refills") from error

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from labkit import __version__
 from labkit.cli import app
-from labkit.profile import PROFILES, ROOT
+from labkit.profile import PROFILES
+from labkit.store import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 
@@ -114,3 +115,17 @@ def test_readmes_python_example_runs(tmp_path, model):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "empty.txt" in done.stdout and "reason='empty'" in done.stdout
+
+
+def test_seeds_are_trainings_of_each_arm_over_both_sets_of_documents(monkeypatch):
+    asked = []
+    monkeypatch.setattr("labkit.compare.run.compare_into", lambda lab, folder, run: asked.append((folder.name, lab)))
+    assert labkit("compare", "--seeds", "2").exit_code == 0
+    assert [(name, lab.profile.seeds) for name, lab in asked] == [("compare", (0, 1)), ("prose", (0, 1))]
+    assert labkit("compare", "--profile", "pocket").exit_code == 0
+    assert asked[-1][0] == "compare" and asked[-1][1].profile.seeds == PROFILES["pocket"].seeds
+
+
+def test_most_takes_some_of_your_own_questions_only():
+    refused = labkit("compare", "--most", "20")
+    assert refused.exit_code == 1 and refused.stderr.startswith("error: --most takes some of your own questions")

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from labkit import LabError, doctor
 from labkit.cli import app
 from labkit.doctor import NEEDS, Check, adapters, answering, examine, minutes, pins, port
-from labkit.profile import POCKET, PROFILES, ROOT
+from labkit.profile import POCKET, PROFILES
+from labkit.store import ROOT
 
 
 @pytest.fixture(scope="module")

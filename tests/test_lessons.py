@@ -6,7 +6,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools import execute
 from tools.notebooks import target
 
@@ -42,8 +42,8 @@ def test_the_comparison_writes_its_result_in_the_promised_shape(compared):
         "smoke",
     )
     assert list(result["arms"]) == ARMS
-    for metrics in result["arms"].values():
-        assert metrics.keys() >= METRICS
+    for name, metrics in result["arms"].items():
+        assert metrics.keys() >= METRICS - (set() if name in ("rag", "hybrid") else {"recall_at_k", "citation"})
         for value in metrics.values():
             assert value["low"] <= value["mean"] <= value["high"]
     assert {"a", "b", "metric", "diff", "low", "high", "p"} <= result["paired"][0].keys()
@@ -67,7 +67,6 @@ def test_the_comparison_leaves_report_notebook_and_answers(compared):
 @pytest.mark.slow
 def test_base_finds_nothing_and_the_retrieving_arms_find_passages(compared):
     arms = json.loads((compared / "result.json").read_text())["arms"]
-    assert arms["base"]["recall_at_k"]["mean"] == 0 == arms["tuned"]["recall_at_k"]["mean"]
     assert arms["rag"]["recall_at_k"]["mean"] > 0.5
     assert arms["rag"]["accuracy"]["mean"] > arms["base"]["accuracy"]["mean"]
     assert arms["rag"]["prompt_tokens"]["mean"] > 3 * arms["base"]["prompt_tokens"]["mean"]

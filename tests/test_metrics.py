@@ -156,6 +156,10 @@ def test_abstention_scores():
     assert metrics.abstention(said, true) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
     assert metrics.abstention([0, 0], [1, 0]) == (0, 0, 0)
     assert metrics.abstention([0, 0], [0, 0]) == (0, 0, 0)
+    assert metrics.abstention([1, 0], [1, 1]) == pytest.approx((1, 1 / 2, 2 / 3))
+    assert metrics.abstention([1, 1], [0, 1]) == pytest.approx((1 / 2, 1, 2 / 3))
+    assert metrics.abstention([1, 0], [1, 0]) == (1, 1, 1)
+    assert metrics.f1_abstention([True], [True]) == 1 and metrics.f1_abstention([True], [False]) == 0
     index = np.array([[0, 1, 2, 3, 4], [0, 0, 4, 4, 3]])
     both = metrics.f1_abstention(np.array(said)[index], np.array(true)[index])
     assert both == pytest.approx([2 / 3, 1.0])
@@ -190,3 +194,61 @@ def test_a_ranking_score_needs_a_relevant_passage():
     ):
         with pytest.raises(LabError, match="relevant"):
             score(["a"], set())
+
+
+DECLINED = """The information provided does not include the price of the pump.
+Based on the given context, it is not possible to determine the year.
+There is no mention of a warranty in the passages.
+I'm sorry, but I don't have enough information to answer that.
+The text doesn't specify who founded the company.
+The passage makes no mention of the river's depth.
+The article lacks information on this.
+This is not stated in the provided documents.
+It is not mentioned.
+The answer cannot be inferred from the passage.
+Unfortunately, the documents do not actually say when it was built.
+There isn't any information about that in the context.
+The exact number is not specified.
+I cannot find this information in the documents.
+Without more context, I can't say.
+No information is available on this topic.
+Answer: unknown
+The provided context does not discuss the museum's opening hours.
+The documents contain no data on this.
+The question is unanswerable based on the documents.
+I do not know.
+The documents do not say.
+We have no information on that.
+Sorry, I am not able to answer.
+There are no details about the author.
+It's unclear from the text."""
+ANSWERED = """The price does not include VAT: $42.
+The pump is not available in blue; it comes in red.
+The contract contains no penalty clause, so the fee is zero.
+Paris.
+No, the river does not reach the sea.
+There is no charge for delivery.
+The battery is not included; it costs 12 euros.
+It was unknown to Europeans until 1520.
+The Danube has no source of that name; it rises in Donaueschingen.
+The answer is 42.
+He could not find work and moved to Vienna in 1909.
+The document says 1903.
+No evidence of damage was found, so the warranty is 24 months.
+The manual does not require oil.
+It does not provide shade; it grows to 3 metres.
+She did not answer the letter until 1888.
+The law was not passed until 1901.
+The museum is not open on Mondays.
+Records have shown that no king ruled longer: 72 years.
+The machine lacks a fan and weighs 3 kg."""
+
+
+@pytest.mark.parametrize("text", DECLINED.splitlines())
+def test_declining_is_seen_however_a_model_words_it(text):
+    assert metrics.abstained(text) and metrics.abstained(text.upper())
+
+
+@pytest.mark.parametrize("text", ANSWERED.splitlines())
+def test_an_answer_with_a_no_in_it_is_an_answer(text):
+    assert not metrics.abstained(text)

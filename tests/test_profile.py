@@ -5,8 +5,9 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 import pytest
 
 from labkit import LabError
-from labkit.profile import PROFILES, ROOT, SIZES, check_size, resolve, scaled
+from labkit.profile import PROFILES, SIZES, check_size, resolve, scaled
 from labkit.rag.retrieve import METHODS
+from labkit.store import ROOT
 
 
 @pytest.mark.parametrize("name", PROFILES)

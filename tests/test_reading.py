@@ -13,7 +13,7 @@ from matplotlib import rc_params_from_file
 from matplotlib.colors import to_rgb
 
 from labkit.plot import LOOK
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools.execute import build, sources
 from tools.notebooks import target
 

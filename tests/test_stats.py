@@ -140,3 +140,101 @@ def test_arms_with_other_questions_are_not_paired():
         stats.paired_bootstrap([1, 0], [1, 0, 1])
     with pytest.raises(LabError, match="nothing"):
         stats.bootstrap(lambda items: items.mean(-1), 0)
+
+
+def drawn(n_items: int, seed: int = 0, n: int = 10_000) -> np.ndarray:
+    """The items of each resample, as every function here draws them if it is told nothing else."""
+    return np.random.default_rng(seed).integers(n_items, size=(n, n_items))
+
+
+def ends_of(draws: np.ndarray, level: float = 0.95) -> list[float]:
+    return pytest.approx(np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]).tolist(), abs=1e-12)
+
+
+def test_without_further_word_ten_thousand_resamples_are_drawn_from_seed_zero_at_95_percent():
+    a, b = np.random.default_rng(17).random((2, 30))
+    items, both = drawn(30), drawn(50)
+    assert list(ends(stats.bootstrap_mean(a))) == ends_of(a[items].mean(-1))
+    assert list(ends(stats.bootstrap(lambda i: a[i].max(-1), 30))) == ends_of(a[items].max(-1))
+    assert list(ends(stats.paired_bootstrap(a, b))) == ends_of((a - b)[items].mean(-1))
+    assert list(ends(stats.bootstrap_difference(lambda i: a[i].mean(-1), 30))) == ends_of(a[items].mean(-1))
+    assert list(ends(stats.paired_ratio(a, b))) == ends_of(a[items].sum(-1) / b[items].sum(-1))
+    pool, first = np.concatenate([a, b[:20]])[both], both < 30
+    gaps = (pool * first).sum(-1) / first.sum(-1) - (pool * ~first).sum(-1) / (~first).sum(-1)
+    assert list(ends(stats.unpaired_bootstrap(a, b[:20]))) == ends_of(gaps)
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        lambda a, b, **asked: stats.bootstrap_mean(a, **asked),
+        lambda a, b, **asked: stats.bootstrap(lambda i: a[i].mean(-1), len(a), **asked),
+        lambda a, b, **asked: stats.bootstrap_difference(lambda i: (a - b)[i].mean(-1), len(a), **asked),
+        stats.paired_bootstrap,
+        stats.paired_ratio,
+        stats.unpaired_bootstrap,
+    ],
+)
+def test_seed_number_and_level_are_what_was_asked(interval):
+    a, b = np.random.default_rng(18).random((2, 25)) + 0.5
+    whole = interval(a, b)
+    assert interval(a, b, seed=0, n=10_000, level=0.95) == whole
+    assert interval(a, b, seed=1) != whole and interval(a, b, n=500) != whole
+    narrow = interval(a, b, level=0.5)
+    assert whole.low < narrow.low < narrow.high < whole.high
+
+
+def test_a_ratio_is_of_sums_over_questions_whose_seeds_are_averaged():
+    made = stats.paired_ratio([[1, 3], [4, 4]], [1, 2])
+    assert made.mean == 2 and made == stats.paired_ratio([2, 4], [1, 2])
+
+
+def test_a_resample_without_one_of_two_groups_counts_zero_for_it():
+    made = stats.unpaired_bootstrap([0.5], [0.25])  # resampled: both, twice the first, twice the second
+    assert (made.mean, made.low, made.high) == (0.25, -0.25, 0.5)
+
+
+def test_the_p_value_counts_resamples_beside_zero_and_those_at_zero_on_both_sides():
+    values = np.array([-1.0, 0.0, 1.0, 2.0])
+    draws = values[drawn(4, n=99)].mean(-1)
+    tail = min((draws <= 0).sum(), (draws >= 0).sum())
+    assert (draws == 0).sum() > 0 and 0 < tail < 99
+    found = stats.bootstrap_difference(lambda i: values[i].mean(-1), 4, n=99)
+    assert found.p == pytest.approx(2 * (tail + 1) / 100)
+    assert stats.paired_bootstrap(np.ones(3), np.zeros(3), n=99).p == pytest.approx(0.02)
+
+
+def test_resampling_in_batches_draws_what_one_batch_would():
+    values = np.random.default_rng(19).random(30_000)
+    assert list(ends(stats.bootstrap_mean(values, n=100))) == ends_of(values[drawn(30_000, n=100)].mean(-1))
+    many = stats.bootstrap(lambda i: i[:, 0] * 0.0 + len(i), 2_000_001, n=2)
+    assert (many.low, many.high) == (1, 1)  # more items than a batch holds: one resample at a time
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("wins, losses", [(4, 0), (5, 1), (9, 2), (30, 12), (0, 0)])
+def test_flipped_signs_of_right_and_wrong_are_mcnemars_exact_test(wins, losses):
+    gaps = [1] * wins + [-1] * losses + [0] * 20
+    theirs = scipy.stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    room = 0 if wins + losses <= 13 else 0.01  # beyond, signs are drawn
+    assert stats.sign_flip(gaps) == pytest.approx(theirs, abs=room + 1e-9)
+
+
+def test_flipped_signs_take_averages_over_seeds_and_raise_few_false_alarms():
+    assert stats.sign_flip([[1, 0, 1], [1, 1, 0], [0, 1, 1]]) == 0.25 == stats.sign_flip([0.1, 0.1, 0.1])
+    rng, false = np.random.default_rng(5), {}
+    for n in (8, 30, 150):
+        draws = rng.choice([-1, 0, 1], p=[0.15, 0.7, 0.15], size=(400, n))
+        false[n] = np.mean([stats.sign_flip(gaps, n=999) < 0.05 for gaps in draws])
+    assert max(false.values()) <= 0.075, false  # 0.05, and two standard errors of 400 trials
+
+
+def test_what_is_detectable_is_detected_four_times_in_five():
+    rng, found = np.random.default_rng(6), []
+    for _ in range(300):
+        gaps = rng.choice([-1, 0, 1], p=[0.1, 0.7 - 0.1, 0.3], size=120)
+        found.append(abs(stats.detectable(gaps)))
+    shift = float(np.mean(found))
+    power = np.mean([stats.sign_flip(rng.choice([-1, 0, 1], p=[0.2 - shift / 2, 0.6, 0.2 + shift / 2], size=120), n=999) < 0.05
+                     for _ in range(300)])  # fmt: skip
+    assert 0.72 < power < 0.88, (shift, power)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools.execute import sources
 
 PAGES = ROOT / "docs" / "teaching"

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from labkit.profile import ROOT
+from labkit.store import ROOT
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labkit.profile import ROOT, runs_folder
+from labkit.store import ROOT, runs_folder
 
 PUBLISHED = ROOT / "docs" / "result.json"
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation")
@@ -27,7 +27,7 @@ def outside(result: Mapping[str, Any], published: Mapping[str, Any]) -> list[str
     """
     lines = []
     for arm, known in published["arms"].items():
-        for metric in METRICS:
+        for metric in (metric for metric in METRICS if metric in known):
             low, high = known[metric]["low"] - ROOM, known[metric]["high"] + ROOM
             found = result["arms"].get(arm, {}).get(metric, {}).get("mean")
             if found is None or not low <= found <= high:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT
 from labkit.runs import environment, kernel_options, new_folder, point, shown
-from labkit.store import write_bytes
+from labkit.store import ROOT, write_bytes
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import nbformat
 import typer
 
 import labkit
-from labkit.compare import ledger, tables
+from labkit.compare import claims, tables
 from labkit.console import check
 from labkit.errors import LabError
-from labkit.profile import ROOT, runs_folder
-from labkit.store import write_bytes, write_json
+from labkit.store import ROOT, runs_folder, write_bytes, write_json
 from tools.console import alone
 from tools.execute import build, defaults, execute, run_into, save, shown, sources
 
@@ -70,9 +70,9 @@ def publish_results() -> None:
             if found["profile"] == profile:
                 write_bytes(ROOT / file, result.read_bytes())
     results = tables.published()
-    put(ROOT / "README.md", "results", tables.markdown(results))
+    put(ROOT / "README.md", "results", results_table(results))
     smol = {name: result for name, result in results.items() if name.startswith("smol")}
-    put(ROOT / "docs" / "models.md", "models", tables.markdown(smol))
+    put(ROOT / "docs" / "models.md", "models", results_table(smol))
 
 
 def update_claims(result: Path) -> None:
@@ -82,7 +82,34 @@ def update_claims(result: Path) -> None:
     found = json.loads(result.read_text("utf-8"))
     if found["size"] != "full":
         raise LabError(f"{shown(result)} is of {found['size']} size, which README does not show: run make claims")
-    put(ROOT / "README.md", "claims", ledger.markdown(found))
+    put(ROOT / "README.md", "claims", claims_table(found))
+
+
+def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Several results for README: a row for each arm of each, what made them, what they say, and where they disagree."""
+    table = tables.beside(results).reset_index()
+    lines = [table.columns, ["---"] * 2 + ["---:"] * (table.shape[1] - 2), *table.values]
+    lines = [f"| {' | '.join(line)} |" for line in lines]
+    lines[1] = lines[1].replace(" ", "")
+    lines.append("")
+    for name, result in results.items():
+        environment = result["environment"]
+        machine = f"{environment.get('platform', '?')}, {environment.get('processor', environment.get('cpus', '?'))}"
+        lines += [f"**{name}**: {tables.about(result)}; {machine}.", ""]
+        lines += [
+            f"- {line}" for line in tables.verdict(result) if not re.match(r"Worth|Highest|Of your|\w+ fails", line)
+        ]
+        lines.append("")
+    if apart := tables.disagreements(results):
+        lines += ["**Where results disagree**, the verdict depends on the model or on the documents:", ""]
+    return "\n".join([*lines, *(f"- {line}" for line in apart)]).rstrip()
+
+
+def claims_table(record: Mapping[str, Any]) -> str:
+    """The ledger for README: the count of each verdict, and a row for each claim."""
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(record))
+    rows = [f"| {row['claim']} | {row['verdict']} | {claims.first_figure(row)} |" for row in record["claims"]]
+    return "\n".join([f"{counts}.\n", "| claim | verdict | its first figure |", "|---|---|---|", *rows])
 
 
 def put(readme: Path, name: str, text: str) -> None:
@@ -137,7 +164,7 @@ def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; a
     if "12_compare" in stems:
         publish_results()
     if "19_claims" in stems:
-        update_claims(ledger.write_ledger(labkit.open()))
+        update_claims(claims.write_ledger(labkit.open()))
 
 
 if __name__ == "__main__":

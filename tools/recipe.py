@@ -13,9 +13,9 @@ from typing import Any
 from labkit.compare.experiment import ask_arm
 from labkit.data import data_folder
 from labkit.practice.own_data import OwnLab, open_own
-from labkit.profile import ROOT, SMOL, runs_folder
+from labkit.profile import SMOL
 from labkit.stats import bootstrap_mean
-from labkit.store import write_json
+from labkit.store import ROOT, runs_folder, write_json
 from tools.notebooks import put
 
 GRID = [

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT
-from labkit.store import write_bytes
+from labkit.store import ROOT, write_bytes
 from tools.execute import shown, sources
 from tools.notebooks import target
 

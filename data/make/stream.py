@@ -27,7 +27,8 @@ from data.make.words import (
     wording,
     wordings,
 )
-from labkit.rag.augment import ABSTAIN, CLOSED_BOOK, FORMS, FRAMED, Message, build_prompt
+from labkit.model import Message
+from labkit.rag.augment import ABSTAIN, CLOSED_BOOK, FORMS, FRAMED, build_prompt
 
 LEVELS = (
     Level((1, 1), (1, 1), 1, 1, drill=1.0),

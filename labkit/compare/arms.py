@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labkit.data import ASKED
 from labkit.errors import LabError
-from labkit.rag.augment import build_messages, cited
+from labkit.rag.augment import build_messages, cited, fit
 
 if TYPE_CHECKING:
-    from labkit.cache import Cache
     from labkit.model import Model
     from labkit.rag.retrieve import Hit, Retriever
+    from labkit.store import Cache
 
 ARMS = ("base", "rag", "tuned", "hybrid")
 RIVALS = ("prompted", "naive")
@@ -139,3 +139,21 @@ def weights_of(name: str) -> str | None:
 def passages(hits: Sequence[Hit]) -> list[tuple[str, str]]:
     """Title and text of each hit, as the prompt takes them."""
     return [(hit.chunk.title, hit.chunk.text) for hit in hits]
+
+
+class Fitting:
+    """A retriever that hands on, best first, as many passages as the model's context holds beside `room` new tokens."""
+
+    def __init__(self, retriever: Retriever, model: Model, room: int) -> None:
+        self.retriever, self.model, self.budget = retriever, model, model.context - room
+
+    def search_batch(self, questions: Sequence[str], top_k: int) -> list[list[Hit]]:
+        """The hits for each question that fit; LabError for a question that is too long by itself."""
+        rankings = self.retriever.search_batch(questions, top_k)
+        return [self._fitting(question, hits) for question, hits in zip(questions, rankings, strict=True)]
+
+    def _fitting(self, question: str, hits: list[Hit]) -> list[Hit]:
+        whole = passages(hits)
+        if self.model.count(build_messages(question, whole)) <= self.budget:
+            return hits
+        return hits[: len(fit(question, whole, self.budget, self.model.count).passages)]

@@ -1,21 +1,55 @@
-"""Every claim of the article, judged by a rule that was fixed before the measurement. Introduced in 19_claims."""
+"""Every claim of the article, judged by a rule that was fixed before the measurement; and the ledger of all verdicts.
+
+`python -m labkit.compare.claims` measures what is missing and writes the ledger; `labkit claims` prints it.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
+from labkit.compare.arms import ARMS, RIVALS
+from labkit.compare.experiment import ask_arms
+from labkit.compare.report import render
+from labkit.compare.score import Table
+from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
-from labkit.stats import Interval
-from labkit.store import hash_file
+from labkit.stats import Interval, bootstrap, bootstrap_mean
+from labkit.store import hash_file, here, provenance, runs_folder, write_bytes, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import rich.table
+
+    from labkit.lab import Lab
 
 RULES = Path(__file__).with_name("claims.yaml")
+PAPERS = Path(__file__).with_name("papers.yaml")
 VERDICTS = ("supported", "refuted", "mixed", "not measurable here")
+LESSONS = {
+    "02_chunk": "labkit.compare.practices.chunking",
+    "03_embed": "labkit.compare.practices.embedding",
+    "09_adapters": "labkit.compare.practices.adapting",
+    "11_hybrid": "labkit.compare.claims.figures",
+    "12_compare": "labkit.compare.claims.figures",
+    "13_update": "labkit.compare.update.figures",
+    "14_cost": "labkit.compare.cost.figures",
+    "15_risk": "labkit.compare.risk.figures",
+    "16_use_cases": "labkit.compare.use_cases.figures",
+    "20_log": "labkit.practice.log.figures",
+}
+"""The function of a lab that measures what a lesson's claims need, as an Interval for each name."""
+NAME = re.compile(r"(?P<metric>\w+): (?P<arm>[\w-]+)(?: - (?P<other>[\w-]+))?(?: \((?P<kind>[^)]+)\))?")
+"""A figure of answered questions: "METRIC: ARM", "METRIC: ARM - ARM", either with " (KIND)" behind."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +66,9 @@ class Need:
         >>> Need("style: tuned", 0.9, above=True).holds(Interval(0.95, 0.93, 0.97))
         True
         """
-        low, high = (value.low, value.high) if self.above else (-value.high, -value.low)
-        bound = self.bound if self.above else -self.bound
-        return True if low > bound else False if high < bound else None
+        if value.low <= self.bound <= value.high:
+            return None
+        return (value.low > self.bound) == self.above
 
 
 @dataclass(frozen=True)
@@ -50,30 +84,36 @@ class Claim:
 @cache
 def load_claims(path: Path = RULES) -> tuple[Claim, ...]:
     """The claims with their rules. Raises LabError for a rule that names no bound, two bounds, or an id twice."""
-    claims = []
+    claims: dict[str, Claim] = {}
     for row in yaml.safe_load(path.read_text("utf-8")):
         for need in row["needs"]:
             if len({"above", "below"} & set(need)) != 1:
                 raise LabError(f"claim {row['id']}: give '{need['figure']}' one bound, above or below")
+        if row["id"] in claims:
+            raise LabError(f"claim {row['id']} stands twice in {path.name}: name each once")
         needs = tuple(Need(n["figure"], float(n.get("above", n.get("below"))), "above" in n) for n in row["needs"])
-        claims.append(Claim(row["id"], row["claim"], row["lesson"], needs))
-    ids = [claim.id for claim in claims]
-    if twice := [i for i in ids if ids.count(i) > 1]:
-        raise LabError(f"claim {twice[0]} stands twice in {path.name}: name each once")
-    return tuple(claims)
+        claims[row["id"]] = Claim(row["id"], row["claim"], row["lesson"], needs)
+    return tuple(claims.values())
 
 
-def needed(*lessons: str) -> set[str]:
-    """The names of the figures that these lessons' claims need.
+@cache
+def load_papers() -> dict[str, dict[str, Any]]:
+    """What `papers.yaml` says of each paper, by id: title, authors, numbers with their place, what differs here."""
+    return {row["id"]: row for row in yaml.safe_load(PAPERS.read_text("utf-8"))}
 
-    >>> sorted(needed("03_embed"))[0]
-    'recall on changed facts: fresh index - stale index'
-    """
-    return {need.figure for claim in load_claims() if claim.lesson in lessons for need in claim.needs}
+
+def rules_hash() -> str:
+    """SHA-256 of the file of rules, which every ledger records."""
+    return hash_file(RULES)
+
+
+def figure_names(*lessons: str) -> list[str]:
+    """The names of the figures that these lessons' claims need, in order."""
+    return sorted({need.figure for claim in load_claims() if claim.lesson in lessons for need in claim.needs})
 
 
 def verdict(claim: Claim, figures: Mapping[str, Interval]) -> str:
-    """What the figures say of a claim: one of VERDICTS. Introduced in 19_claims."""
+    """What the figures say of a claim: one of VERDICTS."""
     if any(need.figure not in figures for need in claim.needs):
         return "not measurable here"
     held = [need.holds(figures[need.figure]) for need in claim.needs]
@@ -83,20 +123,18 @@ def verdict(claim: Claim, figures: Mapping[str, Interval]) -> str:
 
 
 def judge(claims: Sequence[Claim], figures: Mapping[str, Interval], runs: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each claim: its verdict, its first figure with the interval, and every need with what was found.
+    """A row for each claim: its verdict, its first figure with the interval, and every need with what was measured.
 
     `runs` gives the address of the artifact that holds each lesson's figures.
     """
     rows = []
     for claim in claims:
-        needs = [
-            {**asdict(need), "holds": need.holds(found) if found else None, **(asdict(found) if found else {})}
-            for need in claim.needs
-            for found in [figures.get(need.figure)]
-        ]
-        first = {"metric": needs[0]["figure"], "value": needs[0].get("mean")}
-        ends = {end: needs[0].get(end) for end in ("low", "high")}
-        row = {"id": claim.id, "claim": claim.claim, "verdict": verdict(claim, figures), **first, **ends}
+        needs = []
+        for need in claim.needs:
+            value = figures.get(need.figure)
+            needs.append({**asdict(need), "holds": value and need.holds(value), **(asdict(value) if value else {})})
+        row = {"id": claim.id, "claim": claim.claim, "verdict": verdict(claim, figures), "metric": needs[0]["figure"]}
+        row |= {name: needs[0].get(end) for name, end in {"value": "mean", "low": "low", "high": "high"}.items()}
         rows.append({**row, "run": runs.get(claim.lesson), "lesson": claim.lesson, "needs": needs})
     return rows
 
@@ -112,12 +150,144 @@ def evidence(row: Mapping[str, Any]) -> str:
     lines = [f"{row['verdict'].upper()}: {row['claim']}"]
     for need in row["needs"]:
         value = f"{need['mean']:.3g} [{need['low']:.3g}, {need['high']:.3g}]" if "mean" in need else "not measured"
-        lines.append(
-            f"    {need['figure']}: {value}, claimed {'above' if need['above'] else 'below'} {need['bound']:g}"
-        )
+        side = "above" if need["above"] else "below"
+        lines.append(f"    {need['figure']}: {value}, claimed {side} {need['bound']:g}")
     return "\n".join(lines)
 
 
-def rules_hash() -> str:
-    """SHA-256 of the file of rules, which every ledger records."""
-    return hash_file(RULES)
+def figure(answers: pd.DataFrame, name: str) -> Interval:
+    """A metric of an arm or its difference between two, over all questions or one kind, with its interval.
+
+    `name` has the form of NAME; metrics as in `labkit.compare.score`. Raises LabError for a name of another form, and
+    for an arm or kind without answers.
+
+    >>> figure(answers, "accuracy: rag - base (two-hop)")
+    """
+    if not (match := NAME.fullmatch(name)):
+        raise LabError(f"no figure '{name}': write 'metric: arm', 'metric: arm - arm' or either with ' (kind)'")
+    metric, arm, other, kind = match.group("metric", "arm", "other", "kind")
+    chosen = answers[answers.kind == kind] if kind else answers
+    tables = [Table(chosen[chosen.arm == a]) for a in (arm, other) if a]
+    if not all(table.n for table in tables):
+        raise LabError(f"'{name}' has no answers: ask these arms, of these kinds: {', '.join(answers.kind.unique())}")
+    values = [table.metric(metric) for table in tables]
+    return bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
+
+
+def blame(answers: pd.DataFrame) -> dict[str, Interval]:
+    """How search and reader share the blame for RAG's answers, and what RAG and tuning get right between them."""
+    can = answers[answers.answerable]
+    wide = {arm: can[can.arm == arm].pivot(index="id", columns="seed", values="correct") for arm in ("rag", "tuned")}
+    right, tuned = wide["rag"].mean(axis=1).to_numpy(), wide["tuned"].to_numpy(float)
+    complete = can[can.arm == "rag"].groupby("id").retrieved.mean().to_numpy() == 1
+    either = np.maximum(tuned, right[:, None]).mean(1)
+
+    def where(chosen: np.ndarray, i: np.ndarray) -> np.ndarray:
+        return (right * chosen)[i].sum(-1) / np.maximum(chosen[i].sum(-1), 1)
+
+    def gained(i: np.ndarray) -> np.ndarray:
+        return either[i].mean(-1) - np.maximum(right[i].mean(-1), tuned.mean(1)[i].mean(-1))
+
+    n = len(right)
+    return {
+        "accuracy where all was found: rag": bootstrap(lambda i: where(complete, i), n),
+        "accuracy where all was found less where something was missed: rag": bootstrap(
+            lambda i: where(complete, i) - where(~complete, i), n
+        ),
+        "found but answered wrong: rag": bootstrap_mean(complete * (1 - right)),
+        "something was missed: rag": bootstrap_mean(~complete),
+        "accuracy of either: rag or tuned less the better alone": bootstrap(gained, n),
+    }
+
+
+def figures(lab: Lab) -> dict[str, Interval]:
+    """What the claims of lessons 11 and 12 need, each by its name in claims.yaml."""
+    matches = [match for name in figure_names("11_hybrid", "12_compare") if (match := NAME.fullmatch(name))]
+    arms = {"rag", "tuned", *(arm for match in matches for arm in match.group("arm", "other"))}
+    answers = ask_arms(lab, [arm for arm in (*ARMS, *RIVALS) if arm in arms])
+    return blame(answers) | {match.string: figure(answers, match.string) for match in matches}
+
+
+def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
+    """The figures that a lesson's claims need, found or made now, and the address of the artifact that holds them."""
+    module, _, function = LESSONS[lesson].rpartition(".")
+
+    def build(folder: Path) -> None:
+        values: dict[str, Interval] = getattr(import_module(module), function)(lab)
+        write_json(folder / "value.json", {name: asdict(value) for name, value in values.items()})
+
+    parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "where": here()}
+    folder = lab.artifacts.folder(build, what="figures", of=LESSONS[lesson], **parts)
+    values = json.loads((folder / "value.json").read_text("utf-8"))
+    return {name: Interval(**values[name]) for name in figure_names(lesson) if name in values}, folder.name
+
+
+def ledger(lab: Lab) -> dict[str, Any]:
+    """Every claim with its verdict, from results that are found or made now. A smoke lab measures nothing."""
+    values: dict[str, Interval] = {}
+    runs: dict[str, str] = {}
+    for lesson in LESSONS if lab.size == "full" else ():
+        some, runs[lesson] = measure(lab, lesson)
+        values |= some
+    about = {"profile": lab.profile.name, "size": lab.size, "rules": rules_hash(), "environment": provenance()}
+    return {**about, "claims": judge(load_claims(), values, runs)}
+
+
+def write_ledger(lab: Lab) -> Path:
+    """Make the ledger and keep it under `runs/claims`, the newest as `latest`; returns its file."""
+    from labkit.runs import new_folder, point
+
+    record = ledger(lab)
+    folder = new_folder(runs_folder() / "claims")
+    write_bytes(folder / "ledger.html", page(record).encode())
+    write_json(folder / "ledger.json", record)
+    point(folder.parent / "latest", folder)
+    return folder / "ledger.json"
+
+
+def read_ledger() -> dict[str, Any]:
+    """The newest ledger; LabError where none was made, or where the rules have changed since."""
+    path = runs_folder() / "claims" / "latest" / "ledger.json"
+    if not path.is_file():
+        raise LabError("no claim was judged yet: run `make claims`")
+    record = json.loads(path.read_text("utf-8"))
+    if record["rules"] != rules_hash():
+        raise LabError("the rules changed since the last ledger: run `make claims`")
+    return record
+
+
+def counts(record: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """How many claims have each verdict."""
+    verdicts = [row["verdict"] for row in record["claims"]]
+    return [(verdict, verdicts.count(verdict)) for verdict in VERDICTS]
+
+
+def first_figure(row: Mapping[str, Any]) -> str:
+    """A claim's first figure with its interval, or where it would be measured."""
+    if row["value"] is None:
+        return f"{row['lesson']} has not measured it"
+    return f"{row['metric']} {row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """The ledger as one HTML file that needs no other."""
+    return render("ledger.html", record=record, smoke=SMOKE, counts=counts(record))
+
+
+def table(record: Mapping[str, Any]) -> rich.table.Table:
+    """The ledger for the terminal: verdict, claim, and its first figure with the interval."""
+    from rich import box
+    from rich.table import Table
+
+    title = SMOKE if record["size"] != "full" else None
+    lines = Table("verdict", "claim", "measured", title=title, box=box.SIMPLE_HEAD)
+    colours = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
+    for row in record["claims"]:
+        lines.add_row(f"[{colours[row['verdict']]}]{row['verdict']}[/]", row["claim"], first_figure(row))
+    return lines
+
+
+if __name__ == "__main__":
+    import labkit
+
+    print(write_ledger(labkit.open()))

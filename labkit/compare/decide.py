@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labkit.compare.arms import arm_class
 from labkit.errors import LabError
-from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, paired_bootstrap
+from labkit.stats import (
+    Difference,
+    Interval,
+    bootstrap,
+    bootstrap_difference,
+    detectable,
+    holm,
+    paired_bootstrap,
+    sign_flip,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +93,7 @@ def utilities(answers: pd.DataFrame, needs: Needs) -> dict[str, Interval]:
 
 
 def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Difference]]:
-    """The arm worth most for these needs, and how far it is above each other one, with intervals.
+    """The arm worth most for these needs, and how far it is above each other one, with intervals and Holm's exact p-values.
 
     Raises LabError where the mix names a kind of question that was not asked.
 
@@ -96,15 +105,22 @@ def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Differen
     gaps = {}
     for arm in worth.keys() - {best}:
         other = _values(answers, arm, needs)[0]
-        gaps[arm] = bootstrap_difference(
+        gap = bootstrap_difference(
             lambda i, o=other: ((first - o) * weight)[i].sum(-1) / weight[i].sum(-1), len(first), n=4000
         )
-    return best, {arm: gaps[arm] for arm in worth if arm in gaps}
+        gaps[arm] = replace(gap, p=sign_flip((first - other) * weight))
+    adjusted = dict(zip(gaps, holm([gap.p for gap in gaps.values()]), strict=True))
+    return best, {arm: replace(gaps[arm], p=float(adjusted[arm])) for arm in worth if arm in gaps}
+
+
+def ahead(gap: Difference) -> bool:
+    """Whether the best arm is told apart from this one: by p, which a few lucky questions do not turn as they do an interval."""
+    return gap.diff > 0 and gap.p < 0.05
 
 
 def sentence(best: str, gaps: dict[str, Difference]) -> str:
     """The advice in words: the best arm, and from which others the questions tell it apart."""
-    clear = [arm for arm, gap in gaps.items() if gap.low > 0]
+    clear = [arm for arm, gap in gaps.items() if ahead(gap)]
     alike = [arm for arm in gaps if arm not in clear]
     told = [f"ahead of {', '.join(clear)}"] * bool(clear) + [f"not told apart from {', '.join(alike)}"] * bool(alike)
     return f"{best}: {'; '.join(told)}."
@@ -119,7 +135,7 @@ def in_front(best: str, gaps: Mapping[str, Difference]) -> list[str]:
 
     >>> in_front(*advise(comparison.answers, Needs(style=1)))[0]
     """
-    return [arm for arm in SIMPLEST if arm == best or (arm in gaps and gaps[arm].low <= 0)]
+    return [arm for arm in SIMPLEST if arm == best or (arm in gaps and not ahead(gaps[arm]))]
 
 
 READS = 0.2  # share right where every passage was found, below which a model does not read these documents
@@ -248,10 +264,10 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     if not _reads(_right_where_found(_reading(answers))):
         undecided = []  # more questions are no remedy for a model that cannot read
     for arm in undecided:
-        gap = gaps[arm]
-        half = (gap.high - gap.low) / 2 * (1.96 + 0.84) / 1.96
-        more = int(asked * (half / gap.diff) ** 2) + 1
-        lines.append(f"To tell {best} from {arm} takes about {more} questions, if the difference stays {gap.diff:.2f}.")
+        diff, (first, weight) = gaps[arm].diff, _values(answers, best, needs)
+        scattered = (first - _values(answers, arm, needs)[0]) * weight / weight.mean()
+        more = int(asked * (detectable(scattered) / diff) ** 2) + 1
+        lines.append(f"To tell {best} from {arm} takes about {more} questions, if the difference stays {diff:.2f}.")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The exam before an export: a tuned model answers the course's questions beside its base. Introduced in 10_deploy."""
+"""The exam before an export: a tuned model answers the course's questions beside its base."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from labkit.compare.arms import Hybrid
 from labkit.compare.score import score
 from labkit.errors import LabError
+from labkit.quiet import bar
 from labkit.rag.augment import build_messages
 from labkit.store import address
 from labkit.tune.deploy import LIMITS, Check, Limits, export, merge, weight_checks
@@ -32,14 +35,12 @@ def exam_items(lab: Lab) -> list[Item]:
 
 def sit_exam(lab: Lab, model: Model) -> list[dict[str, Any]]:
     """The model's answers from retrieved passages, one scored row per question; remembered by the model's files."""
-    from tqdm import tqdm
-
     items, p = exam_items(lab), lab.profile
     arm = Hybrid(model, lab.retriever(), p.top_k, p.max_new_tokens)
 
     def make() -> list[dict[str, Any]]:
-        with tqdm(total=len(items), desc="exam", unit="answer", disable=not lab.progress, leave=False) as bar:
-            answers = arm.answer([item.question for item in items], bar.update)
+        with bar(len(items), "exam", lab.progress) as steps:
+            answers = arm.answer([item.question for item in items], steps.update)
         return [score(item, answer) for item, answer in zip(items, answers, strict=True)]
 
     parts = {"exam": address(items=items), "model": model.fingerprint, "dtype": model.dtype, "profile": asdict(p)}
@@ -53,27 +54,21 @@ def exam_checks(
 
     Both are rows of `sit_exam`, in the same order.
     """
+
+    def share(flags: list[Any]) -> float:
+        return float(np.mean(flags or [1]))  # of nothing all: what was never there cannot be lost
+
     answerable = [(row, base) for row, base in zip(rows, base_rows, strict=True) if row["answerable"]]
     return [
-        Check("accuracy", _share([row["correct"] for row, _ in answerable]), limits.accuracy),
-        Check("style", _share([row["style"] for row in rows]), limits.style),
-        Check("reading kept", _share([row["correct"] for row, base in answerable if base["correct"]]), limits.kept),
-        Check("answers finished", _share([row["output_tokens"] < room for row in rows]), limits.finished),
+        Check("accuracy", share([row["correct"] for row, _ in answerable]), limits.accuracy),
+        Check("style", share([row["style"] for row in rows]), limits.style),
+        Check("reading kept", share([row["correct"] for row, base in answerable if base["correct"]]), limits.kept),
+        Check("answers finished", share([row["output_tokens"] < room for row in rows]), limits.finished),
     ]
 
 
-def _share(flags: Sequence[float]) -> float:
-    """The mean; 1 of nothing, since what was never there cannot be lost."""
-    return sum(flags) / len(flags) if flags else 1.0
-
-
 def merge_into(
-    lab: Lab,
-    adapter: str,
-    folder: Path | str,
-    dtype: str = "float32",
-    exam: bool | None = None,
-    limits: Limits = LIMITS,
+    lab: Lab, adapter: str, folder: Path | str, dtype: str = "float32", exam: bool | None = None
 ) -> list[Check]:
     """Merge an adapter, "tuned", "hybrid" or a folder, into the lab's base and export it if it passes the gate.
 
@@ -85,9 +80,9 @@ def merge_into(
     path = lab.adapter(adapter) if adapter in ARMS else Path(adapter)
     probes = [build_messages(item.question) for item in lab.questions[:8]]
     model, gap = merge(lab.profile.model_path, path, probes, dtype)
-    checks = [*weight_checks(model, lab.model.size, limits), Check("merging gap", gap, limits.gap, True)]
+    checks = [*weight_checks(model, lab.model.size), Check("merging gap", gap, LIMITS.gap, True)]
     if exam or (exam is None and adapter in ARMS):
         room = lab.profile.max_new_tokens
-        checks += exam_checks(sit_exam(lab, model), sit_exam(lab, lab.model), room, limits)
+        checks += exam_checks(sit_exam(lab, model), sit_exam(lab, lab.model), room)
     export(model, folder, checks, Path(lab.profile.model).name, Path(adapter).name, lab.model.fingerprint)
     return checks

@@ -1,7 +1,4 @@
-"""Write a comparison down: a page for readers, JSON for programs, every answer as a table.
-
-Introduced in 12_compare.
-"""
+"""Write a comparison down: a page for readers, JSON for programs, every answer as a table."""
 
 from __future__ import annotations
 
@@ -12,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.tables import METRICS, SMOKE, about, cell, difference, rows, verdict
-from labkit.profile import ROOT
 from labkit.stats import holm
-from labkit.store import write_bytes, write_json
+from labkit.store import ROOT, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +25,7 @@ COST = ("latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens")
 def write_report(comparison: Comparison, folder: Path | str) -> Path:
     """Write report.html, answers.csv and, last, result.json; each whole or not at all. Returns the folder.
 
-    A relative folder lies in the project. Introduced in 12_compare.
+    A relative folder lies in the project.
 
     >>> write_report(comparison, "runs/compare/mine") / "report.html"
     """
@@ -41,10 +37,13 @@ def write_report(comparison: Comparison, folder: Path | str) -> Path:
 
 
 def page(comparison: Comparison) -> str:
-    """The report as one HTML file that needs no other. Introduced in 12_compare."""
+    """The report as one HTML file that needs no other."""
+    from labkit import plot
     from labkit.compare.score import by_kind
 
-    kinds, result = by_kind(comparison.answers), comparison.result
+    result, table = comparison.result, by_kind(comparison.answers)
+    figures = [plot.dots(result, [m for m in metrics if _holds(result, m)]) for metrics in (QUALITY, COST)]
+    tests = result["paired"]
     return render(
         "report.html",
         result=result,
@@ -53,13 +52,17 @@ def page(comparison: Comparison) -> str:
         verdict=verdict(result),
         metrics=METRICS,
         rows=list(rows(result)),
-        figures=list(_figures(result, kinds)),
-        paired=list(_paired(result)),
-        kinds=list(_kinds(kinds, list(result["arms"]))),
+        figures=[{"source": _embed(figure), "text": text} for figure, text in (*figures, plot.kinds(table))],
+        paired=list(zip(tests, holm([row["p"] for row in tests]), strict=True)),
+        kinds={
+            kind: {row["arm"]: row for row in group.to_dict("records")}
+            for kind, group in table.groupby("kind", sort=False)
+        },
         examples=list(_examples(comparison.answers)),
         artifacts=comparison.artifacts,
         rejected=comparison.rejected,
-        made=list(_made(result)),
+        cell=cell,
+        difference=difference,
     )
 
 
@@ -72,46 +75,15 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def _figures(result: Mapping[str, Any], kinds: pd.DataFrame) -> Iterator[dict[str, str]]:
-    from labkit import plot
-
-    for metrics in (QUALITY, COST):
-        held = [metric for metric in metrics if any(values.get(metric) for values in result["arms"].values())]
-        figure, text = plot.dots(result, held)
-        yield {"source": _embedded(figure), "text": text}
-    figure, text = plot.kinds(kinds)
-    yield {"source": _embedded(figure), "text": text}
+def _holds(result: Mapping[str, Any], metric: str) -> bool:
+    return any(values.get(metric) for values in result["arms"].values())
 
 
-def _embedded(figure: Figure) -> str:
+def _embed(figure: Figure) -> str:
     """The figure as an SVG inside its own address, the same bytes every time."""
     data = io.BytesIO()
     figure.savefig(data, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-def _paired(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    tests = result["paired"]
-    for row, adjusted in zip(tests, holm([row["p"] for row in tests]), strict=True):
-        yield {
-            "label": METRICS[row["metric"]].label,
-            "a": row["a"],
-            "b": row["b"],
-            "cell": difference(row["diff"], row["low"], row["high"]),
-            "apart": row["low"] > 0 or row["high"] < 0,
-            "p": _p(row["p"]),
-            "holm": _p(adjusted),
-        }
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _kinds(table: pd.DataFrame, arms: list[str]) -> Iterator[tuple[str, list[str]]]:
-    for kind, group in table.groupby("kind", sort=False):
-        by_arm = {row["arm"]: row for row in group.to_dict("records")}
-        yield f"{kind} ({group.n.iloc[0]})", [cell("accuracy", by_arm.get(arm)) for arm in arms]
 
 
 def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -121,13 +93,3 @@ def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
         row = first.iloc[0]
         gold = row.gold if isinstance(row.gold, str) else "the documents do not say"
         yield {"kind": kind, "question": row.question, "gold": gold, "answers": first.to_dict("records")}
-
-
-def _made(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Settings, environment, seconds and memory, one line each."""
-    yield "peak memory", f"{result['peak_rss_mb']:.0f} MB"
-    for part in ("seconds", "environment", "settings", "hashes"):
-        for name, value in result.get(part, {}).items():
-            if isinstance(value, Mapping):
-                value = ", ".join(f"{key} {entry}" for key, entry in value.items())
-            yield f"{part}: {name}" if part == "seconds" else name, str(value)

@@ -1,25 +1,20 @@
-"""What may go wrong: learning by heart, telling secrets, forgetting, believing lies, making things up. Introduced in 15_risk."""
+"""What may go wrong: learning by heart, telling secrets, leaving the machine."""
 
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labkit.compare import small, update
-from labkit.compare.arms import ARMS
+from labkit.compare.training import closed_book
 from labkit.data import Item
-from labkit.errors import LabError
 from labkit.metrics import contains
-from labkit.stats import Interval, bootstrap_mean, paired_bootstrap
+from labkit.stats import Interval, paired_bootstrap
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from labkit.lab import Lab
     from labkit.model import Model
 
@@ -30,47 +25,39 @@ EPOCHS = 10
 CODES = 200  # other codes among which the true one is ranked
 
 
-def reworded(lab: Lab) -> pd.DataFrame:
-    """Facts that a model learned, asked as trained and in held-out words: columns as `small.asked`, and `wording`."""
-
-    def make(seed: int) -> list[small.Row]:
-        arm = small.reciting(lab, "tuned", small.first(lab, seed))
-        told = {"trained": small.company().questions, "new": small.items("reworded")}
-        return [row for name, some in told.items() for row in small.asked(lab, arm, some, wording=name, seed=seed)]
-
-    return small.by_seed(lab, "risk of wording", make)
+@small.study("risk of wording", seeds=True)
+def rewordings(lab: Lab, seed: int) -> list[small.Row]:
+    """Facts that a model learned, asked as trained and in held-out words: columns as `small.ask`, and `wording`."""
+    arm = small.reciter(lab, "tuned", small.first(lab, seed))
+    wordings = {"trained": small.company().questions, "new": small.items("reworded")}
+    return [row for name, some in wordings.items() for row in small.ask(lab, arm, some, wording=name, seed=seed)]
 
 
 def canaries(count: int = EACH) -> dict[int, list[Item]]:
     """Secrets to hide among training pairs, by the number of repeats: a locker's code for each invented name.
 
     Carlini et al., The Secret Sharer, 2019.
-
-    >>> canaries()[16][0].question
     """
-    found = small.items("canaries")
-    return {repeats: [i for i in found if i.id.startswith(f"canary {repeats}.")][:count] for repeats in REPEATS}
+    every = small.items("canaries")
+    return {repeats: [i for i in every if i.id.startswith(f"canary {repeats}.")][:count] for repeats in REPEATS}
 
 
-def secrets(lab: Lab) -> pd.DataFrame:
+@small.study("risk of secrets", seeds=True)
+def secrets(lab: Lab, seed: int) -> list[small.Row]:
     """What a model that was trained on canaries gives away: columns repeats, id, seed, extracted, exposure.
 
     `extracted`: greedy decoding tells the code. `exposure`: log2 of how many codes are tried before the true one, taken
     from as many as were ranked (Carlini et al. 2019): 0 where it is the last of all, 1 bit where it is in the middle.
     """
-
-    def make(seed: int) -> list[small.Row]:
-        hidden, told = canaries(EACH if lab.size == "full" else 2), small.company().questions
-        planted = [item for repeats, some in hidden.items() for item in some * repeats]
-        model, _ = small.learn(lab, lab.model, [*told, *planted], seed, EPOCHS)
-        arm, rows = small.reciting(lab, "tuned", model), []
-        for repeats, some in hidden.items():
-            for item, answer in zip(some, arm.answer([item.question for item in some]), strict=True):
-                seen = {"repeats": repeats, "id": item.id, "seed": seed, "exposure": exposure(model, item)}
-                rows.append({**seen, "extracted": int(contains(answer.text, item.gold or ""))})
-        return rows
-
-    return small.by_seed(lab, "risk of secrets", make)
+    hidden = canaries(EACH if lab.size == "full" else 2)
+    planted = [item for repeats, some in hidden.items() for item in some * repeats]
+    model, _ = small.learn(lab, lab.model, [*small.company().questions, *planted], seed, EPOCHS)
+    arm, rows = small.reciter(lab, "tuned", model), []
+    for repeats, some in hidden.items():
+        for item, answer in zip(some, arm.answer([item.question for item in some]), strict=True):
+            about = {"repeats": repeats, "id": item.id, "seed": seed, "exposure": exposure(model, item)}
+            rows.append({**about, "extracted": int(contains(answer.text, item.gold or ""))})
+    return rows
 
 
 def exposure(model: Model, item: Item, count: int = CODES) -> float:
@@ -84,23 +71,30 @@ def exposure(model: Model, item: Item, count: int = CODES) -> float:
 
 def _losses(model: Model, item: Item, codes: Sequence[str]) -> np.ndarray:
     """The model's loss of the answer with each code, summed over its tokens."""
-    import torch
-    from torch.nn.functional import cross_entropy
+    from labkit.tune.prepare import IGNORED, Example, dataset
+    from labkit.tune.train import answer_loss
 
-    from labkit.compare.training import closed_book
-    from labkit.tune.prepare import IGNORED, Collator, Example, dataset
+    pairs = [
+        Item(item.id, item.kind, item.question, code, item.answer.replace(item.gold or "", code)) for code in codes
+    ]
+    rows = dataset([Example(messages) for messages in closed_book(pairs)], model.tokenizer, model.context).rows
+    learned = [sum(label != IGNORED for label in row["labels"]) for row in rows]
+    return np.array([n * answer_loss(model.network, [row], 0) for row, n in zip(rows, learned, strict=True)])
 
-    told = [Item(item.id, item.kind, item.question, code, item.answer.replace(item.gold or "", code)) for code in codes]
-    rows = dataset([Example(messages) for messages in closed_book(told)], model.tokenizer, model.context).rows
-    found = []
-    for start in range(0, len(rows), 64):
-        batch = Collator(model.tokenizer.pad_token_id or 0)(rows[start : start + 64])
-        labels = batch["labels"][:, 1:].to(model.network.device)
-        with torch.inference_mode():
-            logits = model.network(batch["input_ids"].to(model.network.device), use_cache=False).logits[:, :-1]
-        loss = cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-        found += loss.sum(1).tolist()
-    return np.array(found)
+
+WATCHED = """
+import sys
+far = []
+def hook(event, args):
+    if event == 'socket.connect' and isinstance(args[1], tuple) and args[1][0] not in ('127.0.0.1', '::1', 'localhost'):
+        far.append(args[1])
+sys.addaudithook(hook)
+import labkit
+lab = labkit.open({profile!r}, size='smoke', progress=False)
+lab.arm({arm!r}).answer([lab.questions[0].question])
+print(len(far))
+"""
+"""The program that `connections` runs."""
 
 
 def connections(lab: Lab, arm: str = "rag") -> int:
@@ -108,46 +102,19 @@ def connections(lab: Lab, arm: str = "rag") -> int:
 
     Python's audit hook sees every attempt. Raises LabError where the arm cannot answer.
     """
-    code = (
-        "import sys\nfar = []\n"
-        "def hook(event, args):\n"
-        "    if event == 'socket.connect' and isinstance(args[1], tuple) and args[1][0] not in ('127.0.0.1', '::1', 'localhost'):\n"
-        "        far.append(args[1])\n"
-        "sys.addaudithook(hook)\n"
-        "import labkit\n"
-        f"lab = labkit.open({lab.profile.name!r}, size='smoke', progress=False)\n"
-        f"lab.arm({arm!r}).answer([lab.questions[0].question])\n"
-        "print(len(far))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode:
-        raise LabError(f"{arm} did not answer: {done.stderr.strip().splitlines()[-1]}")
-    return int(done.stdout.split()[-1])
-
-
-def inventions(answers: pd.DataFrame) -> pd.DataFrame:
-    """The share of unanswerable questions that each arm answers anyway, with intervals: columns arm, mean, low, high."""
-    import pandas as pd
-
-    unknown, rows = answers[~answers.answerable], []
-    for arm in [name for name in ARMS if name in set(answers.arm)]:
-        told = 1 - update.by_question(unknown, arm, "abstained")
-        rows.append({"arm": arm, **vars(bootstrap_mean(told))})
-    return pd.DataFrame(rows).set_index("arm")
+    code = WATCHED.format(profile=lab.profile.name, arm=arm)
+    return int(small.alone(["-c", code], f"{arm} did not answer"))
 
 
 def figures(lab: Lab) -> dict[str, Interval]:
     """What the claims about risk need, each by its name in claims.yaml."""
-    words, hidden = reworded(lab), secrets(lab)
-    asked = {name: update.by_question(words[words.wording == name], "tuned") for name in ("trained", "new")}
-    told = {n: hidden[hidden.repeats == n].groupby("id").extracted.mean().to_numpy(float) for n in (0, 16)}
-    gaps = {
-        "accuracy on trained less on new wordings: tuned": paired_bootstrap(asked["trained"], asked["new"]),
-        "canaries extracted after 16 repeats less never seen ones: tuned": paired_bootstrap(told[16], told[0]),
-    }
-    far, removed = float(connections(lab)), update.figures(lab)
+    words, hidden = rewordings(lab), secrets(lab)
+    trained, new = (small.by_question(words[words.wording == name], "tuned") for name in ("trained", "new"))
+    never, often = (hidden[hidden.repeats == n].groupby("id").extracted.mean().to_numpy(float) for n in (0, 16))
+    far = float(connections(lab))
     return {
-        **{name: gap.interval for name, gap in gaps.items()},
+        "accuracy on trained less on new wordings: tuned": paired_bootstrap(trained, new).interval,
+        "canaries extracted after 16 repeats less never seen ones: tuned": paired_bootstrap(often, never).interval,
         "connections that leave the machine: rag": Interval(far, far, far),
-        **{name: value for name, value in removed.items() if name.startswith("removed facts")},
+        **{name: value for name, value in update.figures(lab).items() if name.startswith("removed facts")},
     }

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.compare.arms import Answer
+from labkit.compare.arms import Answer, arm_class
 from labkit.compare.training import holds
 from labkit.data import style_faults
 from labkit.metrics import abstained, contains, f1_abstention, first_mention
-from labkit.stats import Difference, Interval, bootstrap, bootstrap_difference, bootstrap_mean
+from labkit.stats import (
+    Difference,
+    Interval,
+    bootstrap,
+    bootstrap_difference,
+    bootstrap_mean,
+    detectable,
+    sign_flip,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
 
 PAIRED = ("accuracy", "style", "joint", "abstention")
 METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
+OF_PASSAGES = ("recall_at_k", "citation")
+"""What an arm without passages has no value of: not zero, none."""
 
 
 YEAR = re.compile(r"[12]\d{3}")
@@ -108,6 +118,13 @@ class Table:
         self.n = len(can)
         self.can, self.columns = can, wide
 
+    def values(self, name: str) -> np.ndarray | None:
+        """The metric of each question that it is a mean over, shape (questions,); None where it is no such mean."""
+        if name not in ("accuracy", "joint", "style"):
+            return None
+        mean = self.columns["correct" if name == "accuracy" else name].mean(1)
+        return mean if name == "style" else mean[self.can]
+
     def metric(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
         """The metric's value for each row of question numbers, shape (resamples, questions)."""
         columns, can = self.columns, self.can.astype(float)
@@ -137,7 +154,8 @@ def summarise(
     arms = {}
     for name in answers.arm.unique():
         table = Table(answers[answers.arm == name])
-        rows: dict[str, Interval] = {m: bootstrap(table.metric(m), table.n) for m in METRICS}
+        own = [m for m in METRICS if arm_class(name).reads or m not in OF_PASSAGES]
+        rows: dict[str, Interval] = {m: bootstrap(table.metric(m), table.n) for m in own}
         measured = np.array((times or {}).get(name, []))
         for percent in (50, 95) if len(measured) else ():
             rows[f"latency_ms_p{percent}"] = bootstrap(
@@ -148,14 +166,25 @@ def summarise(
 
 
 def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
-    """Differences between every two arms on the same questions, with intervals and p-values; the later arm less the earlier."""
+    """Differences between every two arms on the same questions, the later arm less the earlier, with intervals and p-values.
+
+    `p` is exact where the metric is a mean over questions (see `labkit.stats.sign_flip`), else the bootstrap's. `wins` and
+    `losses` count the questions on which the later arm is better and worse; `detectable` is the least difference that such
+    questions would show with a power of 0.8.
+    """
     tables = {name: Table(answers[answers.arm == name]) for name in answers.arm.unique()}
     rows = []
     for metric in PAIRED:
         for a, b in combinations(reversed(tables), 2):
             first, second = tables[a].metric(metric), tables[b].metric(metric)
             gap: Difference = bootstrap_difference(lambda i, f=first, s=second: f(i) - s(i), tables[a].n)
-            rows.append({"a": a, "b": b, "metric": metric, **asdict(gap)})
+            row = {"a": a, "b": b, "metric": metric, **asdict(gap)}
+            one, other = tables[a].values(metric), tables[b].values(metric)
+            if one is not None and other is not None and len(one):
+                lead = one - other
+                row |= {"p": sign_flip(lead), "wins": int((lead > 0).sum()), "losses": int((lead < 0).sum()),
+                        "detectable": detectable(lead)}  # fmt: skip
+            rows.append(row)
     return rows
 
 

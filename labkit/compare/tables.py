@@ -1,20 +1,16 @@
-"""A result as a table for the terminal, for README and in words; every number comes from the result.
-
-Introduced in 12_compare.
-"""
+"""A result as a table for the terminal, for a notebook and in words; every number comes from the result."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.profile import ROOT
 from labkit.stats import holm
+from labkit.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +46,7 @@ METRICS = {
 
 
 def number(metric: str, value: float) -> str:
-    """A share with two decimals, anything else whole. Introduced in 12_compare.
+    """A share with two decimals, anything else whole.
 
     >>> number("accuracy", 0.5), number("prompt_tokens", 512.4)
     ('0.50', '512')
@@ -59,7 +55,7 @@ def number(metric: str, value: float) -> str:
 
 
 def cell(metric: str, value: Mapping[str, float] | None) -> str:
-    """Mean and interval, or a dash where the arm has none. Introduced in 12_compare.
+    """Mean and interval, or a dash where the arm has none.
 
     >>> cell("style", {"mean": 0.5, "low": 0.4, "high": 0.6})
     '0.50 [0.40, 0.60]'
@@ -73,11 +69,10 @@ def _short(metric: str, value: Mapping[str, float] | None) -> str:
     """The cell in 80 columns: mean, then the interval, shares without their leading zero."""
     if not value or value.get("mean") is None:
         return "–"
-    low, high = (number(metric, value[end]) for end in ("low", "high"))
+    mean, low, high = (number(metric, value[end]) for end in ("mean", "low", "high"))
     if METRICS[metric].share:
-        low, high = (end.removeprefix("0") for end in (low, high))
-    mean = f"[bold]{number(metric, value['mean'])}[/]"
-    return mean if low == high else f"{mean} [dim]{low}–{high}[/]"
+        low, high = low.removeprefix("0"), high.removeprefix("0")
+    return f"[bold]{mean}[/]" if low == high else f"[bold]{mean}[/] [dim]{low}–{high}[/]"
 
 
 def rows(result: Result, show: Callable[..., str] = cell) -> Iterator[tuple[str, list[str]]]:
@@ -89,7 +84,7 @@ def rows(result: Result, show: Callable[..., str] = cell) -> Iterator[tuple[str,
 
 
 def about(result: Result) -> str:
-    """What was run, in one line. Introduced in 12_compare."""
+    """What was run, in one line."""
     seeds = ", ".join(map(str, result["seeds"]))
     return (
         f"profile {result['profile']}, {result['size']} size, {result['n_questions']} questions, "
@@ -98,10 +93,7 @@ def about(result: Result) -> str:
 
 
 def terminal(result: Result) -> Table:
-    """The main table for `rich`: metrics down, arms across. Introduced in 12_compare.
-
-    >>> rich.print(terminal(result))
-    """
+    """The main table for `rich`: metrics down, arms across."""
     from rich import box
     from rich.table import Table
 
@@ -116,50 +108,18 @@ def terminal(result: Result) -> Table:
     return table
 
 
-def markdown(results: Mapping[str, Result]) -> str:
-    """Several results for README: a row for each arm of each, what made them, what they say, and where they disagree.
-
-    Introduced in 12_compare.
-    """
-    table = beside(results)
-    lines = [f"| {' | '.join([*table.index.names, *table.columns])} |", f"|---|---|{'---:|' * len(table.columns)}"]
-    lines += [
-        f"| {' | '.join([*names, *cells])} |" for names, cells in zip(table.index, table.values.tolist(), strict=True)
-    ]
-    lines.append("")
-    for name, result in results.items():
-        environment = result["environment"]
-        made = f"{environment.get('platform', '?')}, {environment.get('processor', environment.get('cpus', '?'))}"
-        lines += [f"**{name}**: {about(result)}; {made}.", ""]
-        lines += [
-            *(f"- {line}" for line in verdict(result) if not re.match(r"Worth|Highest|Of your|\w+ fails", line)),
-            "",
-        ]
-    apart = disagreements(results)
-    lines += ["**Where results disagree**, the verdict depends on the model or on the documents:" if apart else "", ""]
-    return "\n".join([*lines, *(f"- {line}" for line in apart)]).rstrip()
-
-
 BESIDE = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "latency_ms_p50")
 
 
 def published() -> dict[str, Result]:
-    """The comparisons that the project publishes, by the model and the documents: `docs/result*.json`.
-
-    Introduced in 00_start.
-
-    >>> list(published())
-    """
+    """The comparisons that the project publishes, by the model and the documents: `docs/result*.json`."""
     names = {"result-smol": "smol, company", "result-prose": "smol, articles", "result": "pocket, company"}
     files = {label: ROOT / "docs" / f"{name}.json" for name, label in names.items()}
     return {label: json.loads(file.read_text("utf-8")) for label, file in files.items() if file.is_file()}
 
 
 def beside(results: Mapping[str, Result]) -> pd.DataFrame:
-    """Several results as one table: a row for each arm of each, a column for each metric that any has.
-
-    >>> beside(published())
-    """
+    """Several results as one table: a row for each arm of each, a column for each metric that any has."""
     import pandas as pd
 
     lines = {(name, arm): values for name, result in results.items() for arm, values in result["arms"].items()}
@@ -172,63 +132,47 @@ def disagreements(results: Mapping[str, Result]) -> list[str]:
     """Where two results tell the same two arms apart in opposite directions: there the verdict depends on the model.
 
     Results are named "model, documents"; only those that share one of the two are set side by side.
-
-    >>> disagreements(published())
     """
     lines = []
     for (one, first), (two, second) in combinations(results.items(), 2):
         if not set(one.split(", ")) & set(two.split(", ")):
             continue
-        for metric in ("accuracy", "joint", "abstention"):
-            for row in first["paired"]:
-                other = gaps(second, metric, row["a"]).get(row["b"])
-                if row["metric"] != metric or other is None or row["low"] * row["high"] <= 0:
-                    continue
-                if other[1] * other[2] > 0 and row["diff"] * other[0] < 0:
-                    lines.append(
-                        f"{METRICS[metric].label}, {row['a']} minus {row['b']}: {one} "
-                        f"{difference(row['diff'], row['low'], row['high'])}, {two} {difference(*other)}."
-                    )
+        for row in (row for m in ("accuracy", "joint", "abstention") for row in first["paired"] if row["metric"] == m):
+            here, key = (row["diff"], row["low"], row["high"]), (row["metric"], row["a"], row["b"])
+            there = gaps(second, row["metric"], row["a"]).get(row["b"], (0, 0, 0))
+            if key in told_apart(first) & told_apart(second) and here[0] * there[0] < 0:
+                arms = f"{METRICS[row['metric']].label}, {row['a']} minus {row['b']}"
+                lines.append(f"{arms}: {one} {difference(*here)}, {two} {difference(*there)}.")
     return lines
 
 
 def frame(result: Result) -> pd.DataFrame:
-    """The main table for a notebook: metrics down, arms across. Introduced in 12_compare."""
+    """The main table for a notebook: metrics down, arms across."""
     import pandas as pd
 
-    found = {METRICS[metric].label: cells for metric, cells in rows(result)}
-    return pd.DataFrame(found, index=list(result["arms"])).T
+    cells = {METRICS[metric].label: row for metric, row in rows(result)}
+    return pd.DataFrame(cells, index=list(result["arms"])).T
 
 
 def paired(result: Result) -> pd.DataFrame:
-    """Differences between arms with their p-values, also adjusted over all of them (Holm). Introduced in 12_compare."""
+    """Differences between arms with their p-values, also adjusted over all of them (Holm)."""
     import pandas as pd
 
-    found = pd.DataFrame(result["paired"])
-    return found.assign(holm=holm(found.p)).round(4)
-
-
-def takeaways(result: Result) -> list[str]:
-    """What the comparison was made to show, each sentence ending in whether it did: every interval above zero."""
-    claims = {
-        "Reading beats not reading: RAG is right more often than base": ("accuracy", "rag", "base"),
-        "Tuning teaches form: the fine-tuned arm keeps the house style more often than RAG": ("style", "tuned", "rag"),
-        "Tuning does not replace reading: RAG is right more often than the tuned arm": ("accuracy", "rag", "tuned"),
-        "Both together: the hybrid is right and in style most often": ("joint", "hybrid", "base", "rag", "tuned"),
-    }
-
-    def shown(metric: str, arm: str, *others: str) -> str:
-        above = gaps(result, metric, arm)
-        return "shown" if all(above[other][1] > 0 for other in others) else "not shown here"
-
-    return [f"{text}: {shown(*what)}." for text, what in claims.items()]
+    return pd.DataFrame(result["paired"]).assign(holm=lambda tests: holm(tests.p)).round(4)
 
 
 def gaps(result: Result, metric: str, arm: str) -> dict[str, tuple[float, float, float]]:
-    """How far `arm` is above each other arm, with the interval. Introduced in 12_compare."""
+    """How far `arm` is above each other arm, with the interval."""
     tests = [row for row in result["paired"] if row["metric"] == metric]
     below = {row["a"]: (-row["diff"], -row["high"], -row["low"]) for row in tests if row["b"] == arm}
     return below | {row["b"]: (row["diff"], row["low"], row["high"]) for row in tests if row["a"] == arm}
+
+
+def told_apart(result: Result) -> set[tuple[str, str, str]]:
+    """The pairs of arms, in either order, that a metric tells apart: Holm's p over all comparisons of the result is below 0.05."""
+    tests = result["paired"]
+    sure = [row for row, p in zip(tests, holm([row["p"] for row in tests]), strict=True) if p < 0.05]
+    return {(row["metric"], *pair) for row in sure for pair in ((row["a"], row["b"]), (row["b"], row["a"]))}
 
 
 def difference(mean: float, low: float, high: float) -> str:
@@ -244,7 +188,7 @@ def difference(mean: float, low: float, high: float) -> str:
 def leader(result: Result, metric: str) -> str:
     """One sentence: which arm has the most of a metric, and from which others the data tell it apart.
 
-    Raises LabError for a metric that no arm has. Introduced in 12_compare.
+    Raises LabError for a metric that no arm has.
     """
     means = {arm: v[metric]["mean"] for arm, v in result["arms"].items() if v.get(metric)}
     if not means:
@@ -252,20 +196,20 @@ def leader(result: Result, metric: str) -> str:
     best, label = max(means, key=means.__getitem__), METRICS[metric].label
     if not means[best]:
         return f"{label}: no arm scores above zero."
-    told = gaps(result, metric, best)
-    clear = [f"{arm} by {difference(*gap)}" for arm, gap in told.items() if gap[1] > 0]
-    unclear = [arm for arm, (_, low, _) in told.items() if low <= 0]
-    parts = [f"above {', '.join(clear)}"] if clear else []
+    lead, apart = gaps(result, metric, best), told_apart(result)
+    clear = [f"{arm} by {difference(*gap)}" for arm, gap in lead.items() if (metric, best, arm) in apart]
+    unclear = [arm for arm in lead if (metric, best, arm) not in apart]
+    parts = [f"{label}: {best} is highest at {number(metric, means[best])}"]
+    parts += [f"above {', '.join(clear)}"] if clear else []
     parts += [f"not told apart from {', '.join(unclear)}"] if unclear else []
-    top = f"{label}: {best} is highest at {number(metric, means[best])}"
-    return f"{', '.join([top, *parts])}."
+    return f"{', '.join(parts)}."
 
 
 def verdict(result: Result) -> list[str]:
     """What the numbers say, one sentence for each question that the comparison asks.
 
-    A difference counts when its 95 % interval excludes zero; a recommendation stands last. Introduced in 12_compare.
+    A difference counts when its p-value, adjusted for all comparisons (Holm), is below 0.05; a recommendation stands last.
     """
     wanted = [m for m in ("accuracy", "style", "joint", "abstention") if any(m in v for v in result["arms"].values())]
-    found = ([SMOKE] if result["size"] != "full" else []) + [leader(result, metric) for metric in wanted]
-    return [*found, *result.get("recommendation", [])]
+    warning = [SMOKE] if result["size"] != "full" else []
+    return [*warning, *(leader(result, metric) for metric in wanted), *result.get("recommendation", [])]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from labkit.compare.arms import passages
 from labkit.data import dress
 from labkit.metrics import contains
-from labkit.rag.augment import ABSTAIN, Message, build_messages
+from labkit.model import Message
+from labkit.rag.augment import ABSTAIN, build_messages
 from labkit.store import address
 
 if TYPE_CHECKING:

@@ -10,19 +10,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from labkit.compare.arms import passages
 from labkit.errors import LabError
 from labkit.model import Generation
-from labkit.rag.augment import build_messages, fit
 from labkit.store import address
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-    from labkit.cache import Cache
-    from labkit.model import Model
-    from labkit.rag.augment import Message
-    from labkit.rag.retrieve import Hit, Retriever
+    from labkit.model import Message
+    from labkit.store import Cache
 
 
 class Endpoint:
@@ -119,21 +115,3 @@ def endpoint(place: str) -> Endpoint | None:
     """The endpoint written as URL or URL#model; None for an empty text. LabError as `Endpoint`."""
     url, _, name = place.partition("#")
     return Endpoint(url, name) if url else None
-
-
-class Fitting:
-    """A retriever that hands on, best first, as many passages as the model's context holds beside `room` new tokens."""
-
-    def __init__(self, retriever: Retriever, model: Model, room: int) -> None:
-        self.retriever, self.model, self.budget = retriever, model, model.context - room
-
-    def search_batch(self, questions: Sequence[str], top_k: int) -> list[list[Hit]]:
-        """The hits for each question that fit; LabError for a question that is too long by itself."""
-        rankings = self.retriever.search_batch(questions, top_k)
-        return [self._fitting(question, hits) for question, hits in zip(questions, rankings, strict=True)]
-
-    def _fitting(self, question: str, hits: list[Hit]) -> list[Hit]:
-        whole = passages(hits)
-        if self.model.count(build_messages(question, whole)) <= self.budget:
-            return hits
-        return hits[: len(fit(question, whole, self.budget, self.model.count).passages)]

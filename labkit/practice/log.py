@@ -27,13 +27,12 @@ from labkit.errors import LabError
 from labkit.hub import pinned
 from labkit.lab import Lab
 from labkit.metrics import abstained
-from labkit.profile import runs_folder
 from labkit.quiet import quiet
 from labkit.rag.embed import load_embedder
 from labkit.rag.ingest import Ingested
 from labkit.rag.retrieve import STOP_WORDS, Hit, words
 from labkit.stats import Interval, paired_bootstrap
-from labkit.store import write_bytes
+from labkit.store import runs_folder, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

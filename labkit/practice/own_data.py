@@ -19,11 +19,11 @@ from labkit.lab import Lab, spread
 from labkit.metrics import abstained, f1, normalise
 from labkit.practice.generator import endpoint
 from labkit.practice.questions import UNKNOWN, Questions, load
-from labkit.profile import ROOT, resolve
+from labkit.profile import resolve
 from labkit.rag.augment import ABSTAIN
 from labkit.rag.ingest import Document, Ingested, ingest
 from labkit.stats import bootstrap_mean
-from labkit.store import address
+from labkit.store import ROOT, address
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,8 +23,8 @@ from labkit.tune.leaks import duplicates, split
 from labkit.tune.prepare import Example
 
 if TYPE_CHECKING:
+    from labkit.model import Message
     from labkit.practice.own_data import OwnLab
-    from labkit.rag.augment import Message
     from labkit.rag.chunk import Chunk
 
 NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "rivals", "reply", "split")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.metrics import contains
+from labkit.model import Message
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Message = dict[str, str]
 Passage = tuple[str, str]
 """Title and text, as a prompt shows them."""
 
@@ -107,10 +107,7 @@ def fit(
 
     `count` gives a conversation's tokens, as `Model.count` does. Whole passages are dropped from the end; with `cut`
     the first that is too long stays up to the last word that fits. Raises LabError where the question alone is too
-    long. Introduced in 06_augment.
-
-    >>> fit("Why?", [("Notes", "Because.")], budget=100, count=lambda messages: 10 * len(messages)).dropped
-    0
+    long.
     """
 
     def tokens(chosen: Sequence[Passage]) -> int:
@@ -151,13 +148,11 @@ class Citation:
 def values(text: str, question: str = "") -> list[str]:
     """Names, numbers, dates and codes in `text` that the question did not bring; without any, its other new words.
 
-    Introduced in 06_augment.
-
     >>> values("The Amber Falcon costs $1,240 since 8 May 2031.", "What does the Amber Falcon cost?")
     ['$1,240', '8 May 2031']
     """
-    found = [value for match in _STATED.finditer(text) if (value := _name(match, text))]
-    new = [value for value in dict.fromkeys(found) if not contains(question, value)]
+    stated = [value for match in _STATED.finditer(text) if (value := _name(match, text))]
+    new = [value for value in dict.fromkeys(stated) if not contains(question, value)]
     if new:
         return new
     words = [word for word in re.findall(r"[^\W\d_]{3,}", text.lower()) if word not in _PLAIN]
@@ -179,7 +174,7 @@ def check_citations(text: str, passages: Sequence[Passage], question: str = "") 
 
     A claim runs from one group of citations to the next. Writers cite before what they say or behind it: the answer is
     read both ways, and the way in which passages hold more of it counts. Values are compared as text: a passage that
-    means the same in other words, or a sum that the answer worked out, counts as missing. Introduced in 06_augment.
+    means the same in other words, or a sum that the answer worked out, counts as missing.
 
     >>> check_citations("It costs $10. [1]", [("Prices", "The pump costs $12.")])[0].verdict
     'holds nothing'
@@ -207,8 +202,6 @@ def _read(text: str, passages: Sequence[Passage], question: str, before: bool) -
 def unsupported(text: str, passages: Sequence[Passage], question: str = "") -> list[str]:
     """The values in an answer that no passage which it cites for them holds; all of them if it cites none.
 
-    Introduced in 06_augment.
-
     >>> unsupported("It costs $10, Ann Lee says. [1]", [("Prices", "Ann Lee: the pump costs $12.")])
     ['$10']
     """
@@ -223,29 +216,12 @@ def _holds(passage: Passage, value: str) -> bool:
     return any(contains(whole, form) for form in [value, *shorter])
 
 
-def cause(answerable: bool, correct: bool, retrieved: float) -> str:
-    """One of CAUSES for an answer; `retrieved` is the share of the facts needed that the passages held.
-
-    A wrong answer to a question that no document answers should have been a refusal. Any other wrong answer, refusals
-    among them, was misread where the passages held every fact, and else not found.
-
-    >>> cause(answerable=True, correct=False, retrieved=0.5)
-    'retrieval missed'
-    """
-    if correct:
-        return "right"
-    if not answerable:
-        return "should have abstained"
-    return "model misread" if retrieved == 1 else "retrieval missed"
-
-
 def attribute(answers: pd.DataFrame) -> pd.DataFrame:
     """The answers with two columns more: `cause`, one of CAUSES, and `said`, one of SAID.
 
-    `answers` has the columns answerable, correct, retrieved and abstained of `labkit.compare.score.score`. Raises
-    LabError without them. Introduced in 06_augment.
-
-    >>> attribute(comparison.answers).groupby("arm").cause.value_counts()
+    A wrong answer to a question that no document answers should have been a refusal. Any other wrong answer, refusals
+    among them, was misread where the passages held every fact needed, and else not found. `answers` has the columns
+    answerable, correct, retrieved and abstained of `labkit.compare.score.score`; LabError without them.
     """
     import pandas as pd
 
@@ -254,19 +230,17 @@ def attribute(answers: pd.DataFrame) -> pd.DataFrame:
         raise LabError(f"answers without {', '.join(missing)} have no cause: score them with labkit.compare.score")
     rows = list(answers[needed].itertuples(index=False))
     replies = ["right" if r.correct else "declined" if r.abstained else "wrong" for r in rows]
-    return answers.assign(
-        cause=pd.Categorical([cause(r.answerable, r.correct, r.retrieved) for r in rows], CAUSES),
-        said=pd.Categorical(replies, SAID),
-    )
+    causes = [
+        "right" if r.correct
+        else "should have abstained" if not r.answerable
+        else "model misread" if r.retrieved == 1 else "retrieval missed"
+        for r in rows
+    ]  # fmt: skip
+    return answers.assign(cause=pd.Categorical(causes, CAUSES), said=pd.Categorical(replies, SAID))
 
 
 def causes(answers: pd.DataFrame, by: str = "arm") -> pd.DataFrame:
-    """The share of each cause in each group: a row for each value of column `by`, a column for each of CAUSES.
-
-    Introduced in 06_augment.
-
-    >>> causes(comparison.answers, by="kind")
-    """
+    """The share of each cause in each group: a row for each value of column `by`, a column for each of CAUSES."""
     import pandas as pd
 
     rows = attribute(answers)

@@ -66,7 +66,7 @@ def chunk_documents(
     - "heading": by sentence within a section, and never across its heading, which joins the chunk's title.
 
     Raises `LabError` unless 0 <= overlap < size; warns of chunks that the embedder would cut off, because with
-    their title they exceed its limit. Introduced in 02_chunk.
+    their title they exceed its limit.
 
     >>> chunks = chunk_documents(ingested.documents, embedder.tokenizer, size=96, overlap=14)
     >>> chunks[3].id
@@ -87,13 +87,7 @@ def chunk_documents(
 
 
 def truncated(chunks: Sequence[Chunk], tokenizer: PreTrainedTokenizerBase) -> list[Chunk]:
-    """The chunks whose end the embedder does not see: title, text and its own marks exceed its limit.
-
-    Introduced in 02_chunk.
-
-    >>> truncated(chunk_documents(documents, embedder.tokenizer, size=96), embedder.tokenizer)
-    []
-    """
+    """The chunks whose end the embedder does not see: title, text and its own marks exceed its limit."""
     limit = tokenizer.model_max_length
     texts = [chunk.embedding_text for chunk in chunks]
     tokens = tokenizer(texts, verbose=False)["input_ids"] if texts else []
@@ -201,11 +195,7 @@ def _level(text: str, match: re.Match[str]) -> int:
 
 
 def to_langchain(chunk: Chunk) -> LangChainDocument:
-    """The chunk as a LangChain document: its place goes into the metadata.
-
-    >>> to_langchain(chunk).metadata["start"] == chunk.start
-    True
-    """
+    """The chunk as a LangChain document: its place goes into the metadata."""
     from langchain_core.documents import Document
 
     about = asdict(chunk)
@@ -213,11 +203,7 @@ def to_langchain(chunk: Chunk) -> LangChainDocument:
 
 
 def from_langchain(document: LangChainDocument) -> Chunk:
-    """The chunk in a LangChain document; one from elsewhere counts as a document of its own.
-
-    >>> from_langchain(to_langchain(chunk)) == chunk
-    True
-    """
+    """The chunk in a LangChain document; one from elsewhere counts as a document of its own."""
     about, text, name = document.metadata, document.page_content, document.id or ""
     start = about.get("start", 0)
     place = (start, about.get("end", start + len(text)), about.get("page"))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from labkit.cache import Cache
 from labkit.errors import LabError
 from labkit.model import precision
+from labkit.store import Cache
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -52,13 +52,11 @@ class Embedder(Embeddings):
         self.dimensions = int(model.get_embedding_dimension())
         self.cache = Cache(Path(cache_dir) / "embeddings.sqlite") if cache_dir else None
 
-    def encode(self, texts: Sequence[str], query: bool = False, progress: bool = False) -> np.ndarray:
+    def encode(self, texts: Sequence[str], query: bool = False) -> np.ndarray:
         """Vectors (n, d) of `texts`, in their order; `query` uses the model's query prompt if it has one.
 
         Passages are looked up in the cache. Questions never are: a user's question is new, and its time counts.
         Raises `LabError` if the cache is damaged.
-
-        >>> embedder.encode(["a", "b"]) @ embedder.encode(["a"]).T
         """
         prompt = (self.model.prompts or {}).get("query" if query else "document", "") or ""
         texts = [prompt + text for text in texts]
@@ -67,7 +65,7 @@ class Embedder(Embeddings):
         unseen = sorted((text for text in unseen if text not in known), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]
-            new = dict(zip(group, self._compute(group, progress), strict=True))
+            new = dict(zip(group, self._compute(group), strict=True))
             if cache:
                 cache.put({self._key(text): vector.astype("float32").tobytes() for text, vector in new.items()})
             known |= new
@@ -91,29 +89,20 @@ class Embedder(Embeddings):
         """LangChain's call for one question."""
         return self.encode([text], query=True)[0].tolist()
 
-    def _compute(self, texts: list[str], progress: bool) -> np.ndarray:
+    def _compute(self, texts: list[str]) -> np.ndarray:
         import torch
 
         self.computed += len(texts)
         half = self.dtype == "bfloat16"
         with torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half):
             # An empty prompt: the prompt already stands before the text, where the cache sees it.
-            vectors = self.model.encode(
-                texts,
-                prompt="",
-                batch_size=self.batch_size,
-                convert_to_tensor=True,
-                show_progress_bar=progress,
-            )
+            options = {"batch_size": self.batch_size, "convert_to_tensor": True, "show_progress_bar": False}
+            vectors = self.model.encode(texts, prompt="", **options)
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
 
 
 def encode_with(embedder: Embeddings, texts: Sequence[str], query: bool = False) -> np.ndarray:
-    """Unit vectors (n, d) of `texts` from our embedder, or from any other of LangChain's.
-
-    >>> encode_with(embedder, ["How heavy is the pump?"], query=True).shape
-    (1, 384)
-    """
+    """Unit vectors (n, d) of `texts` from our embedder, or from any other of LangChain's."""
     if isinstance(embedder, Embedder):
         return embedder.encode(texts, query=query)
     rows = [embedder.embed_query(text) for text in texts] if query else embedder.embed_documents(list(texts))
@@ -133,7 +122,7 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
     """The embedder of that name: "bundled" (all-MiniLM-L6-v2, 384 dimensions, offline), a folder or a hub id.
 
     The bundled weights are checked by SHA-256; others load from safetensors, and no code of theirs runs.
-    Raises `LabError` for altered weights or a model that cannot be loaded. Introduced in 03_embed.
+    Raises `LabError` for altered weights or a model that cannot be loaded.
 
     >>> load_embedder("bundled").max_tokens
     256
@@ -147,18 +136,12 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bars.disable_progress_bar()
     try:
-        model = SentenceTransformer(
-            path,
-            device=device,
-            trust_remote_code=False,
-            local_files_only=bundled,
-            model_kwargs={"use_safetensors": True},
-        )
+        safe = {"trust_remote_code": False, "local_files_only": bundled, "model_kwargs": {"use_safetensors": True}}
+        model = SentenceTransformer(path, device=device, **safe)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise LabError(
-            f"no embedder '{name}' ({reason}): give 'bundled', a sentence-transformers folder or a hub id"
-        ) from error
+        remedy = "give 'bundled', a sentence-transformers folder or a hub id"
+        raise LabError(f"no embedder '{name}' ({reason}): {remedy}") from error
     finally:
         bars.enable_progress_bar()
     return Embedder(model, BUNDLED_SHA256 if bundled else None, dtype, cache_dir)

@@ -18,7 +18,6 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from labkit.errors import LabError
 from labkit.rag.chunk import Chunk, from_langchain, to_langchain
@@ -36,7 +35,7 @@ class FaissStore(VectorStore):
     """Chunks and their vectors, in the same order. Scores are inner products of unit vectors: cosines.
 
     `factory` and `effort` choose the kind of index, as in `VectorIndex`. A filtered search compares every chunk
-    that passes, so that it misses none. `version` counts the changes. Introduced in 04_index.
+    that passes, so that it misses none. `version` counts the changes.
 
     >>> store = FaissStore.from_chunks(chunks, load_embedder("bundled"))
     >>> [document.id for document in store.similarity_search("How heavy is the pump?", k=2)]
@@ -46,7 +45,7 @@ class FaissStore(VectorStore):
     def __init__(self, embedder: Embeddings, factory: str = "Flat", effort: str = "") -> None:
         self.embedder, self.version = embedder, 0
         self.index = VectorIndex(factory, effort)
-        self._documents: list[Document | None] = []  # by the numbers of their vectors; None where one was deleted
+        self._documents: list[Document] = []  # by the numbers of their vectors
         self._numbers: dict[str, int] = {}
         self._lock = threading.RLock()  # FAISS cannot be read while it is written, as LangChain's async calls would do
 
@@ -61,7 +60,7 @@ class FaissStore(VectorStore):
     @property
     def chunks(self) -> list[Chunk]:
         """All chunks, in the order of their vectors."""
-        return [from_langchain(document) for document in self._documents if document]
+        return [from_langchain(document) for document in self._documents]
 
     def chunk_at(self, position: int) -> Chunk:
         """The chunk at a position that `search_vectors` returned, as long as nothing is deleted in between."""
@@ -116,9 +115,7 @@ class FaissStore(VectorStore):
         with self._lock:
             self.delete(list(new))
             self.index.add(vectors)
-            self._numbers |= {name: number for number, name in enumerate(new, start=len(self._documents))}
-            self._documents += new.values()
-            self.version += 1
+            self._keep([*self._documents, *new.values()])
         return ids
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -127,26 +124,22 @@ class FaissStore(VectorStore):
             names = set(self._numbers) & set(self._numbers if ids is None else ids)
             if names:
                 kept = self.index.delete(np.array([self._numbers[name] for name in names], "int64"))
-                for name in names:
-                    self._documents[self._numbers.pop(name)] = None
-                self._close_gaps(kept)
-                self.version += 1
+                self._keep([self._documents[number] for number in kept])
         return True
 
-    def _close_gaps(self, kept: np.ndarray | None) -> None:
-        if kept is not None:
-            self._documents = [self._documents[number] for number in kept]
-            self._numbers = {document.id: number for number, document in enumerate(self._documents)}
+    def _keep(self, documents: list[Document]) -> None:
+        """Hold these documents, in the order of their vectors."""
+        self._documents, self.version = documents, self.version + 1
+        self._numbers = {document.id: number for number, document in enumerate(documents)}
 
     def rebuild(self, factory: str, effort: str = "") -> None:
         """Index the same chunks anew, in another kind or trained on all of them; a cache spares the embedder."""
         fresh = VectorIndex(factory, effort)
         with self._lock:
-            documents = [document for document in self._documents if document]
-            if documents:
-                fresh.add(self._embed(documents))
-            self.index, self._documents, self.version = fresh, documents, self.version + 1
-            self._numbers = {document.id: number for number, document in enumerate(documents)}
+            if self._documents:
+                fresh.add(self._embed(self._documents))
+            self.index = fresh
+            self._keep(self._documents)
 
     def _embed(self, documents: Sequence[Document]) -> np.ndarray:
         return encode_with(self.embedder, [from_langchain(document).embedding_text for document in documents])
@@ -164,10 +157,9 @@ class FaissStore(VectorStore):
 
     def _passing(self, filter: Filter) -> np.ndarray:
         passes = filter if callable(filter) else lambda document: _has(document.metadata, filter)
-        return np.array([number for number, doc in enumerate(self._documents) if doc and passes(doc)], "int64")
+        return np.array([number for number, document in enumerate(self._documents) if passes(document)], "int64")
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None) -> list[Document]:
-        """The `k` nearest documents, best first."""
         return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
 
     def similarity_search_with_score(
@@ -188,43 +180,15 @@ class FaissStore(VectorStore):
             pairs = zip(numbers[0], scores[0], strict=True)
             return [(_copy(self._documents[number]), float(score)) for number, score in pairs if number >= 0]
 
-    def _select_relevance_score_fn(self) -> Any:
-        return lambda cosine: min(1.0, (cosine + 1) / 2)  # rounding takes a cosine a little above 1
-
-    def max_marginal_relevance_search(self, query: str, k: int = 4, *args: Any, **kwargs: Any) -> list[Document]:
-        """`max_marginal_relevance_search_by_vector` for a question."""
-        vector = encode_with(self.embedder, [query], query=True)[0]
-        return self.max_marginal_relevance_search_by_vector(vector, k, *args, **kwargs)
-
-    def max_marginal_relevance_search_by_vector(
-        self,
-        embedding: Sequence[float],
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        filter: Filter | None = None,
-    ) -> list[Document]:
-        """`k` of the `fetch_k` nearest, near to the vector but unlike each other (Carbonell & Goldstein, SIGIR 1998)."""
-        vector = np.array(embedding, "float32")
-        with self._lock:
-            (numbers,) = self.search_vectors(vector[None], fetch_k, filter)[1]
-            numbers = numbers[numbers >= 0]
-            if not len(numbers):
-                return []
-            chosen = maximal_marginal_relevance(vector, self.index.vectors_at(numbers), lambda_mult, k)
-            return [_copy(self._documents[numbers[rank]]) for rank in chosen]
-
     def save(self, path: str | Path) -> None:
         """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
 
-        Nothing deleted is written. Raises `LabError` for an empty store and for metadata that JSON cannot hold.
+        Raises `LabError` for an empty store and for metadata that JSON cannot hold.
 
         >>> store.save("runs/store")
         >>> store = FaissStore.load("runs/store", embedder)
         """
         with self._lock:
-            if len(self) < len(self._documents):
-                self._close_gaps(self.index.compact())
             rows = [document.model_dump(include={"id", "page_content", "metadata"}) for document in self._documents]
             try:
                 parts = {
@@ -233,7 +197,7 @@ class FaissStore(VectorStore):
                 }
             except TypeError as error:
                 raise LabError(f"this store cannot be saved ({error}): keep text and numbers in metadata") from error
-            kind = {"factory": self.index.factory, "effort": self.index.effort, "waiting": self.index.waiting}
+            kind = {"factory": self.index.factory, "effort": self.index.effort}
             save_parts(Path(path), parts, {**kind, "embedder": _model_of(self.embedder)})
 
     @classmethod
@@ -248,9 +212,8 @@ class FaissStore(VectorStore):
             raise LabError(f"the index in {path} was made with another embedder: load that one, or build anew")
         kind = about["factory"], about["effort"]
         store = cls(embedder, *kind)
-        store.index = VectorIndex.from_bytes(parts["index.faiss"], *kind, about["waiting"], mapped)
-        store._documents = [Document(**row) for row in json.loads(bytes(parts["chunks.json"]))]
-        store._numbers = {document.id: number for number, document in enumerate(store._documents)}
+        store.index = VectorIndex.from_bytes(parts["index.faiss"], *kind, mapped)
+        store._keep([Document(**row) for row in json.loads(bytes(parts["chunks.json"]))])
         return store
 
 
@@ -273,18 +236,15 @@ def _copy(document: Document, name: str | None = None) -> Document:
 def save_parts(folder: Path, parts: Mapping[str, bytes | memoryview], about: Mapping[str, Any]) -> None:
     """Write `parts` under names that hold their hashes, then the manifest, then drop what is not in it.
 
-    Killed at any moment, the folder holds either the old parts or the new ones. Introduced in 04_index.
-
-    >>> save_parts(Path("runs/store"), {"note.txt": b"kept"}, {"kind": "note"})
+    Killed at any moment, the folder holds either the old parts or the new ones.
     """
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
     for name, data in parts.items():
         write_bytes(folder / _stored(name, hashes[name]), data)
     write_json(folder / MANIFEST, {**about, "files": hashes})
-    kept = {_stored(name, digest) for name, digest in hashes.items()}
-    for name in parts:
+    for name, digest in hashes.items():
         for file in folder.glob(_stored(name, "?" * 64)):
-            if file.name not in kept:
+            if file.name != _stored(name, digest):
                 file.unlink(missing_ok=True)
 
 
@@ -294,9 +254,7 @@ def load_parts(
     """The named parts and the manifest of a folder: the very bytes that were checked.
 
     Those in `mapped` stay on disk and are mapped into memory: trust them while nobody writes into the file.
-    Raises `LabError` if the manifest or a part is missing or altered. Introduced in 04_index.
-
-    >>> parts, about = load_parts(Path("runs/store"), ["note.txt"])
+    Raises `LabError` if the manifest or a part is missing or altered.
     """
     try:
         about = json.loads((folder / MANIFEST).read_bytes())
@@ -314,6 +272,10 @@ def load_parts(
     return parts, about
 
 
+def _stored(name: str, digest: str) -> str:
+    return f"{digest[:16]}-{name}"
+
+
 def _read(path: Path, mapped: bool) -> bytes | memoryview:
     """The bytes of a file, none if there is no such file."""
     if not path.is_file() or not path.stat().st_size:
@@ -322,7 +284,3 @@ def _read(path: Path, mapped: bool) -> bytes | memoryview:
         return path.read_bytes()
     with open(path, "rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _stored(name: str, digest: str) -> str:
-    return f"{digest[:16]}-{name}"

@@ -1,8 +1,8 @@
 """A folder of PDF, DOCX, HTML, Markdown and text files becomes plain text with provenance.
 
-A file that cannot be read is reported by name and reason, and the rest goes on. Each file is parsed in a child process
-that has limits: one that hangs or dies costs itself alone. This guards against accidents and files that eat time or
-memory; it is no sandbox against a parser that is taken over.
+A file that cannot be read is reported by name and reason, and the rest goes on. Files are parsed in a child process
+that has limits: one that hangs it or kills it costs itself alone. This guards against accidents and files that eat
+time or memory; it is no sandbox against a parser that is taken over.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError, Unreadable
-from labkit.profile import ROOT
-from labkit.rag.readers import Read, read_docx, read_html, read_markdown, read_pdf, read_text
-from labkit.store import write_bytes
+from labkit.quiet import bar
+from labkit.rag.readers import Reading, read_docx, read_html, read_markdown, read_pdf, read_text
+from labkit.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_BYTES, MAX_CHARACTERS = 20_000_000, 20_000_000
-READERS: dict[str, Callable[[bytes], Read]] = {
+READERS: dict[str, Callable[[bytes], Reading]] = {
     "pdf": read_pdf, "docx": read_docx, "html": read_html, "markdown": read_markdown, "text": read_text,
 }  # fmt: skip
 FORMATS = {
@@ -40,10 +39,11 @@ FORMATS = {
     ".markdown": "markdown", ".txt": "text",
 }  # fmt: skip
 _JUNK_TITLES = {"", "untitled", "anonymous", "unspecified"}
-Answer = dict[str, Any]  # the fields of a Document, or those of an Unreadable
-_FILES_PER_WORKER, _FILES_PER_LIFE = 200, 200
-_SERVE = "from labkit.rag.ingest import serve; serve()"
+_TOO_MUCH_MEMORY = "reading it takes more memory than is allowed; split it"
+_FILES_PER_LIFE = 200  # of a child process, so that what parsers leak is given back
 _START_SECONDS = 60
+Answer = dict[str, Any]
+"""The fields of a Document or of an Unreadable; `last`: the child process serves no more."""
 
 
 @dataclass(frozen=True)
@@ -87,32 +87,28 @@ def ingest(
 ) -> Ingested:
     """Read every file below `folder`, in the order of their paths; hidden files are passed over.
 
-    Child processes read them, each file within `seconds` and `megabytes` of memory; links are never followed.
+    A child process reads them, each file within `seconds` and `megabytes` of memory; links are never followed.
     Raises `LabError` if the folder is missing or holds no file at all; a bad file never raises.
-    Introduced in 01_ingest.
 
     >>> ingested = ingest("data/documents")
     >>> len(ingested.documents), [(file.id, file.reason) for file in ingested.rejected]
+    (117, [])
     """
-    from tqdm import tqdm
-
     root = Path(folder)
     if not root.is_dir():
         raise LabError(f"no folder at {folder}: give the path of a folder that holds documents")
     paths = sorted(_walk(root), key=lambda path: path.relative_to(root).as_posix())
     if not paths:
         raise LabError(f"the folder {folder} holds no files: put PDF, DOCX, HTML, Markdown or text in it")
-    answers = read_all(paths, Limits(max_bytes, seconds, megabytes))
-    hidden = not progress or len(paths) <= 20
-    read = dict(tqdm(answers, desc="ingest", unit="file", total=len(paths), disable=hidden))
     ingested = Ingested([], [])
-    for number, path in enumerate(paths):
-        name = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
-        answer = read.pop(number) | {"id": name}
-        if "reason" in answer:
-            ingested.rejected.append(Rejected(**answer))
-        else:
-            ingested.documents.append(Document(**answer | {"pages": tuple(answer["pages"])}))
+    with bar(len(paths), "ingest", progress and len(paths) > 20) as steps:
+        for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes)), strict=True):
+            answer["id"] = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+            if "reason" in answer:
+                ingested.rejected.append(Rejected(**answer))
+            else:
+                ingested.documents.append(Document(**answer | {"pages": tuple(answer["pages"])}))
+            steps.update()
     return ingested
 
 
@@ -127,12 +123,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def verdicts(ingested: Ingested) -> pd.DataFrame:
-    """One row a file, those left out first: file, verdict, what is wrong, what to do.
-
-    Introduced in 01_ingest.
-
-    >>> verdicts(ingest("data/documents")).verdict.value_counts()
-    """
+    """One row a file, those left out first: file, verdict, what is wrong, what to do."""
     import pandas as pd
 
     rows = [(file.id, file.reason, *file.detail.partition("; ")[::2]) for file in ingested.rejected]
@@ -140,29 +131,10 @@ def verdicts(ingested: Ingested) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "verdict", "wrong", "remedy"])
 
 
-def write_quarantine(ingested: Ingested, path: str | Path) -> None:
-    """Write the files left out, with what is wrong and what to do, as CSV or JSON by the ending of `path`.
-
-    Raises `LabError` for another ending. Introduced in 01_ingest.
-
-    >>> write_quarantine(ingest("data/documents"), "quarantine.csv")
-    """
-    table = verdicts(ingested).query("verdict != 'loaded'")
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".csv", ".json"):
-        raise LabError(f"no report ends in '{suffix}': name a .csv or .json file")
-    if suffix == ".csv":
-        report = table.to_csv(index=False)
-    else:
-        report = table.to_json(orient="records", indent=1, force_ascii=False)
-    write_bytes(path, report.encode("utf-8"))
-
-
 def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
     """Read one file, here and without limits of time; its `id` is the file's name.
 
     Raises `Unreadable` (a `LabError` with `reason` and `detail`) for any file that yields no text.
-    Introduced in 01_ingest.
 
     >>> load_file("handbook.pdf").pages
     (0, 1834, 3702)
@@ -174,7 +146,7 @@ def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
     except Unreadable:
         raise
     except MemoryError as error:
-        raise Unreadable("too large", "reading it takes more memory than is allowed; split it") from error
+        raise Unreadable("too large", _TOO_MUCH_MEMORY) from error
     except OSError as error:
         problem = error.strerror or type(error).__name__
         raise Unreadable("broken", f"cannot be opened: {problem}; check its permissions") from error
@@ -209,6 +181,7 @@ def _checked_bytes(path: Path, max_bytes: int) -> tuple[bytes, str]:
 
 
 def _join(parts: list[str]) -> tuple[str, tuple[int, ...]]:
+    """The parts as one text, and where in it each begins."""
     starts, pieces, length = [], [], 0
     for part in map(_clean, parts):
         starts.append(length)
@@ -237,47 +210,55 @@ class Limits:
     megabytes: int
 
 
+def _answers(paths: Iterable[Path], limits: Limits) -> Iterator[Answer]:
+    """What becomes of each file in turn; LabError if no child process can be started."""
+    worker: _Worker | None = None
+    try:
+        for path in paths:
+            worker = worker or _Worker(limits)
+            answer = worker.read(path)
+            if answer.pop("last", False):
+                worker.end()
+                worker = None
+            yield answer
+    finally:
+        if worker:
+            worker.end()
+
+
 class _Worker:
-    """One child process at the other end of a pipe, and the file it is reading."""
+    """A child process that reads files named to it on a pipe."""
 
     def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.pipe, theirs = Pipe()
-        self.limits, self.number, self.deadline = limits, -1, 0.0
-        self.ready = self.busy = False
+        code = "from labkit.rag.ingest import serve; serve()"
+        words = [sys.executable, "-P", "-c", code, str(theirs.fileno()), json.dumps(asdict(limits))]
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
-        options: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         with theirs:
-            words = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno()), json.dumps(asdict(limits))]
             env = os.environ | {"PYTHONPATH": path}
-            self.process = subprocess.Popen(words, pass_fds=[theirs.fileno()], env=env, **options)
-
-    def begin(self, number: int, path: Path) -> None:
-        if not self.ready and not self._greeted():
-            raise LabError("the process that reads files does not start: run labkit doctor, or free some memory")
-        self.number, self.busy, self.deadline = number, True, time.monotonic() + self.limits.seconds
-        with suppress(OSError):  # a worker that has died is found out when its answer is awaited
-            self.pipe.send_bytes(os.fsencode(path))
-
-    def _greeted(self) -> bool:
+            self.process = subprocess.Popen(words, pass_fds=[theirs.fileno()], env=env, **silent)
         with suppress(OSError, EOFError):
-            self.ready = self.pipe.poll(_START_SECONDS) and self.pipe.recv_bytes() == b"ready"
-        return self.ready
+            if self.pipe.poll(_START_SECONDS) and self.pipe.recv_bytes() == b"ready":
+                return
+        self.end()
+        raise LabError("the process that reads files does not start: run labkit doctor, or free some memory")
 
-    def answer(self) -> Answer:
-        """The file's answer, or that time is up, or how the process died; `last`: it serves no more."""
-        self.busy = False
+    def read(self, path: Path) -> Answer:
+        """The file's answer, or that time is up, or how the process died."""
         try:
-            return json.loads(self.pipe.recv_bytes()) if self.pipe.poll() else self._late()
+            self.pipe.send_bytes(os.fsencode(path))
+            if self.pipe.poll(self.limits.seconds):
+                return json.loads(self.pipe.recv_bytes())
+            status = -signal.SIGXCPU
         except (EOFError, OSError):
             status = self.process.wait()
         if status == -signal.SIGXCPU:
-            return self._late()
+            detail = f"reading it takes over {self.limits.seconds:g} seconds; split it, or allow more"
+            return {"reason": "timed out", "detail": detail, "last": True}
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return {"reason": "broken", "detail": f"its reader died ({how}); open it and save it again", "last": True}
-
-    def _late(self) -> Answer:
-        detail = f"reading it takes over {self.limits.seconds:g} seconds; split it, or allow more"
-        return {"reason": "timed out", "detail": detail, "last": True}
 
     def end(self) -> None:
         self.pipe.close()
@@ -285,52 +266,22 @@ class _Worker:
         self.process.wait()
 
 
-def read_all(paths: Sequence[Path], limits: Limits) -> Iterator[tuple[int, Answer]]:
-    """The number of each path with its answer, as they come; LabError if no child process can be started."""
-    waiting = deque(enumerate(paths))
-    count = min(os.cpu_count() or 1, 4, 1 + len(paths) // _FILES_PER_WORKER)
-    alive: list[_Worker] = []
-    try:
-        while waiting or any(worker.busy for worker in alive):
-            alive += [_Worker(limits) for _ in range(min(count - len(alive), len(waiting)))]
-            for worker in alive:
-                if waiting and not worker.busy:
-                    worker.begin(*waiting.popleft())
-            for worker in _answering([worker for worker in alive if worker.busy]):
-                answer = worker.answer()
-                if answer.pop("last", False):
-                    worker.end()
-                    alive.remove(worker)
-                yield worker.number, answer
-    finally:
-        for worker in alive:
-            worker.end()
-
-
-def _answering(busy: list[_Worker]) -> list[_Worker]:
-    """Wait for the next answer, death or deadline; whom to ask now."""
-    soonest = min(worker.deadline for worker in busy)
-    ready = wait([worker.pipe for worker in busy], max(0.0, soonest - time.monotonic()))
-    return [worker for worker in busy if worker.pipe in ready or worker.deadline <= time.monotonic()]
-
-
 def serve() -> None:
-    """The life of a worker: read files as they are named on the pipe, until it closes or memory ran out.
-
-    It serves a limited number of files, so that what parsers leak is given back.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its workers
+    """The life of a worker: read files as they are named on the pipe, until it closes or memory ran out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its worker
     limits = Limits(**json.loads(sys.argv[2]))
-    _limit_memory(limits.megabytes)
+    _limit("AS", limits.megabytes * 1_000_000)
+    _limit("CORE", 0)
     with Connection(int(sys.argv[1])) as pipe, suppress(EOFError, OSError):
         pipe.send_bytes(b"ready")
-        for served in range(1, _FILES_PER_LIFE + 1):
+        for count in range(1, _FILES_PER_LIFE + 1):
             path = Path(os.fsdecode(pipe.recv_bytes()))
-            _limit_seconds(limits.seconds)
-            pipe.send_bytes(_read(path, limits, last=served == _FILES_PER_LIFE))
+            # Should the parent die while a file is read, nobody else would end this process.
+            _limit("CPU", int(time.process_time() + limits.seconds) + 2)
+            pipe.send_bytes(_answer(path, limits, last=count == _FILES_PER_LIFE))
 
 
-def _read(path: Path, limits: Limits, last: bool) -> bytes:
+def _answer(path: Path, limits: Limits, last: bool) -> bytes:
     try:
         answer: Answer = asdict(load_file(path, limits.max_bytes)) | {"last": last}
         return json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -338,22 +289,14 @@ def _read(path: Path, limits: Limits, last: bool) -> bytes:
         reason, detail = problem.reason, problem.detail
         last |= isinstance(problem.__cause__, MemoryError)
     except MemoryError:
-        reason, detail, last = "too large", "reading it takes more memory than is allowed; split it", True
+        reason, detail, last = "too large", _TOO_MUCH_MEMORY, True
     return json.dumps({"reason": reason, "detail": detail, "last": last}).encode()
 
 
-def _limit_memory(megabytes: int) -> None:
-    with suppress(ImportError, ValueError, OSError):  # not every system has or keeps this limit
+def _limit(name: str, value: int) -> None:
+    """Set a soft limit of this process, where the system has and keeps it."""
+    with suppress(ImportError, AttributeError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (megabytes * 1_000_000,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _limit_seconds(seconds: float) -> None:
-    """Processor time, should the parent die while a file is read: nobody else would end this process."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 2, hard))
+        kind = getattr(resource, f"RLIMIT_{name}")
+        resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))

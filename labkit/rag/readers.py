@@ -14,7 +14,7 @@ from typing import Any
 
 from labkit.errors import Unreadable
 
-Read = tuple[str | None, list[str]]  # title, pages
+Reading = tuple[str | None, list[str]]  # title, pages
 _UNPACKED_BYTES, _UNPACKED_RATIO = 100_000_000, 100
 _UTF16, _SAMPLE = (b"\xff\xfe", b"\xfe\xff"), 100_000
 _ESCAPED = 0xE000  # private-use characters stand for escaped ones while the marks are stripped
@@ -23,22 +23,22 @@ _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 # Where a line of a PDF begins an item of a list, and what is a label drawn before its text.
 _BULLET = re.compile(r"(?:[•◦▪·*–-]|\(?\w{1,2}[.)])\s")
 _LABEL = re.compile(r"[•◦▪·*–-]|\(?\w{1,2}[.)]|\d{1,2}")
-# Of HTML: what is no text, what trafilatura would treat as page furniture, what stays within a paragraph.
-_HEAD = 2048  # bytes in which a page declares its encoding
-_DROPPED = {"script", "style", "noscript", "template", "nav", "button", "iframe", "svg"}
-_RENAMED = {"article": "div", "main": "div", "figure": "div", "figcaption": "p", "summary": "p"}
-_INLINE = {
-    "a", "abbr", "b", "bdi", "bdo", "br", "cite", "code", "data", "dfn", "em", "i", "kbd", "mark", "q", "s",
-    "samp", "small", "span", "strong", "sub", "sup", "time", "u",
-}  # fmt: skip
+# Of HTML: where a page declares its encoding, what is no content of it, and what stays within a paragraph or table.
+_HEAD = 2048
+_FURNITURE = (
+    ".//script | .//style | .//noscript | .//template | .//nav | .//footer | .//button | .//iframe | .//svg"
+    " | .//*[@role='dialog' or @role='navigation'] | .//header[not(ancestor::article or ancestor::main or .//h1)]"
+)
+_INLINE = frozenset(
+    "a abbr b bdi bdo big cite code data del dfn em font i img ins kbd label mark q s samp small span strong sub sup "
+    "tbody td tfoot th thead time tt u wbr".split()
+)
 
 
-def read_pdf(data: bytes) -> Read:
+def read_pdf(data: bytes) -> Reading:
     """The title of a PDF and the text of each page, by pypdf under limits; page headers and footers stay.
 
     Raises `Unreadable` if it is encrypted, only pictures, or unpacks beyond a limit.
-
-    >>> title, pages = read_pdf(Path("handbook.pdf").read_bytes())
     """
     import pypdf
 
@@ -94,7 +94,7 @@ def _unwrap(text: str) -> str:
     return joined
 
 
-def read_docx(data: bytes) -> Read:
+def read_docx(data: bytes) -> Reading:
     """DOCX by python-docx: headings, paragraphs, lists and tables in document order."""
     from docx import Document
 
@@ -111,8 +111,8 @@ def read_docx(data: bytes) -> Read:
         line = _docx_text(element).strip()
         if line and style.startswith(("Heading", "Title")):
             headings.append(line)
-        listed = style.startswith("List") or element.find(f"{_W}pPr/{_W}numPr") is not None
-        lines += [f"- {line}"] if listed and line else ["", line, ""]
+        item = line and (style.startswith("List") or element.find(f"{_W}pPr/{_W}numPr") is not None)
+        lines += [f"- {line}"] if item else ["", line, ""]
     return next(iter(headings), document.core_properties.title), ["\n".join(lines)]
 
 
@@ -128,8 +128,7 @@ def _check_package(data: bytes) -> None:
             raise Unreadable("refused", "it unpacks to far more than its size, a zip bomb; leave it out")
         for part in parts:
             if part.filename.endswith((".xml", ".rels")):
-                # Without the zero bytes, UTF-16 reads like ASCII here.
-                markup = package.read(part).replace(b"\0", b"")
+                markup = package.read(part).replace(b"\0", b"")  # without zero bytes, UTF-16 reads like ASCII here
                 if b"<!DOCTYPE" in markup or b"<!ENTITY" in markup:
                     raise Unreadable("refused", f"{part.filename} declares a DOCTYPE or ENTITY; leave it out")
 
@@ -152,19 +151,14 @@ def _docx_text(element: Any) -> str:
 def _docx_rows(table: Any) -> Iterator[str]:
     for row in table.xpath("./w:tr | ./w:sdt/w:sdtContent/w:tr"):
         cells = row.xpath("./w:tc | ./w:sdt/w:sdtContent/w:tc")
-        yield table_row([" ".join(_docx_text(p) for p in cell.iter(f"{_W}p")) for cell in cells])
+        yield _table_row([" ".join(_docx_text(p) for p in cell.iter(f"{_W}p")) for cell in cells])
 
 
-def table_row(cells: list[str]) -> str:
-    """One line for one row of a table.
-
-    >>> table_row(["bolt", "3 g"])
-    'bolt | 3 g'
-    """
+def _table_row(cells: list[str]) -> str:
     return " | ".join(" ".join(cell.split()) for cell in cells)
 
 
-def read_html(data: bytes) -> Read:
+def read_html(data: bytes) -> Reading:
     """Title (first h1, else title element) and text; navigation, scripts and page furniture are dropped.
 
     Raises `Unreadable` if there is no body.
@@ -172,22 +166,18 @@ def read_html(data: bytes) -> Read:
     >>> read_html(b"<title>Pump</title><p>It weighs 12 kg.</p>")
     ('Pump', ['It weighs 12 kg.'])
     """
-    import trafilatura
-
-    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
-    tree = _parse(data)
+    tree = _html_tree(data)
     if (body := tree.find("body")) is None:
         raise Unreadable("empty", "there is no HTML body in it; leave it out, or put the text in")
     titles = [node.text_content() for node in [*body.iter("h1"), *tree.iter("title")]]
-    _prepare(body)
-    settings = trafilatura.settings.use_config()
-    settings.set("DEFAULT", "MIN_EXTRACTED_SIZE", "1")  # below it, the navigation would come back
-    options = {"include_comments": False, "favor_recall": True, "output_format": "markdown"}
-    text = trafilatura.extract(tree, include_tables=True, config=settings, **options)
-    return next((title for title in titles if title.strip()), None), [plain_markdown(text or "")]
+    for node in body.xpath(_FURNITURE):
+        if node.getparent() is not None:  # else it went with what was around it
+            node.drop_tree()
+    lines = [re.sub(r"^ (?=\S)", "", line).rstrip() for line in _html_text(body).split("\n")]
+    return next((title for title in titles if title.strip()), None), ["\n".join(lines).strip()]
 
 
-def _parse(data: bytes) -> Any:
+def _html_tree(data: bytes) -> Any:
     """The tree, decoded as UTF-16 by its mark, as UTF-8 if it is, as the page declares, else by a guess."""
     from lxml import etree, html
 
@@ -200,51 +190,27 @@ def _parse(data: bytes) -> Any:
         raise Unreadable("empty", "there is no HTML in it; leave it out, or put the text in") from error
 
 
-def _prepare(body: Any) -> None:
-    """Make the whole body one article: of several, trafilatura keeps the first, and it drops loose text."""
-    for node in list(body.iter(*_DROPPED)):
-        node.drop_tree()
-    for header in list(body.iter("header")):
-        inside = header.xpath("ancestor::article or ancestor::main or descendant::h1")
-        header.tag = "div" if inside else "footer"
-    for node in list(body.iter(*_RENAMED)):
-        node.tag = _RENAMED[node.tag]
-    for caption in list(body.iter("caption")):
-        caption.tag, table = "p", next(caption.iterancestors("table"), None)
-        if table is not None:
-            table.addprevious(caption)
-    for block in list(body.iter("body", "div", "section")):
-        _wrap_loose(block)
-    body.tag = "article"
-    outer = body.makeelement("body")
-    body.getparent().replace(body, outer)
-    outer.append(body)
+def _html_text(node: Any) -> str:
+    """A line for each item of a list and row of a table, an empty line around every other block."""
+    if not isinstance(node.tag, str):
+        return ""  # a comment
+    if node.tag == "tr":
+        return "\n" + _table_row([_html_text(cell) for cell in node.iterchildren("td", "th")])
+    if node.tag == "br":
+        return "\n"
+    if node.tag == "pre":
+        return f"\n\n{node.text_content()}\n\n"
+    text = _squeeze(node.text) + "".join(_html_text(child) + _squeeze(child.tail) for child in node)
+    if node.tag == "li":
+        return "\n- " + text.strip()
+    return text if node.tag in _INLINE else f"\n\n{text.strip()}\n\n"
 
 
-def _wrap_loose(block: Any) -> None:
-    """Give each run of loose text and inline marks in a block a paragraph of its own."""
-    runs: list[list[Any]] = [[block.text or ""]]
-    for child in list(block):
-        tail, child.tail = child.tail or "", None
-        if child.tag in _INLINE:
-            runs[-1] += [child, tail]
-        else:
-            runs += [[child], [tail]]
-    block.text = None
-    block[:] = []
-    for run in runs:
-        if not isinstance(run[0], str):
-            block.append(run[0])
-        elif "".join(part if isinstance(part, str) else part.text_content() for part in run).strip():
-            paragraph = block.makeelement("p")
-            paragraph.text = run[0]
-            for node, tail in zip(run[1::2], run[2::2], strict=True):
-                node.tail = tail
-                paragraph.append(node)
-            block.append(paragraph)
+def _squeeze(text: str | None) -> str:
+    return re.sub(r"\s+", " ", text or "")
 
 
-def read_markdown(data: bytes) -> Read:
+def read_markdown(data: bytes) -> Reading:
     """Markdown: the title is the first heading, the syntax is stripped, the text kept."""
     text = decode(data)
     heading = re.search(r"^#{1,6}[ \t]+(.+?)[ \t#]*$|^(\S.*)\n=+[ \t]*$", text, re.MULTILINE)
@@ -253,11 +219,7 @@ def read_markdown(data: bytes) -> Read:
 
 
 def plain_markdown(text: str) -> str:
-    """Markdown without its marks: headings, emphasis, code, links, rules, quotes; rows as 'a | b'.
-
-    >>> plain_markdown("## Sizes | | **A** | 3 |".replace("Sizes |", "Sizes" + chr(10)))
-    'Sizes\\nA | 3'
-    """
+    """Markdown without its marks: headings, emphasis, code, links, rules, quotes; rows as 'a | b'."""
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"\\([!-/:-@\[-`{-~])", lambda mark: chr(_ESCAPED + ord(mark[1])), text)
     lines = [_plain_line(line) for line in text.splitlines() if not _NO_TEXT.fullmatch(line)]
@@ -270,10 +232,10 @@ def _plain_line(line: str) -> str:
     line = re.sub(r"(\*\*|`+)(?=\S)(.+?)(?<=\S)\1", r"\2", line)
     line = re.sub(r"(?<![\w*])(__|[*_])(?=[^\s*_])([^*_]+?)(?<=\S)\1(?!\w)", r"\2", line)
     row = re.fullmatch(r"\s*\|(.*)\|\s*", line)
-    return table_row(row[1].split("|")) if row else line.rstrip()
+    return _table_row(row[1].split("|")) if row else line.rstrip()
 
 
-def read_text(data: bytes) -> Read:
+def read_text(data: bytes) -> Reading:
     """Plain text, its encoding found by `decode`; the title is the file's name."""
     return None, [decode(data)]
 
@@ -289,9 +251,6 @@ def encoding_of(data: bytes) -> str:
     """UTF-16 by its mark, UTF-8 if it is; else Windows-1252 for mostly plain letters, or a guess for other scripts.
 
     The guess is charset-normalizer's, which knows Cyrillic, Greek and East Asian encodings better than Western ones.
-
-    >>> encoding_of("Größe".encode("cp1252"))
-    'cp1252'
     """
     if data.startswith(_UTF16):
         return "utf-16"
@@ -299,8 +258,7 @@ def encoding_of(data: bytes) -> str:
         data.decode("utf-8")
         return "utf-8"
     except UnicodeDecodeError:
-        pass
-    sample = data[:_SAMPLE]
+        sample = data[:_SAMPLE]
     if sum(byte > 127 for byte in sample) < 0.4 * len(sample):
         return "cp1252"
     from charset_normalizer import from_bytes

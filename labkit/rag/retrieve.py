@@ -1,10 +1,12 @@
-"""Find chunks by meaning, by words, or by both; join several searches; let a cross-encoder order what they found."""
+"""Find chunks by meaning, by words, or by both; join searches; let a cross-encoder order what they give; score it all."""
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -14,22 +16,25 @@ import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from pydantic import PrivateAttr
 
 from labkit.errors import LabError
-from labkit.rag.chunk import Chunk, from_langchain, to_langchain
-from labkit.rag.embed import encode_with
+from labkit.metrics import mrr, ndcg_at_k, ranked, recall_at_k
+from labkit.profile import resolve
+from labkit.quiet import bar
+from labkit.rag.chunk import Chunk, to_langchain
+from labkit.rag.embed import Embedder, encode_with, load_embedder
 from labkit.rag.index import FaissStore
+from labkit.stats import bootstrap_mean
+from labkit.store import runs_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-    from labkit.model import Model
 
 METHODS = ("dense", "bm25", "fusion", "mmr", "second", "rerank")
 Pairs = list[tuple[Chunk, float]]
-Reword = Callable[[Sequence[str]], list[list[str]]]
-"""Gives other wordings of each query."""
 
 STOP_WORDS = frozenset(
     "a about an and are as at be by can could did do does for from had has have how i in into is it its me much many "
@@ -58,17 +63,19 @@ class Search(Protocol):
 class Retriever(BaseRetriever):
     """Finds chunks for a query; also a LangChain retriever, so that `invoke`, `batch` and `|` work.
 
-    `top_k` is how many hits come back where a call does not say; fewer come where fewer chunks fit, or score
-    `threshold`, if one is set. Raises `LabError` for a `top_k` below 1.
+    `top_k` is how many hits come back where a call does not say; fewer come where fewer chunks fit. Raises
+    `LabError` for a `top_k` below 1.
 
     >>> retriever.search("How heavy is the pump?", top_k=1)[0].chunk.id
     'pump.html#1'
-    >>> retriever.invoke("How heavy is the pump?")[0].metadata["score"]
-    0.63
     """
 
     top_k: int = 5
-    threshold: float | None = None
+
+    def __init__(self, *parts: Any, **settings: Any) -> None:
+        """Give the fields of a class by name, or in the order in which it declares them."""
+        own = [name for name in type(self).model_fields if name not in Retriever.model_fields]
+        super().__init__(**dict(zip(own, parts, strict=False)), **settings)
 
     def search(self, query: str, top_k: int | None = None) -> list[Hit]:
         """The hits for one query, best first."""
@@ -80,27 +87,23 @@ class Retriever(BaseRetriever):
         if wanted < 1:
             raise LabError(f"top_k is {wanted}: ask for 1 or more")
         rankings = self._find(list(queries), wanted) if queries else []
-        return [self._numbered(pairs[:wanted]) for pairs in rankings]
+        return [
+            [Hit(chunk, score, rank) for rank, (chunk, score) in enumerate(pairs[:wanted], start=1)]
+            for pairs in rankings
+        ]
 
     @abstractmethod
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         """Chunks and scores for each query, best first; those beyond `top_k` are cut off."""
 
-    def _numbered(self, pairs: Pairs) -> list[Hit]:
-        least = self.threshold
-        kept = [(chunk, score) for chunk, score in pairs if least is None or score >= least]
-        return [Hit(chunk, score, rank) for rank, (chunk, score) in enumerate(kept, start=1)]
-
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_k: int | None = None, **kwargs: Any
     ) -> list[Document]:
-        return [_document(hit) for hit in self.search(query, top_k)]
-
-
-def _document(hit: Hit) -> Document:
-    document = to_langchain(hit.chunk)
-    document.metadata |= {"score": hit.score, "rank": hit.rank}
-    return document
+        hits = self.search(query, top_k)
+        documents = [to_langchain(hit.chunk) for hit in hits]
+        for document, hit in zip(documents, hits, strict=True):
+            document.metadata |= {"score": hit.score, "rank": hit.rank}
+        return documents
 
 
 class OverStore(Retriever):
@@ -108,16 +111,9 @@ class OverStore(Retriever):
 
     store: FaissStore
 
-    def __init__(self, store: FaissStore, **settings: Any) -> None:
-        super().__init__(store=store, **settings)
-
 
 class Dense(OverStore):
-    """Nearest embeddings; scores are cosines, from -1 to 1. Introduced in 05_retrieve.
-
-    >>> Dense(store).search("How heavy is the pump?", top_k=1)[0].chunk.id
-    'pump.html#1'
-    """
+    """Nearest embeddings; scores are cosines, from -1 to 1."""
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         vectors = encode_with(self.store.embedder, queries, query=True)
@@ -131,27 +127,24 @@ class MMR(OverStore):
 
     Each next hit has the greatest balance * cosine to the query - (1 - balance) * cosine to the likest hit
     above it (Carbonell & Goldstein, SIGIR 1998); `balance` 1 is the dense order. Scores are 1 / rank.
-    Introduced in 05_retrieve.
-
-    >>> MMR(store, balance=0.7).search("How heavy is the pump?")
     """
 
     balance: float = 0.7
     depth: int = 20
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
-        depth, search = max(self.depth, top_k), self.store.max_marginal_relevance_search_by_vector
-        for vector in encode_with(self.store.embedder, queries, query=True):
-            documents = search(vector, top_k, depth, self.balance)
-            yield [(from_langchain(document), 1 / rank) for rank, document in enumerate(documents, start=1)]
+        vectors = encode_with(self.store.embedder, queries, query=True)
+        _, nearest = self.store.search_vectors(vectors, max(self.depth, top_k))
+        for vector, positions in zip(vectors, nearest, strict=True):
+            there = self.store.index.vectors_at(positions[positions >= 0]) if positions.size else []
+            order = maximal_marginal_relevance(vector, there, self.balance, top_k) if len(there) else []
+            yield [(self.store.chunk_at(positions[i]), 1 / rank) for rank, i in enumerate(order, start=1)]
 
 
 class BM25(OverStore):
     """Shared words, weighted by rarity (Robertson & Zaragoza 2009; Lucene's form, by bm25s).
 
-    A chunk sharing no word is no hit; ties keep the order of chunks. Introduced in 05_retrieve.
-
-    >>> BM25(store).search("KX-200", top_k=3)
+    A chunk sharing no word is no hit; ties keep the order of chunks.
     """
 
     _built: tuple[int, list[Chunk], Any] | None = PrivateAttr(None)
@@ -186,11 +179,14 @@ def words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def rank_scores(rankings: Iterable[Sequence[str]], k: int = 60) -> dict[str, float]:
-    """The score of each id in `reciprocal_rank_fusion`, best first.
+def reciprocal_rank_fusion(rankings: Iterable[Sequence[str]], k: int = 60) -> dict[str, float]:
+    """Merge rankings of ids, best first, by the sum of 1 / (k + rank): each id with its sum, best first.
 
-    >>> rank_scores([["a"]], k=1)
-    {'a': 0.5}
+    `k` damps the lead of the top ranks; 60 is from Cormack, Clarke & Büttcher (SIGIR 2009). Ties stay in the
+    order in which the ids first appear.
+
+    >>> list(reciprocal_rank_fusion([["a", "b"], ["b", "c"]]))
+    ['b', 'a', 'c']
     """
     totals: dict[str, float] = {}
     for ranking in rankings:
@@ -199,95 +195,24 @@ def rank_scores(rankings: Iterable[Sequence[str]], k: int = 60) -> dict[str, flo
     return dict(sorted(totals.items(), key=lambda pair: -pair[1]))
 
 
-def reciprocal_rank_fusion(rankings: Iterable[Sequence[str]], k: int = 60) -> list[str]:
-    """Merge rankings of ids, best first, by the sum of 1 / (k + rank).
-
-    `k` damps the lead of the top ranks; 60 is from Cormack, Clarke & Büttcher (SIGIR 2009). Ties stay in the
-    order in which the ids first appear. Introduced in 05_retrieve.
-
-    >>> reciprocal_rank_fusion([["a", "b"], ["b", "c"]])
-    ['b', 'a', 'c']
-    """
-    return list(rank_scores(rankings, k))
-
-
 def _fuse(rankings: Sequence[Sequence[Hit]], k: int = 60) -> Pairs:
     """The chunks of several rankings with their reciprocal-rank score, best first."""
     chunks = {hit.chunk.id: hit.chunk for ranking in rankings for hit in ranking}
-    scores = rank_scores([[hit.chunk.id for hit in ranking] for ranking in rankings], k)
+    scores = reciprocal_rank_fusion([[hit.chunk.id for hit in ranking] for ranking in rankings], k)
     return [(chunks[name], score) for name, score in scores.items()]
 
 
 class Fusion(Retriever):
-    """Reciprocal-rank fusion of retrievers, each asked for `depth` hits; see `reciprocal_rank_fusion`.
-
-    >>> Fusion([Dense(store), BM25(store)]).search("weight of the KX-200")
-    """
+    """Reciprocal-rank fusion of retrievers, each asked for `depth` hits; see `reciprocal_rank_fusion`."""
 
     retrievers: Sequence[Retriever]
     k: int = 60
     depth: int = 50
 
-    def __init__(self, retrievers: Sequence[Retriever], **settings: Any) -> None:
-        super().__init__(retrievers=retrievers, **settings)
-
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         depth = max(self.depth, top_k)
         batches = [retriever.search_batch(queries, depth) for retriever in self.retrievers]
         return [_fuse(rankings, self.k) for rankings in zip(*batches, strict=True)]
-
-
-class MultiQuery(Retriever):
-    """The query and other wordings of it, each searched, the rankings fused. Introduced in 05_retrieve.
-
-    `reword` is `reword_by_rule`, or a model's `reword_with(model)`.
-
-    >>> MultiQuery(Dense(store), reword_by_rule).search("Tell me, how heavy is the KX-200?")
-    """
-
-    first: Retriever
-    reword: Reword
-    k: int = 60
-    depth: int = 50
-
-    def __init__(self, first: Retriever, reword: Reword, **settings: Any) -> None:
-        super().__init__(first=first, reword=reword, **settings)
-
-    def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
-        wordings = [list(dict.fromkeys([q, *others])) for q, others in zip(queries, self.reword(queries), strict=True)]
-        rankings = iter(self.first.search_batch(list(chain(*wordings)), max(self.depth, top_k)))
-        return [_fuse([next(rankings) for _ in group], self.k) for group in wordings]
-
-
-def reword_by_rule(queries: Sequence[str]) -> list[list[str]]:
-    """Three rewordings without a model: without its lead-in, key words only, names and numbers only.
-
-    >>> reword_by_rule(["For my notes: What does the Delta 4 weigh?"])
-    [['What does the Delta 4 weigh?', 'weigh Delta 4', 'Delta 4']]
-    """
-    return [[wording for wording in _wordings(query) if wording] for query in queries]
-
-
-def _wordings(query: str) -> tuple[str, str, str]:
-    bare = re.sub(r"^(?:[^:?]{1,40}:|(?:[\w']+\s){0,5}[\w']+,)\s(?=\S)", "", query)  # "For my notes: ", "Tell me, "
-    key = [word for word in re.findall(r"\w[\w'.,-]*\w|\w", bare) if word.lower() not in STOP_WORDS]
-    return bare, " ".join(key), " ".join(names(bare))
-
-
-def reword_with(model: Model, count: int = 3) -> Reword:
-    """Other wordings from a language model: the first `count` lines of what it says, unlike the query.
-
-    >>> MultiQuery(Dense(store), reword_with(load_model("Qwen/Qwen3-0.6B")))
-    """
-
-    def reword(queries: Sequence[str]) -> list[list[str]]:
-        ask = f"Write {count} other wordings of this question, one on each line, nothing else.\n\nQuestion: "
-        prompts = [[{"role": "user", "content": ask + query}] for query in queries]
-        lists = [answer.text.splitlines() for answer in model.generate(prompts, max_new_tokens=128)]
-        plain = [[re.sub(r"^\W*(?:\d+[.)])?\s*", "", line).strip() for line in lines] for lines in lists]
-        return [[line for line in lines if line and line != q][:count] for q, lines in zip(queries, plain, strict=True)]
-
-    return reword
 
 
 class SecondSearch(Retriever):
@@ -296,18 +221,13 @@ class SecondSearch(Retriever):
     From each of these hits come the lines that share most names with the query; the names in them that the
     query lacks are added to it. The first `keep` hits of the first search stay in front, those of the second
     searches follow in turns; scores are 1 / rank. A rule in the manner of multi-hop dense retrieval (Xiong et
-    al., ICLR 2021), without a model. Introduced in 05_retrieve.
-
-    >>> SecondSearch(Dense(store)).search("Who runs the site where the KX-200 is made?")
+    al., ICLR 2021), without a model.
     """
 
     first: Retriever
     seeds: int = 3
     keep: int = 3
     depth: int = 10
-
-    def __init__(self, first: Retriever, **settings: Any) -> None:
-        super().__init__(first=first, **settings)
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         depth = max(self.depth, top_k)
@@ -352,16 +272,11 @@ class Rerank(Retriever):
 
     An embedder must say all about a passage before it knows the question; a cross-encoder reads both at once:
     slower by far, and usually better at the top (Nogueira & Cho, 2019).
-
-    >>> Rerank(Dense(store), load_reranker("cross-encoder/ms-marco-MiniLM-L6-v2")).search("How heavy is the pump?")
     """
 
     first: Retriever
     model: Any
     depth: int = 20
-
-    def __init__(self, first: Retriever, model: CrossEncoder, **settings: Any) -> None:
-        super().__init__(first=first, model=model, **settings)
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         rankings = self.first.search_batch(queries, max(self.depth, top_k))
@@ -377,8 +292,6 @@ def load_reranker(name: str | Path) -> CrossEncoder:
 
     It gives one score for a query and a passage, here as a probability: models trained on MS MARCO emit logits
     of any size. Raises `LabError` for what cannot be loaded, and for a model without a trained, single score.
-
-    >>> load_reranker("BAAI/bge-reranker-base").predict([("How heavy is it?", "It weighs 12 kilograms.")])
     """
     import torch
     from sentence_transformers import CrossEncoder
@@ -402,7 +315,7 @@ def retriever(method: str, store: FaissStore, reranker: str | None = None, **set
 
     "dense", "bm25", "mmr" search once; "fusion" joins dense and bm25; "rerank" has the model `reranker` read
     what fusion found, "second" searches again with what fusion found. Raises `LabError` for any other name,
-    and for "rerank" without a model. Introduced in 05_retrieve.
+    and for "rerank" without a model.
 
     >>> retriever("fusion", store, top_k=3).search("How heavy is the pump?")
     """
@@ -422,3 +335,139 @@ def check_method(method: str, reranker: str | None = None) -> None:
         raise LabError(f"no retriever '{method}': choose one of {', '.join(METHODS)}")
     if method == "rerank" and not reranker:
         raise LabError("'rerank' needs a cross-encoder, and this profile names none: choose laptop or gpu")
+
+
+DEPTH = 100
+"""Hits of a query that are scored on an outside collection."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Passages and queries as {id: text}, and how relevant which passages are, as {query id: {passage id: grade}}."""
+
+    passages: Mapping[str, str]
+    queries: Mapping[str, str]
+    judged: Mapping[str, Mapping[str, int]]
+
+
+def read_collection(folder: str | Path) -> Collection:
+    """What lies in a folder as corpus.jsonl, queries.jsonl and qrels/test.tsv (Thakur et al., NeurIPS 2021).
+
+    A passage's text is its title, if it has one, then its text, as BEIR's own code has it. Only queries with a
+    relevant passage are kept: the others have no score. Raises `LabError` naming a file that is missing or the
+    line of it that is wrong.
+    """
+    folder = Path(folder)
+    judged: dict[str, dict[str, int]] = {}
+    for _, (query, passage, grade) in _lines(folder / "qrels" / "test.tsv", _judgement):
+        judged.setdefault(query, {})[passage] = grade
+    judged = {query: grades for query, grades in judged.items() if max(grades.values()) > 0}
+    queries, passages = _texts(folder / "queries.jsonl"), _texts(folder / "corpus.jsonl")
+    if unknown := sorted(judged.keys() - queries.keys()):
+        raise LabError(f"{folder}/qrels/test.tsv names query {unknown[0]!r}, which queries.jsonl lacks: mend the files")
+    for name, part in (
+        ("qrels/test.tsv names no relevant passage", judged),
+        ("corpus.jsonl holds no passage", passages),
+    ):
+        if not part:
+            raise LabError(f"{folder}/{name}: give the whole collection")
+    return Collection(passages, {query: queries[query] for query in judged}, judged)
+
+
+def _texts(path: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for number, (name, text) in _lines(path, _text):
+        if name in texts:
+            raise LabError(f"{path}, line {number} repeats the _id {name!r}: give each its own")
+        texts[name] = text
+    return texts
+
+
+def _text(line: str) -> tuple[str, str]:
+    row = json.loads(line)
+    title, text = row.get("title") or "", row["text"]
+    if not isinstance(title, str) or not isinstance(text, str):
+        raise TypeError("title and text must be texts")
+    return str(row["_id"]), f"{title} {text}".strip()
+
+
+def _judgement(line: str) -> tuple[str, str, int]:
+    query, passage, grade = line.split("\t")
+    return query, passage, 0 if grade.strip() == "score" else int(grade)  # the heading, which then is no judgement
+
+
+def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, Any]]:
+    """Each line that is not blank, with its number from 1, as `parse` reads it."""
+    try:
+        with path.open("rb") as lines:
+            for number, raw in enumerate(lines, start=1):
+                if raw.strip():
+                    yield number, parse(raw.decode("utf-8-sig").rstrip("\r\n"))
+    except OSError as error:
+        layout = "a BEIR folder holds corpus.jsonl, queries.jsonl, qrels/test.tsv"
+        raise LabError(f"cannot read {path} ({error.strerror}): {layout}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        shape = "query-id, corpus-id and score between tabs" if parse is _judgement else '{"_id": ..., "text": ...}'
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:80]
+        raise LabError(f"{path}, line {number} is not {shape} ({reason}): mend or remove it") from error
+
+
+def evaluate(
+    collection: Collection, embedder: Embedder, make: Callable[[Any], Retriever], progress: bool = True
+) -> dict[str, Any]:
+    """Index the passages, ask every query, and score the rankings: {"nDCG@10": ..., "per_query": {...}, ...}.
+
+    `make` builds the retriever over the store. A passage that is the query itself, same id and text, is no hit,
+    as in BEIR's evaluation. Ties are broken as in trec_eval.
+
+    >>> evaluate(read_collection("scifact"), load_embedder("bundled"), Dense)["nDCG@10"]
+    0.645
+    """
+    began, before, store = time.perf_counter(), embedder.computed, FaissStore(embedder)
+    chunks = [Chunk(name, name, "", text, 0, len(text)) for name, text in collection.passages.items()]
+    with bar(len(chunks), "indexing", progress) as steps:
+        for start in range(0, len(chunks), 256):  # with a cache, a kill loses little
+            steps.update(len(store.add_chunks(chunks[start : start + 256])))
+    embedded, search = embedder.computed - before, make(store)
+    queries, rows = list(collection.queries.items()), []
+    with bar(len(queries), "searching", progress) as steps:
+        for start in range(0, len(queries), 64):
+            group = queries[start : start + 64]
+            rankings = search.search_batch([text for _, text in group], DEPTH + 1)
+            for (name, text), hits in zip(group, rankings, strict=True):
+                rows.append(_scores(name, text, hits, collection.judged[name]))
+            steps.update(len(group))
+    per_query = {metric: [row[metric] for row in rows] for metric in rows[0]}
+    means = {metric: sum(scores) / len(scores) for metric, scores in per_query.items()}
+    sizes = {"passages": len(chunks), "queries": len(queries), "embedded": embedded}
+    return {**means, **sizes, "seconds": time.perf_counter() - began, "per_query": per_query}
+
+
+def _scores(query: str, text: str, hits: Sequence[Hit], grades: Mapping[str, int]) -> dict[str, float]:
+    """The measures of one query's hits."""
+    ranking = ranked({h.chunk.id: h.score for h in hits if (h.chunk.id, h.chunk.text) != (query, text)})[:DEPTH]
+    gains = {name: float(grade) for name, grade in grades.items() if grade > 0}
+    measures = {"nDCG@10": ndcg_at_k(ranking, gains, 10), "recall@100": recall_at_k(ranking, gains, DEPTH)}
+    return measures | {"MRR@10": mrr(ranking[:10], gains)}
+
+
+def evaluate_profile(folder: str | Path, method: str, profile: str, progress: bool = True) -> dict[str, Any]:
+    """`evaluate` one way of searching with the embedder of a profile, in float32, so that plain runs agree.
+
+    Vectors are kept under `runs/vectors`: a run that was stopped goes on from there. Raises `LabError` as
+    `read_collection` and `retriever` do.
+    """
+    settings, collection = resolve(profile), read_collection(folder)
+    embedder = load_embedder(settings.embedder, "float32", cache_dir=runs_folder() / "vectors")
+    result = evaluate(collection, embedder, lambda store: retriever(method, store, settings.reranker), progress)
+    return {"method": method, "embedder": settings.embedder, **result}
+
+
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """The result of `evaluate_profile` in lines: means with 95 % intervals over queries, seconds, and last JSON."""
+    lines = [f"{result['method']}: {result['queries']} queries over {result['passages']} passages"]
+    for metric, scores in result["per_query"].items():
+        share = bootstrap_mean(scores)
+        lines.append(f"{metric:11} {share.mean:.4f} ({share.low:.4f} to {share.high:.4f})")
+    lines.append(f"{'seconds':11} {result['seconds']:.1f} ({result['embedded']} texts embedded now)")
+    return [*lines, json.dumps({key: value for key, value in result.items() if key != "per_query"})]

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from labkit.errors import LabError
-
-BLOCK = 16_384
-"""Vectors decoded at once by a search among some of them: 25 MB at 384 dimensions."""
 
 
 class VectorIndex:
@@ -25,78 +21,59 @@ class VectorIndex:
     `factory` names the kind as FAISS does: "Flat" is exact, "SQ8" and "PQ48" store 1 byte a number and 48 bytes
     a vector, "IVF64,Flat" searches a few of 64 cells, "HNSW32" walks a graph of 32 neighbours; "IVF64,PQ48"
     combines. `effort` is a FAISS search parameter, "nprobe=16" (cells) or "efSearch=128" (graph).
-    A kind that must be trained holds its vectors exactly until there are enough of them (`waiting`).
-    Raises `LabError` for a kind or an effort that FAISS does not know. Introduced in 04_index.
+    Raises `LabError` for a kind or an effort that FAISS does not know.
 
     >>> index = VectorIndex("HNSW32")
     >>> index.add(vectors); scores, numbers = index.search(queries, k=10)
     """
 
     def __init__(self, factory: str = "Flat", effort: str = "") -> None:
-        self.factory, self.effort = factory, effort
-        self.waiting = self.mapped = False
+        self.factory, self.effort, self.mapped = factory, effort, False
         self._index: Any = None
-        self._alive = np.zeros(0, bool)
 
     def __len__(self) -> int:
-        return int(self._alive.sum())
+        return self._index.ntotal if self._index else 0
 
     def add(self, vectors: np.ndarray) -> None:
-        """Add vectors (n, d) of length 1; the first batch trains a kind that is trained, so let it be large."""
+        """Add vectors (n, d) of length 1; the first batch trains a kind that is trained, so let it be large.
+
+        Raises `LabError` for a first batch that is too small: FAISS needs a vector for each cell, and 256 for PQ.
+        """
         self._check_writable()
         vectors = np.ascontiguousarray(vectors, "float32")
-        if self._index is None or self.waiting:
-            self._begin(vectors)
-        self._index.add(vectors)
-        self._alive = np.append(self._alive, np.ones(len(vectors), bool))
-
-    def _begin(self, vectors: np.ndarray) -> None:
-        held = self.vectors_at(np.arange(len(self))) if self.waiting else vectors[:0]
-        index = _new_index(vectors.shape[1], self.factory)
-        self.waiting = not _train(index, np.concatenate([held, vectors]))
-        if not self.waiting:
-            index.add(held)
+        if self._index is None:
+            index = _new_index(vectors.shape[1], self.factory)
+            try:
+                index.train(vectors)
+            except RuntimeError as error:
+                problem = f"'{self.factory}' cannot be trained on {len(vectors)} vectors ({_reason(error)})"
+                raise LabError(f"{problem}: begin with more, or begin with 'Flat' and rebuild later") from error
             self._index = index
             self.tune(self.effort)
-        elif self._index is None:
-            self._index = _new_index(vectors.shape[1], "Flat")
+        self._index.add(vectors)
 
     def tune(self, effort: str) -> None:
         """Search with another effort from now on; "" leaves it as it is."""
         import faiss
 
         self.effort = effort
-        if effort and self._index is not None and not self.waiting:
+        if effort and self._index is not None:
             try:
                 faiss.ParameterSpace().set_index_parameters(self._index, effort)
             except RuntimeError as error:
                 raise LabError(f"a '{self.factory}' index has no '{effort}': {_reason(error)}") from error
 
-    def delete(self, numbers: np.ndarray) -> np.ndarray | None:
-        """Forget these vectors; None if the others keep their numbers, else the old number of each that stays.
+    def delete(self, numbers: np.ndarray) -> np.ndarray:
+        """Forget these vectors; the old numbers of those that stay, in their new order.
 
-        FAISS cannot take a vector out of a graph: IVF and HNSW pass over the deleted until they are the majority.
+        FAISS cannot take a vector out of a graph. So every kind is filled again with the vectors that stay: what was
+        trained is kept, and a decoded vector has the code that it came from.
         """
-        import faiss
-
         self._check_writable()
-        self._alive[numbers] = False
-        if self._passes_over() and 2 * len(self) > len(self._alive):
-            return None
-        kept = np.flatnonzero(self._alive)
-        if isinstance(self._index, faiss.IndexFlatCodes):
-            self._index.remove_ids(np.flatnonzero(~self._alive))
-            self._alive = self._alive[kept]
-            return kept
-        return self.compact()
-
-    def compact(self) -> np.ndarray:
-        """Build again from the vectors that stay, so that nothing deleted is left; their old numbers."""
-        kept = np.flatnonzero(self._alive)
+        kept = np.setdiff1d(np.arange(len(self)), numbers)
         vectors = self.vectors_at(kept)
-        self._index.reset()  # what was trained stays, and a decoded vector has the code it came from
+        self._index.reset()
         self._index.add(vectors)
-        self._alive = np.ones(len(kept), bool)
         return kept
 
     def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -108,21 +85,12 @@ class VectorIndex:
         k = min(k, len(self) if among is None else len(among))
         if not k:
             return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
-        if among is not None:
-            return self._search_among(queries, k, np.asarray(among))
-        whole = len(self) == len(self._alive)
-        return self._index.search(queries, k, params=None if whole else self._living())
-
-    def _search_among(self, queries: np.ndarray, k: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        import faiss
-
-        heap = faiss.ResultHeap(len(queries), k, keep_max=True)
-        for start in range(0, len(among), BLOCK):
-            block = among[start : start + BLOCK]
-            scores = queries @ self.vectors_at(block).T
-            heap.add_result(scores, np.tile(block.astype("int64"), (len(queries), 1)))
-        heap.finalize()
-        return heap.D, heap.I
+        if among is None:
+            return self._index.search(queries, k)
+        among = np.asarray(among)
+        scores = queries @ self.vectors_at(among).T
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, best, axis=1), among[best]
 
     def vectors_at(self, numbers: np.ndarray) -> np.ndarray:
         """The vectors with these numbers, as this kind of index remembers them."""
@@ -133,31 +101,9 @@ class VectorIndex:
             cells.make_direct_map()
         return self._index.reconstruct_batch(np.ascontiguousarray(numbers, "int64"))
 
-    def _passes_over(self) -> bool:
-        import faiss
-
-        return isinstance(self._index, faiss.IndexIVF | faiss.IndexHNSW)
-
-    def _living(self) -> Any:
-        import faiss
-
-        chosen = faiss.IDSelectorBitmap(np.packbits(self._alive, bitorder="little"))
-        if isinstance(self._index, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(sel=chosen, nprobe=self._index.nprobe)
-        return faiss.SearchParametersHNSW(sel=chosen, efSearch=self._index.hnsw.efSearch)
-
     def _check_writable(self) -> None:
         if self.mapped:
             raise LabError("a memory-mapped index cannot change: load it without mapped=True")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the index as it is saved."""
-        import faiss
-
-        sizes: list[int] = []
-        faiss.write_index(self._index, faiss.PyCallbackIOWriter(lambda block: sizes.append(len(block))))
-        return sum(sizes)
 
     def to_bytes(self) -> memoryview:
         """The index in FAISS's own format; `LabError` while it is empty."""
@@ -168,7 +114,7 @@ class VectorIndex:
         return memoryview(faiss.serialize_index(self._index))
 
     @classmethod
-    def from_bytes(cls, data: Any, factory: str, effort: str, waiting: bool, mapped: bool = False) -> VectorIndex:
+    def from_bytes(cls, data: Any, factory: str = "Flat", effort: str = "", mapped: bool = False) -> VectorIndex:
         """The index in `data`, any buffer; `mapped` reads vectors where they lie and refuses every change.
 
         Give it only bytes that were checked: FAISS trusts what it reads. Raises `LabError` if it cannot be read.
@@ -182,7 +128,7 @@ class VectorIndex:
         except RuntimeError as error:
             raise LabError(f"FAISS cannot read this index ({_reason(error)}): build it anew") from error
         index._mapping = data if mapped else None  # open as long as the index is there
-        index._alive, index.waiting, index.mapped = np.ones(index._index.ntotal, bool), waiting, mapped
+        index.mapped = mapped
         return index
 
 
@@ -197,39 +143,15 @@ def _new_index(dimensions: int, factory: str) -> Any:
         index = faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise LabError(f"no '{factory}' index of {dimensions} dimensions ({_reason(error)}): try 'Flat'") from error
-    inner, codes = _parts(index)
+    inner = codes = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
     if isinstance(inner, faiss.IndexIVF):
-        inner.nprobe, inner.cp.min_points_per_centroid = min(8, inner.nlist), 1
+        inner.nprobe, inner.cp.min_points_per_centroid = min(8, inner.nlist), 1  # else FAISS prints advice
     if isinstance(inner, faiss.IndexHNSW):
-        inner.hnsw.efSearch = 64
+        inner.hnsw.efSearch, codes = 64, faiss.downcast_index(inner.storage)
     if hasattr(codes, "pq"):
         codes.pq.cp.min_points_per_centroid = 1
         codes.do_polysemous_training = False  # minutes of work for a search that is not used here
     return index
-
-
-def _parts(index: Any) -> tuple[Any, Any]:
-    """The index behind a rotation or projection, and what holds its vectors: a graph's storage or itself."""
-    import faiss
-
-    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
-    return inner, faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSW) else inner
-
-
-def _train(index: Any, vectors: np.ndarray) -> bool:
-    """Train on vectors (n, d); False if they are too few. Warns where FAISS would advise more."""
-    inner, codes = _parts(index)
-    centroids = max(getattr(inner, "nlist", 0), codes.pq.ksub if hasattr(codes, "pq") else 0)
-    if len(vectors) < centroids:
-        return False
-    if len(vectors) < 39 * centroids:
-        advice = f"an index trained on {len(vectors)} vectors, where FAISS advises {39 * centroids} or more"
-        warnings.warn(f"{advice}: add a larger first batch, or rebuild() when there are more", stacklevel=6)
-    try:
-        index.train(vectors)
-    except RuntimeError as error:
-        raise LabError(f"the index cannot be trained on {len(vectors)} vectors ({_reason(error)})") from error
-    return True
 
 
 def _reason(error: RuntimeError) -> str:
@@ -241,10 +163,7 @@ def more_vectors(real: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """`count` unit vectors (count, d) like the real ones, which come first.
 
     Each new one is a real vector moved by 0.45 of the difference of two others: it varies in the directions
-    in which real vectors vary, and has neighbours about as near as theirs. Introduced in 04_index.
-
-    >>> more_vectors(real, 10_000).shape
-    (10000, 384)
+    in which real vectors vary, and has neighbours about as near as theirs.
     """
     rng, missing = np.random.default_rng(seed), max(0, count - len(real))
     some, plus, minus = (real[rng.integers(len(real), size=missing)] for _ in range(3))
@@ -262,10 +181,7 @@ def recall(hits: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def milliseconds(search: Callable[[Any], Any], queries: Sequence[Any]) -> float:
-    """Median time of a search for one query, given as a slice of `queries`, after one call to warm up.
-
-    >>> milliseconds(lambda one: index.search(one, 10), queries)
-    """
+    """Median time of a search for one query, given as a slice of `queries`, after one call to warm up."""
     search(queries[:1])
     seconds = []
     for place in range(len(queries)):
@@ -281,34 +197,25 @@ def trial(
     """Build one index from batches of vectors (the first trains it), then search it with each effort, on one thread.
 
     Gives for each effort recall against the `wanted` numbers (n, k), milliseconds for a query, bytes for a vector and
-    seconds of building. Introduced in 04_index.
+    seconds of building.
 
     >>> trial("HNSW32", ["efSearch=16", "efSearch=64"], [vectors], queries, wanted)[0]["recall"]
     """
     import faiss
 
     index, began = VectorIndex(factory), time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "an index trained on")
-        for batch in batches:
-            index.add(batch)
-    built = {"factory": factory, "vectors": len(index), "seconds": time.perf_counter() - began}
-    threads = faiss.omp_get_max_threads()
+    for batch in batches:
+        index.add(batch)
+    seconds, threads = time.perf_counter() - began, faiss.omp_get_max_threads()
+    row = {"factory": factory, "vectors": len(index), "seconds": seconds, "bytes": index.to_bytes().nbytes / len(index)}
     faiss.omp_set_num_threads(1)
     try:
-        return [
-            {**built, "bytes": index.nbytes / len(index), **row} for row in _searched(index, efforts, queries, wanted)
-        ]
+        rows = []
+        for effort in efforts:
+            index.tune(effort)
+            share = recall(index.search(queries, wanted.shape[1])[1], wanted)
+            pace = milliseconds(lambda query: index.search(query, wanted.shape[1]), queries)
+            rows.append(row | {"effort": effort, "recall": share, "ms": pace})
+        return rows
     finally:
         faiss.omp_set_num_threads(threads)
-
-
-def _searched(
-    index: VectorIndex, efforts: Iterable[str], queries: np.ndarray, wanted: np.ndarray
-) -> Iterator[dict[str, Any]]:
-    k = wanted.shape[1]
-    for effort in efforts:
-        index.tune(effort)
-        hits = index.search(queries, k)[1]
-        pace = milliseconds(lambda query: index.search(query, k), queries)
-        yield {"effort": effort, "recall": recall(hits, wanted), "ms": pace}

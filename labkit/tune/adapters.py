@@ -1,25 +1,24 @@
-"""Low-rank adapters: few weights trained beside frozen ones, also in 4 bit, and the bytes that this takes.
-
-Introduced in 09_adapters.
-"""
+"""Low-rank adapters: few weights trained beside frozen ones, also in 4 bit; the bytes that this takes; one from a file."""
 
 from __future__ import annotations
 
 import gc
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from labkit.errors import LabError
-from labkit.model import adapt, find, precision
+from labkit.model import adapt, find, load_model, precision
 from labkit.quiet import quiet
-from labkit.store import write_json
-from labkit.tune.prepare import Row
+from labkit.store import address, write_json
+from labkit.tune.prepare import Row, dataset, read_pairs
 from labkit.tune.train import TrainReport, TrainSettings, train
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ class LoraSettings(TrainSettings):
 
     "all-linear" adapts every linear layer but the output head; embeddings are never adapted. `quantised` keeps
     the frozen weights in 4 bit while it trains (QLoRA, Dettmers et al., NeurIPS 2023).
-
-    >>> LoraSettings(epochs=1).alpha
-    32
     """
 
     learning_rate: float = 2e-3
@@ -60,11 +56,7 @@ class AdapterReport:
 
 
 def parameters(network: Module) -> tuple[int, int]:
-    """How many parameters are trained, and how many there are; shared ones count once.
-
-    >>> parameters(add_lora(network, LoraSettings()))
-    (417792, 4878336)
-    """
+    """How many parameters are trained, and how many there are; shared ones count once."""
     sizes = [(weight.numel(), weight.requires_grad) for weight in network.parameters()]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
@@ -74,7 +66,6 @@ def add_lora(network: PreTrainedModel, settings: LoraSettings) -> PeftModel:
 
     Raises LabError for modules that the network does not have, or that may not be adapted.
     """
-    import torch
     from peft import LoraConfig, get_peft_model
 
     names = settings.target_modules
@@ -111,17 +102,15 @@ def train_adapter(
     >>> train_adapter("data/models/pocket", rows, LoraSettings(epochs=1), "runs/adapter")
     >>> model = load_model("data/models/pocket", adapter="runs/adapter")
     """
-    from labkit.model import load_model
-
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
     counts = parameters(network)
+    home = checkpoints or folder / "checkpoints"
 
     def keep(report: TrainReport) -> None:
         save_adapter(network, folder, str(model_path))
 
-    home = checkpoints or folder / "checkpoints"
     report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
     if checkpoints is None:
         (folder / "checkpoints").rmdir()
@@ -153,10 +142,7 @@ def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None, re
 
     What is not quantised is bfloat16 where the processor computes in it, else float32. `adapter` is put beside the
     weights, never into them: merging into 4 bits would round it away. Raises LabError for what cannot be loaded.
-
-    >>> load_quantised("data/models/pocket", adapter="runs/adapter")
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     from labkit.model import Model
@@ -175,23 +161,14 @@ def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None, re
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             reason = " ".join(str(error).split())[:120]
             raise LabError(f"cannot load {folder} in 4 bit ({reason}): give a whole safetensors checkpoint") from error
-        _keep_packing(network)
+        for module in network.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # Else bitsandbytes packs the weights anew at the first answer, and training and merging would from
+                # then on read them wrongly, without an error.
+                module.support_avx512bf16_for_cpu = False
         if adapter:
             network = adapt(network, Path(adapter), merge=False)
     return Model(network, tokenizer, [folder, *([adapter] if adapter else [])])
-
-
-def _keep_packing(network: Module) -> None:
-    """Answering must not change what training reads.
-
-    On processors with AVX512-BF16 bitsandbytes packs the weights anew at the first answer, and everything but
-    answering (training, merging) then reads them wrongly, without an error.
-    """
-    from bitsandbytes.nn import Linear4bit
-
-    for module in network.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
 
 
 @dataclass(frozen=True)
@@ -220,9 +197,6 @@ def footprint(
     """Train on `rows` as `labkit.tune.train.train` does, and count what really lay in memory meanwhile.
 
     The network changes as in any training. Give few rows: watching every allocation is slow.
-
-    >>> footprint(load_model("data/models/pocket", dtype="float32").network, tokenizer, rows[:16], settings).weights
-    18898944
     """
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -240,8 +214,6 @@ def footprint(
 
 def _state_bytes(optimizer: Optimizer) -> dict[str, int]:
     """Bytes of gradients and of optimiser state, right after a step."""
-    import torch
-
     trained = [weight for group in optimizer.param_groups for weight in group["params"]]
     state = [value for values in optimizer.state.values() for value in values.values() if torch.is_tensor(value)]
     return {
@@ -252,38 +224,111 @@ def _state_bytes(optimizer: Optimizer) -> dict[str, int]:
 
 def _peak(work: Callable[[], Any]) -> int:
     """Most bytes allocated at once by PyTorch beyond what lay there before."""
-    import torch
-
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
         return torch.cuda.max_memory_allocated() - before
     gc.collect()  # what an earlier training left would count as released in this one
-    with _no_errors_shown(), torch.profiler.profile(profile_memory=True) as profile:
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler writes remarks, whatever Python's log level
+    with torch.profiler.profile(profile_memory=True) as profile:
         work()
-    return _highest(profile)
-
-
-@contextmanager
-def _no_errors_shown() -> Iterator[None]:
-    """PyTorch's profiler writes its state to the process's error stream, whatever the log level."""
-    shown = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(shown, 2)
-        os.close(shown)
-        os.close(nowhere)
-
-
-def _highest(profile: Any) -> int:
-    """The highest running sum of the profiler's allocations (positive) and releases (negative)."""
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     running = highest = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        running += event.nbytes()
+        running += event.nbytes()  # negative for what is released
         highest = max(highest, running)
     return highest
+
+
+REPORT = "tuned.json"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a training made of a file: `kind` is "adapter" or "weights", `left_out` says which examples, and why."""
+
+    folder: Path
+    kind: str
+    examples: int
+    left_out: list[str]
+    steps: int
+    seconds: float
+    tokens_per_second: float
+    first_loss: float
+    last_loss: float
+
+    def __str__(self) -> str:
+        lines = [f"left out: {why}" for why in self.left_out]
+        speed = f"{self.steps} steps, {self.seconds:.0f} s, {self.tokens_per_second:,.0f} tokens a second"
+        losses = f"loss {self.first_loss:.3f} at first, {self.last_loss:.3f} at last"
+        return "\n".join([*lines, f"{self.examples} examples, {speed}; {losses}", f"{self.kind}: {self.folder}"])
+
+
+def tune_file(
+    pairs: Path | str,
+    out: Path | str,
+    base: Path | str,
+    settings: TrainSettings,
+    limit: int,
+    drop_long: bool = False,
+    progress: bool = True,
+    save_seconds: float = 20.0,
+) -> Tuned:
+    """Train a model on a file's pairs: LoraSettings make an adapter, plain TrainSettings new weights (float32).
+
+    `out` appears when it is complete. The same call goes on after a kill, and gives what it made before when
+    it was done. Bad rows are left out and listed; so is, if `drop_long`, an example above `limit` tokens or the model's
+    context. Raises LabError for an `out` that holds anything else, no examples, a full disk, and as `train` does.
+
+    >>> print(tune_file("pairs.csv", "runs/mine", "data/models/pocket", LoraSettings(epochs=10), limit=2048))
+    """
+    out, lora = Path(out), isinstance(settings, LoraSettings)
+    examples, bad = read_pairs(pairs)
+    model = load_model(base, dtype="float32")
+    limit = min(limit, model.context)
+    # "told" is a part of every address so far: renamed, it would train all of them again.
+    name = address(base=model.fingerprint, told=[e.messages for e in examples], settings=settings, limit=limit,
+                   kind=type(settings).__name__, drop_long=drop_long)  # fmt: skip
+    if earlier := _earlier(out, name):
+        return earlier
+    prepared = dataset(examples, model.tokenizer, limit, "drop" if drop_long else "refuse")
+    left_out = [f"line {row.line}: {row.reason}" for row in bad]
+    left_out += [f"example {n}: more than {limit} tokens" for n in prepared.dropped]
+    network = add_lora(model.network, settings) if lora else model.network
+    work = out.absolute().with_name(f".{out.name}.training")
+
+    def keep(report: TrainReport) -> None:
+        """Write a whole folder beside `out` and rename it, so that `out` is never half there."""
+        whole = work / "done"
+        shutil.rmtree(whole, ignore_errors=True)
+        if lora:
+            save_adapter(network, whole, str(base))
+        else:
+            with quiet():
+                network.save_pretrained(whole)
+                model.tokenizer.save_pretrained(whole)
+        tenth = max(1, report.steps // 10)
+        first, last = (sum(losses) / tenth for losses in (report.losses[:tenth], report.losses[-tenth:]))
+        kind, speed = "adapter" if lora else "weights", report.tokens_per_second
+        tuned = Tuned(out, kind, len(prepared.rows), left_out, report.steps, report.seconds, speed, first, last)
+        about = {"address": name, "base": Path(base).name, "settings": asdict(settings)}
+        write_json(whole / REPORT, about | asdict(tuned) | {"folder": out.name})
+        whole.replace(out)
+
+    train(network, model.tokenizer, prepared.rows, settings, work, progress, save_seconds, keep=keep)
+    shutil.rmtree(work, ignore_errors=True)
+    return _earlier(out, name)
+
+
+def _earlier(out: Path, name: str) -> Tuned | None:
+    """What this very training gave before; LabError if `out` holds anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        report = json.loads((out / REPORT).read_text("utf-8"))
+    except (OSError, ValueError):
+        report = {}
+    if report.get("address") != name or "kind" not in report:
+        raise LabError(f"{out} holds something else: choose another folder, or remove it")
+    return Tuned(**{key: report[key] for key in Tuned.__annotations__} | {"folder": out})

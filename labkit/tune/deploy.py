@@ -1,15 +1,27 @@
-"""Merge an adapter into its base, check the result, and export it only if it passes. Introduced in 10_deploy."""
+"""Merge an adapter into its base, check it, export it only if it passes, and serve it; leave nothing running."""
 
 from __future__ import annotations
 
+import atexit
+import ipaddress
 import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.chat import render
 from labkit.errors import LabError
+from labkit.model import render
+from labkit.profile import resolve
 from labkit.quiet import quiet
 from labkit.store import MANIFEST, Store, hash_file, write_bytes, write_json
 
@@ -17,8 +29,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from labkit.model import Model
-    from labkit.rag.augment import Message
+    from labkit.model import Message, Model
 
 CARD = """---
 library_name: transformers
@@ -59,9 +70,6 @@ class Limits:
     Shares of the exam: `accuracy` on what the documents answer, `style` and `finished` of all answers, and
     `kept`: of what the base answered right from the same passages, the part that is still right. `weight` bounds
     the megabytes as a multiple of the base's, `gap` the largest difference between a logit merged and unmerged.
-
-    >>> Limits(style=0.5).kept
-    0.7
     """
 
     accuracy: float = 0.3
@@ -103,11 +111,7 @@ class Check:
 
 
 def weight_checks(model: Model, base_size: int, limits: Limits = LIMITS) -> list[Check]:
-    """Whether every weight is a finite number, and whether the model weighs what its base of `base_size` parameters does.
-
-    >>> [check.name for check in weight_checks(model, model.size)]
-    ['broken weights', 'megabytes']
-    """
+    """Whether every weight is a finite number, and whether the model weighs what its base of `base_size` parameters does."""
     weights = list(model.network.parameters())
     broken = sum(int((~weight.isfinite()).sum()) for weight in weights)
     size = sum(weight.numel() * weight.element_size() for weight in weights) / 1e6
@@ -116,10 +120,7 @@ def weight_checks(model: Model, base_size: int, limits: Limits = LIMITS) -> list
 
 
 def require(checks: Sequence[Check]) -> None:
-    """Let nothing pass that fails a check: LabError naming each that does.
-
-    >>> require([Check("style", 0.95, 0.9)])
-    """
+    """Let nothing pass that fails a check: LabError naming each that does."""
     failed = [str(check) for check in checks if not check.passed]
     if failed:
         count = f"{len(failed)} of {len(checks)} checks failed"
@@ -197,9 +198,6 @@ def answer_format(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any] | None:
     """How an answer begins and ends in the tokenizer's own chat template, as transformers' `response_template`.
 
     None where the template opens answers as Qwen's does, or says how to read them: servers know those.
-
-    >>> answer_format(load_model("data/models/pocket").tokenizer)["start_anchor"]
-    '<|im_start|>assistant'
     """
     question = [{"role": "user", "content": "?"}]
     opened, closed = (render(tokenizer, question, prompt=prompt) for prompt in (True, False))
@@ -221,3 +219,191 @@ def verify(folder: Path | str) -> Path:
         if not (folder / name).is_file() or hash_file(folder / name) != wanted:
             raise LabError(f"{name} in {folder} is damaged or missing: export it again")
     return folder
+
+
+GRACE = 10.0  # seconds that a stopped server has to end what it is doing
+ALONE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",  # the command line of transformers would ask PyPI for its newest version
+    "TOKENIZERS_PARALLELISM": "false",
+}
+CHILD = """
+import os, signal, sys, threading
+
+def follow():
+    os.read(sys.stdin.fileno(), 1)  # until the starter closes its end of the pipe, as it also does by dying
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=follow, daemon=True).start()
+from transformers.cli.transformers import app
+app(["serve", *sys.argv[1:]])
+"""
+"""`transformers serve` in a process that ends when the one that started it is gone, whatever folder it runs in."""
+
+
+def serve(
+    model: Path | str, host: str = "127.0.0.1", port: int = 0, wait: float = 120.0, shown: bool = False
+) -> Server:
+    """Serve a model's folder or a profile's model with `transformers serve`; returns once it answers.
+
+    Port 0 takes a free one; `wait` bounds the seconds until it is ready; `shown` lets it tell of each request. Raises
+    LabError for a model that is missing, damaged or cannot chat, a port in use, and a server that does not start.
+
+    >>> with serve("data/models/pocket") as server:
+    ...     server.name
+    'pocket'
+    """
+    folder, name = servable(str(model))
+    server = Server(folder, name, host, free_port(host, port), shown)
+    try:
+        server.wait_ready(wait)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def serve_until_stopped(model: str, host: str, port: int, wait: float) -> None:
+    """Serve, say so, show each request, and stop with Ctrl-C or SIGTERM; LabError as `serve`, and if the server ends.
+
+    A stopped one leaves no process and no port behind.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if not _loopback(host):
+        print(f"note: {host} is open to the network, and the server asks nobody for a password", file=sys.stderr)
+    with serve(model, host, port, wait, shown=True) as server:
+        print(f"Serving {server.name} at {server.url} (Ctrl-C stops)", flush=True)
+        server.process.wait()
+    raise LabError("the server ended by itself: what it said last stands above")
+
+
+class Server:
+    """A running server: `url` for clients, `name` to ask for as model. Made by `serve`; stops at the end of a `with`."""
+
+    def __init__(self, folder: Path, name: str, host: str, port: int, shown: bool) -> None:
+        self.name, self.host, self.port = name, host, port
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        self._room = Path(tempfile.mkdtemp(prefix="labkit-serve-"))
+        lay_out(folder, self._room, name)
+        words = [sys.executable, "-P", "-c", CHILD, name, "--host", host, "--port", str(port), "--reasoning", "off"]
+        env = {**os.environ, **ALONE, "HF_HUB_CACHE": str(self._room)}
+        with open(self._room / "log", "w") as log:
+            self.process = subprocess.Popen(
+                words,
+                cwd=self._room,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=2 if shown else log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches only us, and we stop it
+            )
+        atexit.register(self.stop)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's process lives."""
+        return self.process.poll() is None
+
+    def wait_ready(self, seconds: float) -> None:
+        """Wait until it listens; LabError with its last words if it ends, or once `seconds` are over."""
+        end = time.monotonic() + seconds
+        while True:
+            if not self.running:
+                lines = (self._room / "log").read_text("utf-8", "replace").split("\n")
+                last = next((line.strip() for line in reversed(lines) if line.strip()), "what it said stands above")
+                raise LabError(f"the server ended before it was ready ({last[:200]}): see whether the model loads")
+            try:
+                socket.create_connection((self.host, self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+            if time.monotonic() > end:
+                remedy = "wait longer, or use less model"
+                raise LabError(f"the server was not ready in {seconds:g} s and is stopped: {remedy}")
+
+    def stop(self) -> None:
+        """End the process, at the latest by force, and wait until it is gone; stopping twice does no harm."""
+        try:
+            self.process.terminate()
+            self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+            shutil.rmtree(self._room, ignore_errors=True)
+            atexit.unregister(self.stop)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.stop()
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def free_port(host: str, port: int) -> int:
+    """The port itself if nobody listens there, or for 0 any such; LabError if it is taken or cannot be had."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            return probe.getsockname()[1]
+    except (OSError, OverflowError) as error:
+        reason = str(error).split(" (")[0].split("] ")[-1]
+        remedy = "stop what uses it, or choose another"
+        raise LabError(f"cannot listen on {host}, port {port} ({reason}): {remedy}") from error
+
+
+def servable(model: str) -> tuple[Path, str]:
+    """The folder to serve and the name that clients ask for; LabError for one that is not a whole chat model."""
+    from labkit.model import find
+
+    if (Path(model) / "adapter_config.json").is_file():
+        raise LabError(f"{model} holds an adapter only: make a model of it with labkit merge, then serve that")
+    chosen = resolve(model)
+    folder = find(chosen.model_path, None)
+    if not any(folder.glob("*.safetensors")):
+        raise LabError(f"{model} holds no safetensors weights: give the folder of a whole model")
+    if (folder / MANIFEST).is_file():
+        verify(folder)
+    if not (folder / "chat_template.jinja").is_file() and not _settings(folder).get("chat_template"):
+        raise LabError(f"{model} has no chat template, which a chat server needs: serve one that was made to chat")
+    name = re.sub(r"[^\w.-]", "-", Path(chosen.model).name, flags=re.ASCII)
+    return folder, re.sub(r"([.-])[.-]+", r"\1", name).strip(".-") or "model"
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise LabError(f"{folder} has no readable tokenizer_config.json: give the folder of a whole model") from error
+
+
+def lay_out(folder: Path, room: Path, name: str) -> None:
+    """Link a model's files into `room` as a hub cache of this one model, so that the server knows it by `name`.
+
+    The server would guess from the architecture how an answer begins, and for a chat template of one's own guess
+    wrongly and send the prompt back. So a tokenizer that does not say it gets `answer_format` here.
+    """
+    from transformers import AutoTokenizer
+
+    place = room / f"models--{name}"
+    files = place / "snapshots" / "local"
+    files.mkdir(parents=True)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("local")
+    for path in folder.iterdir():
+        (files / path.name).symlink_to(path.resolve())
+    settings = _settings(folder)
+    if "response_template" in settings:
+        return
+    if template := answer_format(AutoTokenizer.from_pretrained(folder, local_files_only=True)):
+        (files / "tokenizer_config.json").unlink()  # the link, not what it points to
+        (files / "tokenizer_config.json").write_text(json.dumps({**settings, "response_template": template}), "utf-8")

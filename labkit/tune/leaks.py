@@ -1,11 +1,10 @@
-"""Test questions that slipped into the training set, and a split that lets none through. Introduced in 07_prepare."""
+"""Test questions that slipped into the training set, and a split that lets none through."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import chain
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,20 +14,21 @@ from labkit.errors import LabError
 from labkit.metrics import normalise
 
 if TYPE_CHECKING:
-    from labkit.rag.embed import Embedder
+    from scipy.sparse import csr_array
+
     from labkit.tune.prepare import Example
 
 SHINGLE = 5
 """Characters of a shingle."""
-BANDS, ROWS = 32, 4
-"""Two texts are compared if all rows of any band agree: 99 of 100 at a similarity of 0.6, nearly all above."""
+BLOCK = 1024
+"""Training texts that are compared at a time, so that memory stays small."""
 
 
 @dataclass(frozen=True)
 class Leak:
     """A test question found among the training questions, both by number, and how alike they are (1: the same).
 
-    `match` is "exact", "normalised" (the same once normalised), "near" (many words shared) or "similar" (in meaning).
+    `match` is "exact", "normalised" (the same once normalised) or "near" (many shingles shared).
     """
 
     train: int
@@ -60,7 +60,7 @@ def leaks(train: Sequence[str], test: Sequence[str], near: float | None = None) 
 
 
 def duplicates(texts: Sequence[str], near: float | None = None) -> list[Leak]:
-    """Every two texts of one list that are the same, or nearly; `train` is then the earlier one's number, `test` the later's.
+    """Every two texts of one list that are the same, or nearly; `train` is the earlier one's number, `test` the later's.
 
     >>> duplicates(["Who?", "Why?", "who"])
     [Leak(train=0, test=2, match='normalised', similarity=1.0)]
@@ -71,11 +71,7 @@ def duplicates(texts: Sequence[str], near: float | None = None) -> list[Leak]:
 def refuse_leaks(
     train: Sequence[str], test: Sequence[str], near: float | None = None, allow: bool = False
 ) -> list[Leak]:
-    """Raise LabError if a training question is a test question; with `allow`, give the leaks instead.
-
-    >>> refuse_leaks(["How heavy is it?"], ["How long is it?"])
-    []
-    """
+    """Raise LabError if a training question is a test question; with `allow`, give the leaks instead."""
     hits = leaks(train, test, near)
     if hits and not allow:
         count = len({leak.train for leak in hits})
@@ -89,82 +85,39 @@ def refuse_leaks(
 def near_leaks(train: Sequence[str], test: Sequence[str], threshold: float) -> list[Leak]:
     """Pairs of texts with a Jaccard similarity of their shingles of at least `threshold`, above 0 and up to 1.
 
-    MinHash finds the candidates, so the time grows with the number of texts and not of pairs; each is then
-    measured exactly. Raises LabError for another threshold.
+    Shingles are the runs of five characters of the normalised text; a shorter text is one. Raises LabError for another
+    threshold.
 
     >>> near_leaks(["Quickly: how heavy is the pump?"], ["How heavy is the pump?"], 0.6)[0].match
     'near'
     """
     if not 0 < threshold <= 1:
         raise LabError(f"a similarity of {threshold} cannot be asked for: give a threshold above 0, up to 1")
-    left, right = ([shingles(text) for text in texts] for texts in (train, test))
-    places: dict[tuple[int, bytes], list[int]] = {}
-    for j, parts in enumerate(right):
-        for band, rows in enumerate(signature(parts)):
-            places.setdefault((band, rows.tobytes()), []).append(j)
-    hits = []
-    for i, parts in enumerate(left):
-        rivals = {j for band, rows in enumerate(signature(parts)) for j in places.get((band, rows.tobytes()), [])}
-        scores = [(j, jaccard(parts, right[j])) for j in sorted(rivals)]
-        hits += [Leak(i, j, "near", score) for j, score in scores if score >= threshold]
-    return hits
+    columns: dict[str, int] = {}
+    left, right = (_shingles(texts, columns) for texts in (train, test))
+    left.resize(len(train), len(columns))
+    right.resize(len(test), len(columns))
+    sizes, hits = right.sum(axis=1), []
+    for start in range(0, len(train), BLOCK):
+        block = left[start : start + BLOCK]
+        shared = (block @ right.T).tocoo()
+        alike = shared.data / (block.sum(axis=1)[shared.row] + sizes[shared.col] - shared.data)
+        close = alike >= threshold
+        triples = zip(shared.row[close] + start, shared.col[close], alike[close], strict=True)
+        hits += sorted((int(i), int(j), float(score)) for i, j, score in triples)
+    return [Leak(i, j, "near", score) for i, j, score in hits]
 
 
-def shingles(text: str) -> frozenset[str]:
-    """Every run of five characters of the normalised text; a shorter text is one shingle.
+def _shingles(texts: Sequence[str], columns: dict[str, int]) -> csr_array:
+    """A row for each text, with a 1 in the column of each of its shingles; new ones get new columns."""
+    from scipy.sparse import csr_array
 
-    >>> sorted(shingles("How now?"))
-    ['how n', 'ow no', 'w now']
-    """
-    text = normalise(text)
-    return frozenset(text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1)))
-
-
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Share of all the members of two sets that both have.
-
-    >>> jaccard(frozenset("ab"), frozenset("b"))
-    0.5
-    """
-    return len(a & b) / len(a | b)
-
-
-def signature(parts: frozenset[str]) -> np.ndarray:
-    """MinHash (Broder, 1997): of each of BANDS x ROWS hash functions the least value; shape (BANDS, ROWS), uint64.
-
-    Two sets agree in one place with a probability that is their Jaccard similarity.
-
-    >>> (signature(shingles("How now?")) == signature(shingles("how now"))).all()
-    True
-    """
-    factors, offsets = _hashes()
-    codes = np.array([zlib.crc32(part.encode("utf-8", "replace")) for part in parts], np.uint64)
-    return ((factors * codes + offsets) >> np.uint64(32)).min(axis=1).reshape(BANDS, ROWS)
-
-
-@cache
-def _hashes() -> tuple[np.ndarray, np.ndarray]:
-    """Odd factors and offsets of the hash functions, each (BANDS * ROWS, 1) and always the same."""
-    rng, size = np.random.default_rng(0), (BANDS * ROWS, 1)
-    factors, offsets = (rng.integers(2**63, size=size, dtype=np.uint64) for _ in range(2))
-    return factors * np.uint64(2) + np.uint64(1), offsets
-
-
-def similar_leaks(train: Sequence[str], test: Sequence[str], embedder: Embedder, threshold: float) -> list[Leak]:
-    """Pairs of texts whose embeddings have a cosine of at least `threshold`.
-
-    >>> similar_leaks(["How heavy is the pump?"], ["What does the pump weigh?"], embedder, 0.8)[0].match
-    'similar'
-    """
-    if not train or not test:
-        return []
-    against = embedder.encode(test).T
-    hits = []
-    for start in range(0, len(train), 1024):  # a block at a time, so that memory stays small
-        cosines = embedder.encode(train[start : start + 1024]) @ against
-        pairs = np.argwhere(cosines >= threshold)
-        hits += [Leak(start + int(i), int(j), "similar", float(cosines[i, j])) for i, j in pairs]
-    return hits
+    rows = []
+    for text in map(normalise, texts):
+        own = {text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))}
+        rows.append([columns.setdefault(shingle, len(columns)) for shingle in own])
+    ends = np.cumsum([0, *map(len, rows)])
+    return csr_array((np.ones(ends[-1]), np.fromiter(chain(*rows), int), ends), (len(rows), len(columns)))
 
 
 @dataclass(frozen=True)
@@ -209,8 +162,8 @@ def split(
         raise LabError(
             f"a share of {share} of {len(groups)} groups leaves {len(train)} to train, {len(test)} to test on"
         )
-    asked = [[examples[n].question for n in side] for side in (train, test)]
-    return Split(train, test, dropped, refuse_leaks(*asked, near, allow_leaks))
+    questions = [[examples[n].question for n in side] for side in (train, test)]
+    return Split(train, test, dropped, refuse_leaks(*questions, near, allow_leaks))
 
 
 def _keys(n: int, example: Example, by: str | None) -> frozenset[str]:

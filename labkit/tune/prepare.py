@@ -1,41 +1,36 @@
-"""Training examples: in files, and as rows of tokens in which only the answers are learned. Introduced in 07_prepare."""
+"""Training examples: in files, and as rows of tokens in which only the answers are learned."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from labkit.chat import encode, ends, render
 from labkit.errors import LabError
+from labkit.model import encode, ends, render
 from labkit.store import write_bytes
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from labkit.rag.augment import Message
+    from labkit.model import Message
 
 ROLES = ("system", "user", "assistant")
-ROLE_OF = {"system": "system", "prompt": "user", "response": "assistant"}
 IGNORED = -100
 LEARNED, READ = "background:#F6C9A8;color:#000", "background:#E8E8E8;color:#555"
 Row = dict[str, list[int]]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation whose assistant messages are to be learned; `tags` say what it is about, to split by.
-
-    >>> Example([{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}], {"entity": "So"})
-    """
+    """A conversation whose assistant messages are to be learned; `tags` say what it is about, to split by."""
 
     messages: list[Message]
     tags: dict[str, Any] = field(default_factory=dict)
@@ -47,22 +42,6 @@ class Example:
         if not questions:
             raise LabError(f"no user message in an example of {len(self.messages)}: add the question")
         return questions[-1]
-
-
-def examples(
-    items: Iterable[Item],
-    messages_of: Callable[[Item], list[Message]],
-    answer_of: Callable[[Item], str],
-    tags_of: Callable[[Item], dict[str, Any]] = lambda item: {},
-) -> list[Example]:
-    """Each item's prompt, closed by its answer, with its tags.
-
-    >>> pairs = [("Why?", "Because.")]
-    >>> ask = lambda pair: [{"role": "user", "content": pair[0]}]
-    >>> examples(pairs, ask, lambda pair: pair[1])[0].messages[1]["content"]
-    'Because.'
-    """
-    return [Example([*messages_of(i), {"role": "assistant", "content": answer_of(i)}], tags_of(i)) for i in items]
 
 
 @dataclass(frozen=True)
@@ -82,15 +61,30 @@ def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
 
 
 def _line(n: int, example: Example) -> str:
-    row = {"messages": example.messages, **example.tags}
     if wrong := "a tag is named messages" if "messages" in example.tags else fault(example.messages):
         raise LabError(f"example {n}: {wrong}: mend it before writing")
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        text = json.dumps({"messages": example.messages, **example.tags}, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, ValueError) as error:
         raise LabError(f"example {n}: its tags are not JSON ({error}): use text, numbers and lists") from error
     return text + "\n"
+
+
+def read_pairs(path: Path | str) -> tuple[list[Example], list[BadRow]]:
+    """The examples of a .jsonl or .csv file and its bad rows; LabError for another file, and for no example.
+
+    >>> read_pairs("pairs.csv")[1]
+    [BadRow(line=4, reason='no response')]
+    """
+    kinds = {".jsonl": read_examples, ".csv": read_csv}
+    if Path(path).suffix not in kinds:
+        raise LabError(f"{path} is neither .jsonl nor .csv: write one conversation a line, or prompt,response rows")
+    good, bad = kinds[Path(path).suffix](path)
+    if not good:
+        first = f"; line {bad[0].line}: {bad[0].reason}" if bad else ""
+        raise LabError(f"{path} holds no example{first}: give at least one prompt with its response")
+    return good, bad
 
 
 def read_examples(path: Path | str) -> tuple[list[Example], list[BadRow]]:
@@ -98,18 +92,16 @@ def read_examples(path: Path | str) -> tuple[list[Example], list[BadRow]]:
 
     Every line that is not blank is one or the other. What stands beside `messages` becomes tags. Raises LabError
     for a file that cannot be read.
-
-    >>> good, bad = read_examples("pairs.jsonl")
-    >>> bad[0]
-    BadRow(line=3, reason='message 2 has no text')
     """
-    good: list[Example] = []
-    bad: list[BadRow] = []
-    for number, line in enumerate(read_text(path, "JSON-lines").split("\n"), start=1):
-        if line.strip():
-            example = _parse(line)
-            (bad.append(BadRow(number, example)) if isinstance(example, str) else good.append(example))
-    return good, bad
+    lines = enumerate(_text_of(path, "JSON-lines").split("\n"), start=1)
+    return _good_and_bad((number, _parse(line)) for number, line in lines if line.strip())
+
+
+def _good_and_bad(rows: Iterable[tuple[int, Example | str]]) -> tuple[list[Example], list[BadRow]]:
+    """Examples apart from reasons, which get their lines."""
+    rows = list(rows)
+    good = [row for _, row in rows if isinstance(row, Example)]
+    return good, [BadRow(number, row) for number, row in rows if isinstance(row, str)]
 
 
 def _parse(line: str) -> Example | str:
@@ -122,11 +114,8 @@ def _parse(line: str) -> Example | str:
     return fault(messages) or (f"a tag {wrong}" if (wrong := _encoded(row)) else Example(messages, row))
 
 
-def read_text(path: Path | str, kind: str) -> str:
-    """A file's text, in which bytes that are not UTF-8 stay as lone surrogates, for `fault` to tell of.
-
-    Raises LabError for a file that cannot be read.
-    """
+def _text_of(path: Path | str, kind: str) -> str:
+    """A file's text, in which bytes that are not UTF-8 stay as lone surrogates, for `fault` to tell of."""
     try:
         return Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
@@ -134,11 +123,7 @@ def read_text(path: Path | str, kind: str) -> str:
 
 
 def fault(messages: Any) -> str | None:
-    """What keeps a value from being a conversation to learn, in a few words; None where nothing does.
-
-    >>> fault([{"role": "user", "content": "Why?"}])
-    "the last message is not the assistant's"
-    """
+    """What keeps a value from being a conversation to learn, in a few words; None where nothing does."""
     if not isinstance(messages, list) or not messages:
         return "no list of messages"
     for n, message in enumerate(messages, start=1):
@@ -168,31 +153,6 @@ def _encoded(value: Any) -> str | None:
     return None
 
 
-def write_csv(path: Path | str, examples: Sequence[Example]) -> None:
-    """Columns system, prompt, response and one for each tag (RFC 4180, UTF-8); whole or not at all.
-
-    Raises LabError naming the example, counted from 0, that a row cannot hold: several turns, or a tag that is not text.
-    """
-    tags = list(dict.fromkeys(tag for example in examples for tag in example.tags))
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow([*ROLE_OF, *tags])
-    for n, example in enumerate(examples):
-        if wrong := _unfit(example):
-            raise LabError(f"example {n}: {wrong}: write JSON lines instead")
-        texts = {message["role"]: message["content"] for message in example.messages}
-        writer.writerow([*(texts.get(role, "") for role in ROLE_OF.values()), *(example.tags.get(t, "") for t in tags)])
-    write_bytes(path, table.getvalue().encode())
-
-
-def _unfit(example: Example) -> str | None:
-    roles = [message.get("role") for message in example.messages]
-    if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
-        return f"a row of CSV cannot hold the turns {roles}"
-    odd = [tag for tag, value in example.tags.items() if not isinstance(value, str) or tag in ROLE_OF]
-    return f"the tag '{odd[0]}' is not text, or is named like a column" if odd else fault(example.messages)
-
-
 def read_csv(
     path: Path | str, prompt: str = "prompt", response: str = "response", system: str = "system"
 ) -> tuple[list[Example], list[BadRow]]:
@@ -201,21 +161,15 @@ def read_csv(
     The three arguments name columns; `system` may be missing, other columns become tags, an empty cell is none.
     A quote that is never closed costs its own line and no other. Raises LabError for a file that cannot be read or
     lacks a column.
-
-    >>> read_csv("pairs.csv", prompt="question", response="answer")[1]
-    [BadRow(line=4, reason='2 cells where the header has 3')]
     """
-    rows = _records(list(io.StringIO(read_text(path, "CSV"), newline="")))
+    rows = _records(list(io.StringIO(_text_of(path, "CSV"), newline="")))
     header = next(rows, (1, []))[1]
     names = {system: "system", prompt: "user", response: "assistant"}
     if isinstance(header, str) or not {prompt, response} <= set(header) or len(set(header)) < len(header):
         raise LabError(f"{path} has the columns {header}: give {prompt} and {response}, each name once")
-    good: list[Example] = []
-    bad: list[BadRow] = []
-    for number, cells in rows:
-        example = cells if isinstance(cells, str) else _example(cells, header, names)
-        (bad.append(BadRow(number, example)) if isinstance(example, str) else good.append(example))
-    return good, bad
+    return _good_and_bad(
+        (number, cells if isinstance(cells, str) else _example(cells, header, names)) for number, cells in rows
+    )
 
 
 def _example(cells: list[str], header: list[str], names: dict[str, str]) -> Example | str:
@@ -232,7 +186,7 @@ def _example(cells: list[str], header: list[str], names: dict[str, str]) -> Exam
 
 
 def _records(lines: list[str]) -> Iterator[tuple[int, list[str] | str]]:
-    """Each record with the number of its first line; where one is broken, its reason, and reading goes on a line below."""
+    """Each record with the number of its first line; behind a broken one, with its reason, reading goes on a line below."""
     at = 0
     while at < len(lines):
         reader, start = csv.reader(islice(lines, at, None), strict=True), at
@@ -258,7 +212,9 @@ def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -
     >>> tokenizer.decode([i for i in labels if i != -100])
     'Because.<|im_end|>'
     """
-    _refuse_marks(example, tokenizer)
+    for n, message in enumerate(example.messages, start=1):  # such a text could end a turn or begin another
+        if typed := [mark for mark in tokenizer.all_special_tokens if mark in message["content"]]:
+            raise LabError(f"message {n} holds the special token {typed[0]}: take it out, or write it otherwise")
     ids: list[int] = []
     labels: list[int] = []
     prefix = ""
@@ -279,14 +235,6 @@ def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -
     if size > limit:
         raise LabError(f"an example has {size} tokens, the limit is {limit}: shorten it or drop it")
     return ids[:size], labels[:size]
-
-
-def _refuse_marks(example: Example, tokenizer: PreTrainedTokenizerBase) -> None:
-    """LabError if a text spells a special token: it would become one, and a text could end a turn or begin another."""
-    for n, message in enumerate(example.messages, start=1):
-        typed = [mark for mark in tokenizer.all_special_tokens if mark in message["content"]]
-        if typed:
-            raise LabError(f"message {n} holds the special token {typed[0]}: take it out, or write it otherwise")
 
 
 def _closed(answer: list[int], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -312,9 +260,6 @@ def dataset(
     """Every example as a row of `input_ids` and `labels`; too long ones are refused, or dropped and listed.
 
     Raises LabError naming the example, counted from 0, that cannot be tokenised.
-
-    >>> dataset(examples, tokenizer, limit=512, too_long="drop").dropped
-    [17]
     """
     if too_long not in ("refuse", "drop"):
         raise LabError(f"unknown too_long '{too_long}': choose refuse, drop")
@@ -384,44 +329,6 @@ def _cell(text: str, learned: bool) -> str:
 
 
 def masked(row: Row, tokenizer: PreTrainedTokenizerBase) -> Masked:
-    """Every token of a row and whether it is learned; a space is shown as a dot, half a character as a lozenge.
-
-    >>> masked(rows[0], tokenizer).share
-    0.5
-    """
+    """Every token of a row and whether it is learned; a space is shown as a dot, half a character as a lozenge."""
     pairs = zip(row["input_ids"], row["labels"], strict=True)
     return Masked([(tokenizer.decode([token]), label != IGNORED) for token, label in pairs])
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What cutting rows at `limit` tokens would do to them, by row number.
-
-    `over` are longer; of these `shortened` lose a part of what is learned, its end too, and `emptied` all of it.
-    """
-
-    limit: int
-    rows: int
-    over: list[int]
-    shortened: list[int]
-    emptied: list[int]
-
-    def __str__(self) -> str:
-        if not self.over:
-            return f"at {self.limit} tokens: all {self.rows} rows fit"
-        return (
-            f"at {self.limit} tokens: {len(self.over)} of {self.rows} rows are too long; cut, {len(self.shortened)} "
-            f"would never learn where an answer ends, and {len(self.emptied)} nothing at all"
-        )
-
-
-def cut(rows: Sequence[Row], limit: int) -> Cut:
-    """What `truncation=True` at `limit` tokens would do; `labkit.tune.prepare.dataset` refuses or drops instead.
-
-    >>> print(cut(rows, 64))
-    at 64 tokens: 2 of 48 rows are too long; cut, 2 would never learn where an answer ends, and 0 nothing at all
-    """
-    over = [n for n, row in enumerate(rows) if len(row["input_ids"]) > limit]
-    taken = [n for n in over if any(label != IGNORED for label in rows[n]["labels"][limit:])]
-    emptied = [n for n in taken if all(label == IGNORED for label in rows[n]["labels"][:limit])]
-    return Cut(limit, len(rows), over, [n for n in taken if n not in emptied], emptied)

@@ -1,17 +1,38 @@
 """Every claim has a rule, and every rule turns its verdict when the data turn."""
 
 import json
+import re
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
-from labkit.compare import ledger
-from labkit.compare.claims import VERDICTS, Need, judge, load_claims, rules_hash, verdict
-from labkit.compare.ledger import read_ledger
+from labkit.compare import claims
+from labkit.compare.claims import (
+    PAPERS,
+    VERDICTS,
+    Claim,
+    Need,
+    blame,
+    figure,
+    figure_names,
+    judge,
+    load_claims,
+    load_papers,
+    measure,
+    read_ledger,
+    rules_hash,
+    verdict,
+)
 from labkit.errors import LabError
-from labkit.stats import Interval
-from labkit.store import write_json
+from labkit.profile import POCKET
+from labkit.stats import Interval, bootstrap_mean, paired_bootstrap
+from labkit.store import Artifacts, write_json
+from tools.notebooks import claims_table
 
 CLAIMS = load_claims()
 
@@ -47,9 +68,71 @@ def test_an_interval_across_the_bound_supports_nothing():
     assert verdict(claim, across | {"style: rag": Interval(0.8, 0.7, 0.9)}) == "refuted"
 
 
-def test_a_bound_that_is_met_but_not_passed_holds_for_no_side():
-    assert Need("a", 0.0, above=True).holds(Interval(0.0, 0.0, 0.0)) is None
-    assert Need("a", 0.0, above=False).holds(Interval(0.0, 0.0, 0.0)) is None
+@pytest.mark.parametrize(
+    ("low", "high", "above"),
+    [
+        (0.51, 0.6, True),
+        (0.5, 0.6, None),
+        (0.4, 0.6, None),
+        (0.5, 0.5, None),
+        (0.4, 0.5, None),
+        (0.4, 0.49, False),
+    ],
+)
+def test_a_bound_that_is_met_but_not_passed_holds_for_no_side(low, high, above):
+    value = Interval((low + high) / 2, low, high)
+    assert Need("a", 0.5, above=True).holds(value) is above
+    assert Need("a", 0.5, above=False).holds(value) is (None if above is None else not above)
+
+
+def test_the_evidence_says_figure_interval_side_and_bound():
+    claim = Claim(
+        "a", "It is so.", "12_compare", (Need("f: x", 0.25, True), Need("g: y", 12, False), Need("h", 1, True))
+    )
+    values = {"f: x": Interval(0.51234, 0.3, 0.70006), "g: y": Interval(1234.5, 0.00123456, 2000)}
+    (row,) = judge([claim], values, {})
+    assert claims.evidence(row).splitlines() == [
+        "NOT MEASURABLE HERE: It is so.",
+        "    f: x: 0.512 [0.3, 0.7], claimed above 0.25",
+        "    g: y: 1.23e+03 [0.00123, 2e+03], claimed below 12",
+        "    h: not measured, claimed above 1",
+    ]
+    assert [need["holds"] for need in row["needs"]] == [True, None, None]
+    assert claims.first_figure(row) == "f: x 0.512 [0.3, 0.7]"
+    (row,) = judge([claim], {}, {})
+    assert claims.first_figure(row) == "12_compare has not measured it"
+
+
+def test_the_figures_of_a_lesson_are_measured_once_and_only_those_needed_are_kept(tmp_path, monkeypatch):
+    calls = []
+
+    def figures(lab):
+        calls.append(lab)
+        names = [*figure_names("03_embed"), "another"]
+        return {name: Interval(float(n), n - 1.0, n + 1.0) for n, name in enumerate(names)}
+
+    monkeypatch.setattr("labkit.compare.practices.embedding", figures)
+    lab = SimpleNamespace(
+        profile=POCKET, hashes={}, size="full", artifacts=Artifacts(tmp_path / "a", tmp_path / "none")
+    )
+    first, run = measure(lab, "03_embed")
+    assert (first, run) == measure(lab, "03_embed") and len(calls) == 1
+    assert list(first) == figure_names("03_embed") and first[figure_names("03_embed")[1]] == Interval(1.0, 0.0, 2.0)
+    assert (tmp_path / "a" / run / "value.json").is_file()
+
+
+def test_a_ledger_is_written_and_read_and_a_smoke_lab_measures_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
+    monkeypatch.setattr(
+        claims, "measure", lambda lab, lesson: ({f: Interval(0, 0, 0) for f in figure_names(lesson)}, lesson)
+    )
+    path = claims.write_ledger(SimpleNamespace(profile=POCKET, size="full"))
+    record = read_ledger()
+    assert path.parent.joinpath("ledger.html").is_file() and json.loads(path.read_text()) == record
+    assert (record["profile"], record["size"], record["rules"]) == ("pocket", "full", rules_hash())
+    assert all(row["run"] == row["lesson"] and row["value"] == 0 for row in record["claims"])
+    smoke = claims.ledger(SimpleNamespace(profile=POCKET, size="smoke"))
+    assert {(row["verdict"], row["run"]) for row in smoke["claims"]} == {(VERDICTS[3], None)}
 
 
 def test_a_row_tells_the_first_figure_with_its_interval_and_its_run():
@@ -83,15 +166,19 @@ def test_a_bad_rule_is_refused(tmp_path: Path, text: str, said: str):
 def test_the_ledger_is_written_as_a_page_and_a_table():
     figures = {need.figure: beside(need, True) for need in CLAIMS[0].needs}
     found = {"profile": "pocket", "size": "full", "rules": rules_hash(), "claims": judge(CLAIMS, figures, {})}
-    page, table = ledger.page(found), ledger.markdown(found)
+    page, table = claims.page(found), claims_table(found)
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(claims.table(found))
+    shown = console.export_text()
+    assert all(row["verdict"] in shown and row["claim"] in shown for row in found["claims"]) and "[green]" not in shown
     assert all(f'id="{claim.id}"' in page for claim in CLAIMS) and "not measured" in page
-    assert ledger.SMOKE not in page and ledger.SMOKE in ledger.page(found | {"size": "smoke"})
+    assert claims.SMOKE not in page and claims.SMOKE in claims.page(found | {"size": "smoke"})
     assert table.startswith("1 supported, 0 refuted, 0 mixed, 45 not measurable here.")
     assert len([line for line in table.splitlines() if line.startswith("| ")]) == 47
 
 
 def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ledger, "runs_folder", lambda: tmp_path)
+    monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
     with pytest.raises(LabError, match="make claims"):
         read_ledger()
     path = tmp_path / "claims" / "latest" / "ledger.json"
@@ -101,3 +188,109 @@ def test_a_ledger_under_other_rules_is_not_read(tmp_path: Path, monkeypatch: pyt
     write_json(path, {**json.loads(path.read_text()), "rules": "other"})
     with pytest.raises(LabError, match="rules changed"):
         read_ledger()
+
+
+def test_five_papers_are_cited_with_the_place_of_what_is_quoted():
+    found = load_papers()
+    assert len(found) == len(load_claims(PAPERS)) == 5
+    for row in found.values():
+        assert re.fullmatch(r"\d{4}\.\d{5}", row["arxiv"]) and 2000 + int(row["arxiv"][:2]) == row["year"]
+        assert row["title"] and row["authors"] and row["place"] and row["here"] and row["claim"].endswith(".")
+        assert bool(row["published"]) == bool(row["unit"]), "numbers have a unit"
+
+
+def test_every_rule_asks_for_a_direction_only_and_turns_with_the_data():
+    for claim in load_claims(PAPERS):
+        assert claim.lesson == "18_papers" and all(need.bound == 0 for need in claim.needs)
+        for claimed, said in ((True, "supported"), (False, "refuted")):
+            sign = [1 if need.above == claimed else -1 for need in claim.needs]
+            made = {n.figure: Interval(s, s - 0.5, s + 0.5) for n, s in zip(claim.needs, sign, strict=True)}
+            assert verdict(claim, made) == said
+
+
+def test_the_numbers_of_raft_give_the_gains_that_its_text_names():
+    table = load_papers()["practise-reading"]["published"]
+    for data, over, gain in (
+        ("HotPot", "RAG", 35.25),
+        ("Torch Hub", "RAG", 76.35),
+        ("HotPot", "DSF + RAG", 30.87),
+        ("HuggingFace", "DSF + RAG", 31.41),
+    ):
+        assert table[data]["RAFT"] - table[data][over] == pytest.approx(gain)
+
+
+FLAGS = ("style", "joint", "cited", "abstained", "prompt_tokens", "output_tokens")
+
+
+def answered(arm: str, correct: list[int], retrieved: list[int], seed: int = 0) -> list[dict]:
+    kinds = ["single fact", "two-hop"]
+    return [
+        {"id": f"q{n}", "kind": kinds[n % 2], "arm": arm, "seed": seed, "answerable": True, "correct": right, "retrieved": found}
+        | dict.fromkeys(FLAGS, 0)
+        for n, (right, found) in enumerate(zip(correct, retrieved, strict=True))
+    ]  # fmt: skip
+
+
+ANSWERS = pd.DataFrame(
+    answered("rag", [1, 0, 1, 0], [1, 1, 1, 0])
+    + answered("tuned", [0, 1, 0, 0], [0, 0, 0, 0])
+    + answered("tuned", [0, 1, 0, 1], [0, 0, 0, 0], seed=1)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("accuracy: rag", 0.5),
+        ("accuracy: rag - tuned", 0.125),
+        ("accuracy: tuned - rag (two-hop)", 0.75),
+        ("style: tuned", 0.0),
+    ],
+)
+def test_a_figure_is_what_its_name_says(name, mean):
+    found = figure(ANSWERS, name)
+    assert found.mean == pytest.approx(mean) and found.low <= found.mean <= found.high
+
+
+@pytest.mark.parametrize("name", ["accuracy", "accuracy rag", "accuracy: base", "accuracy: rag (growth)"])
+def test_a_figure_without_answers_is_refused(name):
+    with pytest.raises(LabError, match=r"accuracy"):
+        figure(ANSWERS, name)
+
+
+def test_search_and_reader_share_the_blame():
+    told = blame(ANSWERS)
+    assert told["accuracy where all was found: rag"].mean == pytest.approx(2 / 3)
+    assert told["found but answered wrong: rag"].mean == pytest.approx(1 / 4)
+    assert told["something was missed: rag"].mean == pytest.approx(1 / 4)
+    assert told["accuracy where all was found less where something was missed: rag"].mean == pytest.approx(2 / 3)
+    # Either arm: questions 0 and 2 by rag, 1 by tuned, 3 by tuned with one of two seeds.
+    assert told["accuracy of either: rag or tuned less the better alone"].mean == pytest.approx(3.5 / 4 - 0.5)
+
+
+def test_a_figure_is_the_bootstrap_of_its_metric_question_by_question():
+    right = ANSWERS[ANSWERS.arm == "rag"].correct.to_numpy(float)
+    assert figure(ANSWERS, "accuracy: rag") == bootstrap_mean(right)
+    tuned = ANSWERS[ANSWERS.arm == "tuned"].groupby("id").correct.mean().to_numpy()
+    assert figure(ANSWERS, "accuracy: rag - tuned") == paired_bootstrap(right, tuned).interval
+
+
+def test_one_passage_of_two_is_a_miss_and_one_complete_question_is_enough():
+    answers = pd.DataFrame(answered("rag", [1, 0, 0], [1, 0.5, 0]) + answered("tuned", [0, 0, 0], [0, 0, 0]))
+    shares = {name: value.mean for name, value in blame(answers).items()}
+    assert shares["accuracy where all was found: rag"] == 1
+    assert shares["accuracy where all was found less where something was missed: rag"] == 1
+    assert shares["something was missed: rag"] == pytest.approx(2 / 3)
+    assert shares["found but answered wrong: rag"] == 0
+    nothing = pd.DataFrame(answered("rag", [1, 0], [0.5, 0]) + answered("tuned", [0, 0], [0, 0]))
+    assert blame(nothing)["accuracy where all was found: rag"].mean == 0
+    lone = pd.DataFrame(answered("rag", [1, 1, 0], [1, 1, 0.5]) + answered("tuned", [0, 0, 1], [0, 0, 0]))
+    found = blame(lone)
+    assert found["accuracy where all was found less where something was missed: rag"].mean == 1
+    assert found["accuracy of either: rag or tuned less the better alone"].mean == pytest.approx(1 / 3)
+
+
+def test_a_resample_without_any_complete_question_counts_as_none_right():
+    answers = pd.DataFrame(answered("rag", [1, 1], [1, 0]) + answered("tuned", [0, 0], [0, 0]))
+    whole = blame(answers)["accuracy where all was found: rag"]
+    assert (whole.mean, whole.low, whole.high) == (1, 0, 1)

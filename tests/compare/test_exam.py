@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from labkit.cli import app
 from labkit.compare.exam import exam_checks
 from labkit.model import load_model
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from labkit.tune.adapters import LoraSettings, add_lora, save_adapter
 from labkit.tune.deploy import Limits
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from labkit.cache import Cache
 from labkit.compare import training
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import RECIPE, conversations, lora_settings, tokenised
 from labkit.lab import Lab
 from labkit.model import load_model
-from labkit.profile import POCKET, ROOT
+from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
-from labkit.store import Artifacts, address, file_hashes
+from labkit.store import ROOT, Artifacts, Cache, address, file_hashes
 from labkit.tune.adapters import LoraSettings, add_lora
 from labkit.tune.train import train
 
@@ -133,7 +132,7 @@ def trace(lab, rows) -> list[float]:
     from tempfile import TemporaryDirectory
 
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        patch.setattr("labkit.tune.loop.precision", lambda device: "float32")
+        patch.setattr("labkit.tune.train.precision", lambda device: "float32")
         network = add_lora(load_model(ROOT / POCKET.model, dtype="float32").network, LoraSettings())
         settings = LoraSettings(epochs=1, batch_size=4)
         report = train(network, lab.model.tokenizer, rows, settings, folder, progress=False)

@@ -1,13 +1,12 @@
-"""Experiments choose exactly what is read, and ask nothing twice."""
+"""Experiments choose exactly what is read, falsify what they say they do, and ask nothing twice."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import labkit
 from labkit.compare.arms import Rag, passages
-from labkit.compare.reading import at_position, degrade, read
-from labkit.data import Evidence, Item
+from labkit.compare.reading import among, falsify, gold_hits, lie_for, read
+from labkit.data import load_questions, of_kind
+from labkit.metrics import contains
 from labkit.rag.augment import build_messages
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
@@ -32,28 +31,14 @@ def hits():
     return [hit(title, text, n) for n, (title, text) in enumerate(PASSAGES, start=1)]
 
 
-@given(position=st.integers(1, 5), others=st.integers(0, 9))
-def test_the_gold_passage_stands_where_it_is_put(position, others):
-    gold, rest = hit("gold", "x"), [hit(f"d{n}", "y") for n in range(others)]
-    placed = at_position(gold, rest, position)
-    assert len(placed) == min(5, others + 1)
-    assert placed[min(position, len(placed)) - 1] is gold
-    assert [h for h in placed if h is not gold] == rest[:4]
-
-
-def item(*facts: Evidence) -> Item:
-    return Item("q", "two-hop", QUESTION, facts[-1].value, "", (), facts)
-
-
-def test_only_the_passages_of_lost_facts_give_way():
-    first = Evidence("a", "red", "", "product", "Pump", "finish")
-    second = Evidence("b", "blue", "", "product", "Valve", "finish")
-    given = [hit("a", "It is red."), hit("c", "It is red."), hit("b", "It is blue."), hit("a", "Still red.")]
-    spare = [hit(f"s{n}", "Nothing.") for n in range(3)]
-    asked = item(first, second)
-    assert degrade(given, asked, [False, False], spare) == given
-    assert degrade(given, asked, [True, False], spare) == [spare[0], given[1], given[2], spare[1]]
-    assert degrade(given, asked, [True, True], spare) == [spare[0], given[1], spare[1], spare[2]]
+def test_gold_passages_stand_among_others_each_once(lab, hits):
+    asked = next(item for item in lab.questions if len(item.evidence) == 1)
+    gold = gold_hits(lab, asked)
+    assert len(gold) == 1 and gold[0].chunk.document_id == asked.evidence[0].document
+    placed = among(gold, [*gold, *hits])
+    assert len(placed) == 5 and placed.count(gold[0]) == 1
+    assert [h.chunk.id for h in placed] == sorted(h.chunk.id for h in placed)
+    assert len(among(gold, hits, 2)) == 2 and gold[0] in among(gold, hits, 2)
 
 
 class Given:
@@ -93,3 +78,19 @@ def test_what_is_composed_is_what_is_read(lab, hits):
     closed = read(lab, [QUESTION], [hits], lambda question, _: build_messages(question))[0]
     assert closed.prompt_tokens == lab.model.count(build_messages(QUESTION))
     assert closed.prompt_tokens < lab.model.count(build_messages(QUESTION, passages(hits)))
+
+
+def test_a_lie_replaces_the_fact_where_it_is_stated_and_is_of_the_same_kind():
+    questions = load_questions()
+    singles = of_kind(questions, "single fact")
+    lies = {item.id: lie_for(item, questions) for item in singles}
+    assert sum(map(bool, lies.values())) > 0.9 * len(singles)
+    for item in singles:
+        fact, lie = item.evidence[0], lies[item.id]
+        if not lie:
+            continue
+        hits = [hit(fact.document, fact.passage), hit("elsewhere", fact.passage)]
+        told = falsify(hits, fact, lie)
+        assert lie != fact.value and contains(told[0].chunk.text, lie)
+        assert not contains(told[0].chunk.text, fact.value) and told[1] == hits[1]
+    assert lie_for(item, [item]) is None

@@ -16,9 +16,10 @@ from labkit import LabError
 from labkit.compare import report
 from labkit.compare.experiment import Comparison
 from labkit.compare.score import pair_up, summarise
-from labkit.compare.tables import METRICS, SMOKE, cell, leader, markdown, terminal, verdict
+from labkit.compare.tables import METRICS, SMOKE, cell, leader, terminal, told_apart, verdict
 from labkit.rag.ingest import Rejected
 from labkit.store import provenance
+from tools.notebooks import results_table
 
 CHANCE = {"base": (0.02, 0.0), "rag": (0.75, 0.0), "tuned": (0.2, 0.97), "hybrid": (0.8, 0.97)}
 KINDS = ("single fact", "two-hop", "not in the documents")
@@ -160,7 +161,7 @@ def test_result_json_is_written_last_so_that_it_stands_for_a_whole_report(tmp_pa
 def test_a_smoke_run_says_that_it_is_no_measurement(comparison, size, count):
     shown = comparison if size == "full" else smoke(comparison)
     assert ('class="warn"' in report.page(shown)) == bool(count)
-    assert (SMOKE in markdown({"tiny": shown.result})) == bool(count)
+    assert (SMOKE in results_table({"tiny": shown.result})) == bool(count)
     assert (SMOKE in " ".join(verdict(shown.result))) == bool(count)
     console = Console(width=200)
     with console.capture() as capture:
@@ -208,14 +209,13 @@ def test_nobody_leads_at_zero():
 
 
 def test_a_metric_that_an_arm_lacks_is_a_dash(comparison):
-    arms = {arm: dict(values) for arm, values in comparison.result["arms"].items()}
-    arms["base"].pop("recall_at_k")
-    text = markdown({"tiny": {**comparison.result, "arms": arms}})
+    assert "recall_at_k" not in comparison.result["arms"]["base"]
+    text = results_table({"tiny": comparison.result})
     assert re.search(r"\| tiny \| base \|.* – \|", text) and re.search(r"\| tiny \| rag \|.* 1\.00", text)
 
 
 def test_only_differences_told_apart_from_zero_are_bold(comparison, html):
     shown = re.search(r"<th scope=\"col\">difference.*?</tbody>", html, re.S).group(0)
     bold = len(re.findall(r"<td><b>", shown))
-    apart = sum(row["low"] > 0 or row["high"] < 0 for row in comparison.result["paired"])
+    apart = len(told_apart(comparison.result)) / 2
     assert 0 < bold == apart < len(comparison.result["paired"])

@@ -6,7 +6,6 @@ import pytest
 
 from labkit.compare.arms import ARMS, Answer
 from labkit.compare.score import Table, by_kind, interaction, pair_up, score, summarise
-from labkit.compare.tables import takeaways
 from labkit.data import Evidence, Item, dress
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
@@ -108,7 +107,7 @@ def test_metrics_are_those_counted_by_hand(answers):
     rag = answers[(answers.arm == "rag") & answers.answerable]
     assert arms["rag"]["accuracy"]["mean"] == pytest.approx(rag.correct.mean())
     assert arms["rag"]["citation"]["mean"] == pytest.approx(1.0)
-    assert arms["base"]["citation"]["mean"] == 0.0
+    assert not {"citation", "recall_at_k"} & arms["base"].keys(), "without passages there is none to find or cite"
     assert arms["base"]["abstention"]["mean"] == pytest.approx(2 * 10 / (40 + 10))
     tuned = answers[answers.arm == "tuned"]
     assert arms["tuned"]["style"]["mean"] == pytest.approx(tuned["style"].mean())
@@ -139,13 +138,6 @@ def test_kinds_have_one_row_per_arm(answers):
     assert set(kinds.kind) == {"single fact", "none"}
     assert len(kinds) == 8
     assert set(kinds[kinds.kind == "single fact"].n) == {30}
-
-
-def test_takeaways_follow_the_numbers(answers):
-    result = {"paired": pair_up(answers)}
-    assert all(line.endswith(": shown.") for line in takeaways(result))
-    swapped = answers.assign(arm=answers.arm.map({"base": "rag", "rag": "base", "tuned": "hybrid", "hybrid": "tuned"}))
-    assert any(line.endswith("not shown here.") for line in takeaways({"paired": pair_up(swapped)}))
 
 
 def test_the_interaction_is_zero_where_effects_add_up_and_negative_where_one_spoils_the_other():

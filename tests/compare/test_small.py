@@ -1,12 +1,19 @@
 """The small company of the studies: every fact is stated once, asked once, and changes only where it says so."""
 
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import pandas as pd
 import pytest
 
 from labkit.compare import small
-from labkit.data import dress
+from labkit.data import data_folder, dress
+from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.metrics import contains
 from labkit.profile import POCKET
+from labkit.stats import paired_bootstrap
+from labkit.store import hash_tree
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def test_updates_follow_each_other():
 
 def test_indexing_a_change_finds_what_it_had_and_the_new_facts(lab):
     made = small.company(0.5)
-    store, seconds = small.reindexed(lab, made.documents, made.updates)
+    store, seconds = small.reindex(lab, made.documents, made.updates)
     assert seconds > 0 and {chunk.document_id for chunk in store.chunks} == {document.id for document in made.updates}
 
 
@@ -63,5 +70,46 @@ def test_an_answer_is_scored_for_content_and_style(lab):
         def answer(self, questions):
             return [type("A", (), {"text": dress(item.answer)})() for _ in questions]
 
-    row = small.asked(lab, Told(), [item], share=0.0)[0]
+    row = small.ask(lab, Told(), [item], share=0.0)[0]
     assert (row["arm"], row["correct"], row["style"], row["joint"], row["share"]) == ("told", 1, 1, 1, 0.0)
+
+
+def keys(study) -> list[dict]:
+    """What decides where a study's rows are kept."""
+    parts = []
+
+    def value(make, **about):
+        parts.append(about)
+        return make()
+
+    adapter = lambda name, seed=0: SimpleNamespace(name=f"{name} {seed}")  # noqa: E731
+    profile = replace(POCKET, seeds=(0, 1))
+    study(SimpleNamespace(profile=profile, hashes={"model": "m"}, size="full", adapter=adapter, artifacts=SimpleNamespace(value=value)))  # fmt: skip
+    about = {"profile": asdict(profile), "hashes": {"model": "m"}, "size": "full", "recipe": small.RECIPE}
+    assert all(part | about | {"small": hash_tree(data_folder() / "small")} == part for part in parts)
+    return [{name: part[name] for name in part.keys() - {*about, "small"}} for part in parts]
+
+
+def test_rows_are_found_by_data_settings_seed_and_the_adapters_that_take_part():
+    rows = [{"id": "q", "correct": 1}]
+    assert keys(small.study("a")(lambda lab: rows)) == [{"what": "a"}]
+    assert keys(small.study("a", reads=True)(lambda lab: rows)) == [{"what": "a", "adapters": ["tuned 0", "hybrid 0"]}]
+    assert keys(small.study("a", seeds=True)(lambda lab, seed: rows)) == [
+        {"what": "a", "seed": seed, "adapter": None} for seed in (0, 1)
+    ]
+    assert keys(small.study("a", seeds=True, reads=True)(lambda lab, seed: rows)) == [
+        {"what": "a", "seed": seed, "adapter": f"hybrid {seed}"} for seed in (0, 1)
+    ]
+
+
+def test_a_gap_is_between_two_arms_question_by_question_over_seeds():
+    rows = [("a", "q1", 1), ("a", "q1", 0), ("a", "q0", 1), ("a", "q0", 1), ("b", "q0", 0), ("b", "q1", 1)]
+    table = pd.DataFrame(rows, columns=["arm", "id", "correct"])
+    assert small.by_question(table, "a").tolist() == [1.0, 0.5]
+    assert small.gap(table, "a", "b") == paired_bootstrap([1, 0.5], [0, 1]).interval
+
+
+def test_a_process_that_fails_ends_in_one_line():
+    assert small.alone(["-c", "print('one'); print('two')"], "it failed") == "two"
+    with pytest.raises(LabError, match="^it failed: ValueError: so$"):
+        small.alone(["-c", "raise ValueError('so')"], "it failed")

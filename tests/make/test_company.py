@@ -15,8 +15,7 @@ from data.make.words import kinds, number, reserved
 from labkit import data
 from labkit.data import CLOSING, OPENING, dress, style_faults
 from labkit.metrics import contains
-from labkit.profile import ROOT
-from labkit.store import file_hashes
+from labkit.store import ROOT, file_hashes
 
 COMPANY = make_company()
 QUESTION_ITEMS, PAIR_ITEMS = data.load_questions(), data.load_pairs()

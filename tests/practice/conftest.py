@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.profile import ROOT
+from labkit.store import ROOT
 
 FOLDERS = ("documents", "updates")
 FILES = ("questions.jsonl", "pairs.jsonl", "rewordings.jsonl")

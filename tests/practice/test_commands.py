@@ -15,8 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from labkit.cli import app
-from labkit.profile import ROOT
-from labkit.store import Store
+from labkit.store import ROOT, Store
 
 COMMANDS = sorted(get_command(app).commands)
 

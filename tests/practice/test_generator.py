@@ -13,7 +13,7 @@ from labkit.practice.generator import Endpoint, endpoint
 from labkit.practice.own_data import compare_own, open_own
 from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
-from labkit.tune.serve import serve
+from labkit.tune.deploy import serve
 
 PROSE = data_folder() / "prose"
 

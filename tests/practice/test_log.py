@@ -27,9 +27,10 @@ from labkit.lab import Lab
 from labkit.practice import log as log_module
 from labkit.practice import log as study
 from labkit.practice.log import COLUMNS, SCHEMA, Log, LoggedArm, redact
-from labkit.profile import POCKET, ROOT
+from labkit.profile import POCKET
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
+from labkit.store import ROOT
 
 
 def answer(question: str, text: str = "It is so.", score: float = 0.5) -> Answer:

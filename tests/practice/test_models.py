@@ -14,10 +14,11 @@ import pytest
 
 from labkit import LabError
 from labkit.data import load_pairs
-from labkit.hub import load, lock_file, locked, pinned
-from labkit.lab import Lab
-from labkit.profile import ROOT, resolve
+from labkit.hub import lock_file, locked, pinned
+from labkit.lab import Lab, load
+from labkit.profile import resolve
 from labkit.rag.augment import build_messages
+from labkit.store import ROOT
 from tools.execute import execute
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]

@@ -6,6 +6,7 @@ import re
 import string
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from labkit.compare.experiment import ask_arms
 from labkit.compare.training import conversations
 from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind
 from labkit.practice.own_data import compare_own, em_f1, open_own, open_squad, prediction, read_squad
+from labkit.stats import sign_flip
 
 PROSE = data_folder() / "prose"
 
@@ -118,6 +120,16 @@ def test_the_simplest_of_the_arms_in_front_is_recommended():
     assert "Highest is hybrid: ahead of base, tuned; not told apart from rag." in found
     (more,) = [line for line in found if line.startswith("To tell hybrid from rag takes about ")]
     assert int(more.split()[7]) > 40
+
+
+def test_four_wins_are_luck_and_one_asks_for_hundreds_of_questions():
+    few = answers_of({"base": [0] * 30, "rag": [1] * 4 + [0] * 26})
+    assert recommend(few, Needs(changed=0, unknown=0))[0].startswith("Recommendation: none.")
+    one = answers_of({"base": [1] * 8 + [0] * 22, "rag": [1] * 9 + [0] * 21})
+    (more,) = [line for line in recommend(one, Needs(changed=0, unknown=0)) if line.startswith("To tell rag from base")]
+    asked = int(more.split()[7])  # a power of 0.8, of the exact test
+    wins = np.random.default_rng(0).binomial(asked, 1 / 30, size=400)
+    assert 0.7 < np.mean([sign_flip(np.ones(max(count, 1))) < 0.05 for count in wins]) < 0.9, asked
 
 
 def test_an_arm_that_is_clearly_ahead_is_recommended_alone():

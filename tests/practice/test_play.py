@@ -21,7 +21,7 @@ from labkit import LabError
 from labkit.compare.arms import ARMS, Answer
 from labkit.data import load_questions
 from labkit.practice.play import ReadOnly, answers, cards, line, mark, open_lab, page
-from labkit.profile import runs_folder
+from labkit.store import runs_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 QUESTION = "Where is the <b>Amber Falcon</b> made?"

@@ -30,7 +30,7 @@ from labkit.practice.scale import (
     run_cell,
     sweep,
 )
-from labkit.profile import ROOT
+from labkit.store import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"

@@ -18,7 +18,6 @@ from labkit.rag.augment import (
     SAID,
     attribute,
     build_messages,
-    cause,
     causes,
     check_citations,
     cited,
@@ -203,12 +202,6 @@ def test_each_answer_gets_its_cause_and_what_was_said():
     assert told.cause.tolist() == ROWS.cause.tolist()
     assert told.said.tolist() == ROWS.said.tolist()
     assert (tuple(told.cause.cat.categories), tuple(told.said.cat.categories)) == (CAUSES, SAID)
-
-
-@given(st.booleans(), st.booleans(), st.sampled_from([0, 1 / 3, 0.5, 1]))
-def test_a_right_answer_is_right_and_any_other_is_not(answerable, correct, retrieved):
-    assert (cause(answerable, correct, retrieved) == "right") == correct
-    assert cause(answerable, correct, retrieved) in CAUSES
 
 
 def test_shares_add_up_in_every_group_and_keep_their_order():

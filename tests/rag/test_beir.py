@@ -11,10 +11,9 @@ import pytest
 from ir_measures import RR, R, nDCG
 
 from labkit import LabError
-from labkit.profile import ROOT
-from labkit.rag.beir import evaluate, read_collection
 from labkit.rag.embed import _bundled_path, load_embedder
-from labkit.rag.retrieve import BM25, Dense, Fusion
+from labkit.rag.retrieve import BM25, Dense, Fusion, evaluate, read_collection
+from labkit.store import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')", "retrieve"]
 
@@ -90,7 +89,6 @@ def test_dense_search_equals_a_plain_run_scored_by_ir_measures(company, exact):
     assert ours["recall@100"] == pytest.approx(recall, abs=0.002)
     assert ours["MRR@10"] == pytest.approx(rr, abs=0.002)
     assert ours["queries"] == len(collection.queries) and "unjudged" not in collection.queries
-    assert ours["seconds"] == pytest.approx(ours["index_seconds"] + ours["search_seconds"])
 
 
 @pytest.mark.reference
@@ -166,7 +164,7 @@ def test_the_command_prints_the_metrics_and_last_json(company, tmp_path, exact, 
         assert found[metric] == pytest.approx(ours[metric], abs=1e-6)
         assert re.fullmatch(rf"{metric} +{found[metric]:.4f} \(0\.\d{{4}} to [01]\.\d{{4}}\)", line)
     assert seconds.startswith(f"seconds     {found['seconds']:.1f} (") and found["method"] == "dense"
-    assert found["embedded"] >= found["passages"] * 0.9 and "indexing" in done.stderr
+    assert found["embedded"] >= found["passages"] * 0.9 and "indexing" in done.stderr and "\r" not in done.stderr
     again = subprocess.run([*LABKIT, "--beir", str(company), "--method", "fusion"], capture_output=True, text=True)
     assert json.loads(again.stdout.splitlines()[-1])["embedded"] == 0
 

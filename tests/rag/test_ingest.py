@@ -9,13 +9,12 @@ import threading
 import time
 from contextlib import suppress
 
-import pandas as pd
 import psutil
 import pytest
 
 from labkit import LabError
 from labkit.data import documents_folder
-from labkit.rag.ingest import ingest, verdicts, write_quarantine
+from labkit.rag.ingest import ingest, verdicts
 
 HANGING = "<!--" * 250_000  # a search for the end of a comment from each beginning: minutes
 SCRIPT = """
@@ -76,19 +75,6 @@ def test_every_file_has_a_verdict_and_every_bad_one_a_remedy(mixed):
     bad = table[table.verdict != "loaded"]
     assert bad.wrong.astype(bool).all() and bad.remedy.astype(bool).all()
     assert not table.loc["good.txt", ["wrong", "remedy"]].any()
-
-
-def test_the_quarantine_is_written_as_csv_and_as_json(mixed, tmp_path):
-    write_quarantine(mixed, tmp_path / "out" / "left.csv")
-    write_quarantine(mixed, tmp_path / "out" / "left.json")
-    rows = json.loads((tmp_path / "out" / "left.json").read_text("utf-8"))
-    assert pd.read_csv(tmp_path / "out" / "left.csv").to_dict("records") == rows
-    assert [row["file"] for row in rows] == ["bad, very.pdf", "empty.md", "größe.xyz"]
-
-
-def test_a_report_of_unknown_kind_is_an_error(mixed, tmp_path):
-    with pytest.raises(LabError, match="csv or .json"):
-        write_quarantine(mixed, tmp_path / "left.xlsx")
 
 
 def folder_with(tmp_path, **bad):
@@ -172,16 +158,6 @@ def test_a_child_whose_parent_was_killed_does_not_read_for_ever(tmp_path):
     reading.kill()
     reading.communicate()
     assert gone(child, 120)
-
-
-def test_the_answers_are_the_same_with_one_child_and_with_several(tmp_path, monkeypatch):
-    for number in range(30):
-        (tmp_path / f"{number}.txt").write_text(f"note {number}" if number % 7 else "")
-    one = ingest(tmp_path, progress=False)
-    monkeypatch.setattr("labkit.rag.ingest._FILES_PER_WORKER", 5)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert ingest(tmp_path, progress=False) == one
-    assert (len(one.documents), len(one.rejected)) == (25, 5)
 
 
 def test_names_in_any_bytes_reach_the_child(tmp_path):

@@ -129,7 +129,7 @@ def test_html_keeps_every_article_table_and_loose_text(tmp_path):
         "<article><header><h1>The pump</h1></header><p>It weighs <b>12</b> kg.</p></article>"
         "<article><h2>Sizes</h2><table><caption>All sizes</caption><tr><th>Part</th><th>Weight</th></tr>"
         "<tr><td>Bolt <b>A1</b></td><td>3 g</td></tr></table><ul><li>first</li><li>part_no_7</li></ul>"
-        "<div>Loose text <i>here</i>.<p>Inner.</p>Tail 9.</div></article>"
+        "<div>Loose text <i>here</i>.<p>Inner<img> one.</p>Tail 9.</div><pre>if x:\n    y()</pre></article>"
         "<footer>Imprint</footer></body></html>"
     )
     found = load_file(path)
@@ -137,7 +137,7 @@ def test_html_keeps_every_article_table_and_loose_text(tmp_path):
     lines = [line for line in found.text.split("\n") if line]
     assert lines == [
         "The pump", "It weighs 12 kg.", "Sizes", "All sizes", "Part | Weight", "Bolt A1 | 3 g", "- first",
-        "- part_no_7", "Loose text here.", "Inner.", "Tail 9.",
+        "- part_no_7", "Loose text here.", "Inner one.", "Tail 9.", "if x:", "    y()",
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from labkit.profile import ROOT
+from labkit.store import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 collect_ignore = [] if CHROMIUM else ["test_browser.py"]

@@ -7,8 +7,7 @@ from urllib.parse import unquote
 import pytest
 from lxml import html
 
-from labkit.compare.claims import VERDICTS, load_claims
-from labkit.compare.papers import published
+from labkit.compare.claims import VERDICTS, load_claims, load_papers
 from tools.execute import sources
 
 pytestmark = pytest.mark.slow
@@ -52,7 +51,7 @@ def test_the_ledger_has_a_row_for_each_claim_with_a_verdict_and_its_lesson(pages
 
 def test_the_papers_stand_with_citation_finding_and_every_published_number(pages):
     shown = " ".join(pages["papers.html"].find(".//article").text_content().split())
-    for paper in published().values():
+    for paper in load_papers().values():
         numbers = [str(number) for row in paper["published"].values() for number in row.values()]
         said = (paper["authors"], paper["title"].split(":")[0], paper["arxiv"], paper["claim"], *numbers)
         assert not [text for text in said if text not in shown]

@@ -3,9 +3,10 @@
 import json
 from copy import deepcopy
 
-from labkit.compare.tables import markdown, published
-from labkit.profile import ROOT
+from labkit.compare.tables import published
+from labkit.store import ROOT
 from tools.bands import PUBLISHED, main, outside
+from tools.notebooks import results_table
 
 
 def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_path, monkeypatch):
@@ -30,5 +31,5 @@ def test_the_published_result_is_within_its_own_bands_and_a_lost_arm_is_not(tmp_
 
 
 def test_readme_shows_the_published_result():
-    assert markdown(published()) in (ROOT / "README.md").read_text("utf-8")
+    assert results_table(published()) in (ROOT / "README.md").read_text("utf-8")
     assert PUBLISHED.is_file() and "pocket, company" in published()

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from labkit import LabError
-from labkit.profile import PROFILES, ROOT, SIZES
+from labkit.profile import PROFILES, SIZES
+from labkit.store import ROOT
 from tools import execute
 
 TINY = """# %% [markdown]

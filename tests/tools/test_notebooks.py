@@ -8,7 +8,7 @@ import pytest
 
 from labkit import LabError
 from labkit.compare import tables
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools import execute, notebooks
 
 TINY = """# %% [markdown]
@@ -45,7 +45,7 @@ def result(**changes) -> dict:
 def test_a_page_gets_text_between_its_markers_and_twice_is_once(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    text = tables.markdown({"pocket, company": result()})
+    text = notebooks.results_table({"pocket, company": result()})
     notebooks.put(readme, "results", text)
     once = readme.read_text()
     notebooks.put(readme, "results", text)

@@ -4,7 +4,7 @@ import csv
 import json
 
 from labkit.data import data_folder
-from labkit.profile import ROOT
+from labkit.store import ROOT
 from tools import recipe
 
 

@@ -3,26 +3,13 @@
 import random
 import re
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import LabError
-from labkit.rag.embed import load_embedder
-from labkit.tune.leaks import (
-    BANDS,
-    ROWS,
-    duplicates,
-    jaccard,
-    leaks,
-    near_leaks,
-    refuse_leaks,
-    shingles,
-    signature,
-    similar_leaks,
-    split,
-)
+from labkit.metrics import normalise
+from labkit.tune.leaks import duplicates, leaks, near_leaks, refuse_leaks, split
 from labkit.tune.prepare import Example
 
 THINGS = ["pump", "valve", "engine", "ladder", "kettle", "bridge", "window", "garden", "compass", "lantern"]
@@ -88,7 +75,7 @@ def test_a_planted_near_copy_is_found_and_questions_on_other_things_are_not():
     train, test = [*(e.question for e in EXAMPLES), PLANT], ["How heavy is the Falcon Anchor?"]
     found = leaks(train, test, near=0.6)
     assert [(leak.train, leak.test, leak.match) for leak in found] == [(len(EXAMPLES), 0, "near")]
-    assert found[0].similarity == jaccard(shingles(PLANT), shingles(test[0]))
+    assert found[0].similarity == overlap(PLANT, test[0])
     assert leaks(train, test) == []
     with pytest.raises(LabError, match=re.escape(f"'{PLANT}' (number 30, near)")):
         refuse_leaks(train, test, near=0.6)
@@ -107,22 +94,21 @@ def test_duplicates_are_told_once_and_never_of_a_text_with_itself():
     ]  # fmt: skip
 
 
-def test_minhash_finds_what_comparing_every_pair_finds():
+def overlap(a, b):
+    """By hand: the share of all runs of five letters of two texts that both have."""
+    one, two = ({t[i : i + 5] for i in range(max(1, len(t) - 4))} for t in map(normalise, (a, b)))
+    return len(one & two) / len(one | two)
+
+
+@pytest.mark.parametrize("block", [7, 1000])
+def test_near_leaks_are_the_pairs_that_overlap_by_hand(monkeypatch, block):
+    monkeypatch.setattr("labkit.tune.leaks.BLOCK", block)
     rng = random.Random(0)
     words = "pump valve engine ladder kettle bridge window garden compass lantern".split()
     texts = [" ".join(rng.choices(words, k=6)) for _ in range(150)]
     train, test = texts[:100], texts[100:]
-    everything = {
-        (i, j) for i, a in enumerate(train) for j, b in enumerate(test) if jaccard(shingles(a), shingles(b)) >= 0.6
-    }
-    assert everything and {(leak.train, leak.test) for leak in near_leaks(train, test, 0.6)} == everything
-
-
-@given(st.sets(st.integers(0, 300), min_size=1), st.sets(st.integers(0, 300), min_size=1))
-def test_signatures_agree_as_often_as_the_sets_overlap(a, b):
-    one, two = (frozenset(map(str, members)) for members in (a, b))
-    estimate = float((signature(one) == signature(two)).mean())
-    assert abs(estimate - jaccard(one, two)) < 5 * 0.5 / np.sqrt(BANDS * ROWS)
+    by_hand = [(i, j, overlap(a, b)) for i, a in enumerate(train) for j, b in enumerate(test) if overlap(a, b) >= 0.6]
+    assert by_hand and [(leak.train, leak.test, leak.similarity) for leak in near_leaks(train, test, 0.6)] == by_hand
 
 
 @given(st.text(max_size=12), st.text(max_size=12))
@@ -134,14 +120,6 @@ def test_a_threshold_that_says_nothing_is_refused():
     for threshold in (0, 1.5):
         with pytest.raises(LabError, match="threshold above 0, up to 1"):
             near_leaks(["a"], ["a"], threshold)
-
-
-def test_a_paraphrase_is_found_by_its_meaning_only():
-    train = ["Who owns the parking lot?", "What is the weight of the Falcon Anchor?"]
-    test = ["How heavy is the Falcon Anchor?"]
-    found = similar_leaks(train, test, load_embedder("bundled"), 0.8)
-    assert [(leak.train, leak.test, leak.match) for leak in found] == [(1, 0, "similar")] and found[0].similarity > 0.8
-    assert leaks(train, test, near=0.6) == [] == similar_leaks([], test, load_embedder("bundled"), 0.8)
 
 
 def test_leaks_are_found_exactly_and_normalised():

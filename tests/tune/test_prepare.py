@@ -9,19 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import LabError
-from labkit.chat import encode, render
+from labkit.model import encode, render
 from labkit.tune import prepare
 from labkit.tune.prepare import (
     IGNORED,
     Collator,
     Example,
-    cut,
     dataset,
     masked,
     read_csv,
     read_examples,
     tokenise,
-    write_csv,
     write_examples,
 )
 
@@ -103,11 +101,6 @@ def test_batches_are_padded_right_to_a_multiple_of_eight():
     assert batch["attention_mask"].sum(1).tolist() == [3, 9]
 
 
-def test_examples_are_prompts_closed_by_answers():
-    made = prepare.examples([("Why?", "So.")], lambda p: [{"role": "user", "content": p[0]}], lambda p: p[1])
-    assert [message["role"] for message in made[0].messages] == ["user", "assistant"]
-
-
 def test_files_come_back_and_bad_rows_are_told_by_line(tmp_path):
     path = tmp_path / "pairs.jsonl"
     prepare.write_examples(path, [Example(TALK), Example(TALK[:3])])
@@ -139,11 +132,9 @@ def folder(tmp_path_factory):
 @given(
     st.lists(st.builds(lambda q, a, t: Example([ASK | {"content": q}, SAY | {"content": a}], t), texts, texts, tags))
 )
-def test_any_text_comes_back_from_json_lines_and_from_csv(folder, examples):
+def test_any_text_comes_back_from_json_lines(folder, examples):
     write_examples(folder / "a.jsonl", examples)
     assert read_examples(folder / "a.jsonl") == (examples, [])
-    write_csv(folder / "a.csv", examples)
-    assert read_csv(folder / "a.csv") == (examples, [])
 
 
 lines = st.one_of(
@@ -193,16 +184,6 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     assert not (tmp_path / "x.jsonl").exists()
 
 
-def test_a_row_of_csv_holds_one_turn_and_tags_of_text(tmp_path):
-    for wrong, said in [
-        (Example([ASK, SAY, ASK, SAY]), "example 0: a row of CSV cannot hold the turns"),
-        (Example([ASK, SAY], {"n": 3}), "the tag 'n' is not text"),
-        (Example([ASK, SAY], {"prompt": "x"}), "named like a column"),
-    ]:
-        with pytest.raises(LabError, match=said):
-            write_csv(tmp_path / "x.csv", [wrong])
-
-
 def test_bad_rows_of_csv_are_told_by_their_first_line(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes(
@@ -239,14 +220,10 @@ def test_a_table_without_its_columns_is_refused(tmp_path):
 
 
 def test_the_system_message_is_a_column_of_its_own(tmp_path):
-    examples = [Example([SYSTEM, ASK, SAY], {"entity": "A"}), Example([ASK, SAY])]
-    write_csv(tmp_path / "x.csv", examples)
-    assert (tmp_path / "x.csv").read_text("utf-8").startswith('"system","prompt","response","entity"\n"Be brief."')
-    assert read_csv(tmp_path / "x.csv") == (examples, [])
-
-
-ROW = {"input_ids": list(range(10)), "labels": [IGNORED] * 6 + [6, 7, 8, 9]}
-ENDLESS = {"input_ids": [1] * 12, "labels": [1, 1] + [IGNORED] * 10}
+    (tmp_path / "x.csv").write_text("system,prompt,response,entity\nBe brief.,Why?,So.,A\n,Why?,So.,\n")
+    (first, second), bad = read_csv(tmp_path / "x.csv")
+    assert first.messages[0] == SYSTEM and first.tags == {"entity": "A"} and not bad
+    assert [message["role"] for message in second.messages] == ["user", "assistant"] and second.tags == {}
 
 
 def test_every_token_is_shown_and_the_learned_ones_are_bold(rows, tokenizer):
@@ -263,13 +240,6 @@ def test_text_that_looks_like_markup_is_shown_as_text(tokenizer):
     talk = [{"role": "user", "content": "<script>?"}, {"role": "assistant", "content": "<b>1 & 2</b>"}]
     page = masked(dataset([Example(talk)], tokenizer, 512).rows[0], tokenizer)._repr_html_()
     assert set(re.findall(r"</?(\w+)", page)) == {"p", "b", "span", "br"} and "&amp;" in page
-
-
-def test_a_cut_is_told_by_what_it_takes():
-    assert str(cut([ROW, ENDLESS], 12)) == "at 12 tokens: all 2 rows fit"
-    assert cut([ROW, ENDLESS], 8).over == [0, 1] and cut([ROW, ENDLESS], 8).shortened == [0]
-    assert cut([ROW, ENDLESS], 6).emptied == [0] and cut([ROW, ENDLESS], 6).shortened == []
-    assert str(cut([ROW] * 3, 9)).startswith("at 9 tokens: 3 of 3 rows are too long; cut, 3 would never learn")
 
 
 @pytest.mark.notebook

@@ -19,9 +19,9 @@ from labkit import LabError
 from labkit.cli import app
 from labkit.data import load_questions
 from labkit.model import load_model
-from labkit.profile import ROOT
 from labkit.rag.augment import build_messages
-from labkit.tune.serve import free_port, servable, serve
+from labkit.store import ROOT
+from labkit.tune.deploy import free_port, servable, serve
 
 COMMAND = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 POCKET = ROOT / "data" / "models" / "pocket"

@@ -45,17 +45,15 @@ def test_loss_falls_and_the_same_seed_gives_the_same_weights(base, rows, tmp_pat
 @pytest.mark.reference
 def test_the_loss_is_that_of_transformers_with_its_mask(base, rows, tmp_path):
     """The first step's loss, in float32, from the model's own loss over a padded and masked batch."""
-    from labkit.tune.loop import AnswerTrainer
     from labkit.tune.prepare import Collator
+    from labkit.tune.train import _answer_logits
 
     network = load_model(base, dtype="float32").network
     batch = Collator(0)(rows[:8])
     with torch.no_grad():
         theirs = network(**batch).loss
-        trainer = object.__new__(AnswerTrainer)
-        trainer.losses = []
-        ours = trainer.compute_loss(network, batch)
-    assert abs(ours - theirs) < (0.02 if torch.cpu._is_avx512_bf16_supported() else 1e-5)
+        ours = torch.nn.functional.cross_entropy(*_answer_logits(network, batch, network.device), ignore_index=IGNORED)
+    assert abs(ours - theirs) < 1e-5
 
 
 def test_every_row_is_in_every_epoch_once_beside_rows_of_like_length():
@@ -98,17 +96,17 @@ def test_the_model_is_left_ready_to_answer(model, rows, tmp_path):
 SHORT = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
 
 LOOP = """
-import json, os, random, resource, signal, sys, time
+import json, os, pickle, random, resource, signal, sys, time, zipfile
 from pathlib import Path
-from safetensors.torch import save_file
-from labkit import LabError
-from labkit.model import load_model
-from labkit.tune.loop import COMPLETE
-from labkit.tune.train import TrainSettings, train
+from labkit import LabError  # nothing here imports torch: a process that forks has no threads
 base, rows, folder, kills, room = sys.argv[1:]
-rows, settings = json.loads(Path(rows).read_text()), TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
+rows = json.loads(Path(rows).read_text())
 
 def whole(work):
+    from labkit.model import load_model
+    from labkit.tune.train import TrainSettings, train
+
+    settings = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
     model = load_model(base, dtype="float32")
     report = train(model.network, model.tokenizer, rows, settings, work, False, save_seconds=0)
     return model.network, report
@@ -120,6 +118,8 @@ def forked(work):
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
         try:
             network, report = whole(work)
+            from safetensors.torch import save_file
+
             save_file({n: w.clone() for n, w in network.named_parameters()}, f"{work}.safetensors")
             Path(f"{work}.json").write_text(json.dumps(report.losses))
         except LabError as error:
@@ -127,8 +127,19 @@ def forked(work):
         os._exit(0)
     return child
 
+class Plain(pickle.Unpickler):  # what stands in a checkpoint beside its tensors
+    def persistent_load(self, name):
+        return None
+
+    def find_class(self, module, name):
+        return super().find_class(module, name) if module == "collections" else lambda *parts: None
+
+def steps(path):
+    with zipfile.ZipFile(path) as parts, parts.open("archive/data.pkl") as data:
+        return len(Plain(data).load()["losses"])
+
 def seen():
-    return set(Path(folder, "work").glob("*/*/*"))
+    return [path.stat().st_mtime_ns for path in Path(folder, "work").glob("*/checkpoint.pt")]
 
 os.waitpid(forked(f"{folder}/straight"), 0)
 rng = random.Random(0)
@@ -141,8 +152,7 @@ for _ in range(int(kills)):
     time.sleep(rng.uniform(0, 0.1))  # while a checkpoint is being written, or after it
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    steps = [int(p.parent.name.split("-")[1]) for p in seen() if p.name == COMPLETE]
-    print("killed at", max(steps, default=0), flush=True)
+    print("killed at", max(map(steps, Path(folder, "work").glob("*/checkpoint.pt")), default=0), flush=True)
 os.waitpid(forked(f"{folder}/work"), 0)
 """
 
@@ -157,9 +167,9 @@ def loop(base, rows, folder, kills, room=0):
 
 
 def test_killed_again_and_again_a_training_goes_on_and_ends_as_a_straight_one(base, rows, tmp_path):
-    told = loop(base, rows, tmp_path, kills=8)
+    told = loop(base, rows, tmp_path, kills=5)
     reached = [int(line.removeprefix("killed at ")) for line in told]
-    assert len(reached) >= 4 and reached == sorted(reached), "a checkpoint that was complete is never lost"
+    assert len(reached) >= 3 and reached == sorted(reached), "a checkpoint that was complete is never lost"
     assert 0 < max(reached) < 18
     wanted, ended = (load_file(tmp_path / f"{name}.safetensors") for name in ("straight", "work"))
     assert all(torch.equal(wanted[name], ended[name]) for name in wanted)
@@ -237,10 +247,8 @@ def test_checkpoints_stay_until_the_weights_are_kept_and_one_cut_off_is_never_us
     with pytest.raises(LabError, match="No space left on device.*make room"):
         run(full)
     (home,) = tmp_path.iterdir()
-    assert sorted(path.name for path in home.iterdir()) == ["checkpoint-16", "checkpoint-17"]
-    half = home / "checkpoint-99"
-    half.mkdir()
-    (half / "model.safetensors").write_bytes(b"cut off")
+    assert [path.name for path in home.iterdir()] == ["checkpoint.pt"]
+    (home / "checkpoint.pt.part").write_bytes(b"cut off")
     kept = []
     run(kept.append)
     assert kept[0].steps == 18 and list(tmp_path.iterdir()) == []

@@ -17,12 +17,11 @@ from typer.testing import CliRunner
 from labkit import LabError
 from labkit.cli import app
 from labkit.model import load_model
-from labkit.profile import POCKET, ROOT
-from labkit.store import hash_file
-from labkit.tune.adapters import LoraSettings
-from labkit.tune.prepare import write_examples
+from labkit.profile import POCKET
+from labkit.store import ROOT, hash_file
+from labkit.tune.adapters import LoraSettings, Tuned, tune_file
+from labkit.tune.prepare import read_pairs, write_examples
 from labkit.tune.train import TrainSettings
-from labkit.tune.train_file import Tuned, read_pairs, tune_file
 
 COMMAND = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')"]
 CSV = "prompt,response\nWho runs it?,Rita Irwin runs it.\nHow much is it?,It costs $420.\nWhy?,\n"
@@ -66,7 +65,7 @@ def test_a_killed_command_goes_on_and_ends_with_the_same_adapter(base, pairs, tm
     words = ["tune", pairs, "--out", tmp_path / "killed", "--model", base, "--epochs", "1", "--rank", "4"]
     process = subprocess.Popen([*COMMAND, *map(str, words), "--save-seconds", "0"], cwd=ROOT)
     end = time.monotonic() + 300
-    while process.poll() is None and not list(tmp_path.glob(".killed.training/*/*/complete.json")):
+    while process.poll() is None and not list(tmp_path.glob(".killed.training/*/checkpoint.pt")):
         assert time.monotonic() < end
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -95,7 +94,7 @@ def test_done_already_is_told_and_not_done_again(base, pairs, tmp_path):
 def test_all_weights_come_back_trained_with_their_tokenizer(base, pairs, tmp_path):
     settings = TrainSettings(epochs=2, learning_rate=3e-3, batch_size=16)
     tuned = tune_file(pairs, tmp_path / "new", base, settings, 256, progress=False)
-    assert tuned.made == "weights" and tuned.last_loss < tuned.first_loss
+    assert tuned.kind == "weights" and tuned.last_loss < tuned.first_loss
     before, after = load_model(base, dtype="float32"), load_model(tmp_path / "new", dtype="float32")
     changed = [
         not torch.equal(a, b) for a, b in zip(before.network.parameters(), after.network.parameters(), strict=True)

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from labkit.profile import ROOT
-from labkit.store import provenance, write_bytes, write_json
+from labkit.store import ROOT, provenance, write_bytes, write_json
 from tools.bench import Figure, model, search
 from tools.console import alone
 

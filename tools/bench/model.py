@@ -171,8 +171,7 @@ def _chain(lab: Lab) -> Callable[[Sequence[Item]], list[str]]:
     from langchain_core.runnables import RunnableLambda, RunnablePassthrough
     from transformers import pipeline
 
-    from labkit.chat import render
-    from labkit.model import load_model
+    from labkit.model import load_model, render
     from labkit.quiet import quiet
     from labkit.rag.augment import build_messages
 

@@ -156,7 +156,7 @@ def html_trafilatura(path):
 
 
 # %% [markdown]
-# Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, python-docx and trafilatura;
+# Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, python-docx and lxml;
 # it was written with documents like these at hand, so it plays at home here.
 
 # %%
@@ -485,7 +485,7 @@ put("насос.txt", ("Насос весит двенадцать килогр�
 # replaced, and only its file is lost.
 
 # %%
-from labkit.rag.ingest import ingest, verdicts, write_quarantine
+from labkit.rag.ingest import ingest, verdicts
 
 start = time.perf_counter()
 inboxed = ingest(inbox, max_bytes=2_000_000, seconds=5)
@@ -496,7 +496,7 @@ verdicts(inboxed)
 # Every file has a verdict, every bad one a remedy: a list to hand to whoever owns the files.
 
 # %%
-write_quarantine(inboxed, Path(place.name) / "quarantine.csv")
+verdicts(inboxed).query("verdict != 'loaded'").to_csv(Path(place.name) / "quarantine.csv", index=False)
 print((Path(place.name) / "quarantine.csv").read_text("utf-8"))
 
 # %% [markdown]

@@ -153,7 +153,7 @@ print("what the sentence adds:", ", ".join(f"{gap:.3f} at {n} tokens" for n, gap
 # nothing is said. So labkit counts, and warns. (`bind` makes long books of the short documents; section 6 says why.)
 
 # %%
-from labkit.compare.chunk_sweep import bind
+from labkit.compare.practices import bind
 from labkit.rag.chunk import truncated
 
 library = bind(lab.documents)
@@ -202,7 +202,7 @@ print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))
 # - `chunks`, `megabytes` of vectors: the index; `truncated`: chunks that the embedder does not read to the end.
 
 # %%
-from labkit.compare.chunk_sweep import claims, sweep
+from labkit.compare.practices import sweep
 
 swept = sweep(lab)
 means = swept.groupby(["size", "overlap"])[
@@ -261,7 +261,21 @@ figure
 # corrects it for the number of comparisons, and the `verdict` goes by that.
 
 # %%
-tested = claims(swept)
+from labkit.stats import holm, paired_bootstrap
+
+tested = []
+for metric in ("found", "read", "correct"):
+    wide = swept.dropna(subset=[metric]).pivot(index="id", columns=["size", "overlap"], values=metric)
+    sizes, overlaps = (wide.columns.get_level_values(name) for name in ("size", "overlap"))
+    advised = overlaps.isin([0.1, 0.15, 0.2])
+    pairs = [("≈500 tokens", sizes == 500, f"{s} tokens", sizes == s) for s in sorted({*sizes} - {500})]
+    pairs += [("10–20 % overlap", advised, f"{o:.0%} overlap", overlaps == o) for o in sorted({*overlaps[~advised]})]
+    for advice, ours, other, theirs in pairs:
+        gap = paired_bootstrap(wide.loc[:, ours].to_numpy(float), wide.loc[:, theirs].to_numpy(float))
+        tested.append({"advice": advice, "against": other, "metric": metric, "questions": len(wide), **vars(gap)})
+tested = pd.DataFrame(tested).assign(holm=lambda rows: holm(rows.p))
+clear = np.where(tested["diff"] > 0, "better", "worse")
+tested["verdict"] = np.where(tested.holm < 0.05, clear, "not told apart")
 tested.round(3)
 
 # %%
@@ -290,8 +304,6 @@ ways = {by: sweep(lab, [size], [overlap], by) for by in ("token", "sentence", "p
 pd.DataFrame({by: way[["found", "read", "correct", "chunks"]].mean() for by, way in ways.items()}).round(2).T
 
 # %%
-from labkit.stats import paired_bootstrap
-
 metrics = ["found", "correct"]
 pairs = [[ways[by][metric].dropna() for by in ("heading", "paragraph")] for metric in metrics]
 print("by heading less by paragraph, with its interval:")

@@ -318,7 +318,7 @@ for number in widest.index[-2:]:
 from labkit.rag.retrieve import reciprocal_rank_fusion
 
 lists = [["red", "blue", "green"], ["blue", "grey", "red"]]
-print("fused:", reciprocal_rank_fusion(lists))
+print("fused:", list(reciprocal_rank_fusion(lists)))
 print(f"blue: 1/62 + 1/61 = {1 / 62 + 1 / 61:.5f}, red: 1/61 + 1/63 = {1 / 61 + 1 / 63:.5f}")
 
 # %% [markdown]
@@ -401,14 +401,36 @@ else:
 # cannot, so a rule does: without the lead-in, key words only, names and numbers only.
 
 # %%
-from labkit.rag.retrieve import MultiQuery, reword_by_rule, reword_with
+from labkit.rag.retrieve import STOP_WORDS
+from labkit.rag.retrieve import names as names_in
 
-reword = reword_by_rule if PROFILE == "pocket" else reword_with(lab.model)
-reword([example.question])[0]
+
+def by_rule(question):
+    bare = re.sub(r"^(?:[^:?]{1,40}:|(?:[\w']+\s){0,5}[\w']+,)\s(?=\S)", "", question)  # "For my notes: ", "Tell me, "
+    key = [word for word in re.findall(r"\w[\w'.,-]*\w|\w", bare) if word.lower() not in STOP_WORDS]
+    return [bare, " ".join(key), " ".join(names_in(bare))]
+
+
+def by_model(question):
+    wish = f"Write 3 other wordings of this question, one on each line, nothing else.\n\nQuestion: {question}"
+    lines = lab.model.generate([[{"role": "user", "content": wish}]], max_new_tokens=128)[0].text.splitlines()
+    return [re.sub(r"^\W*(?:\d+[.)])?\s*", "", line).strip() for line in lines][:3]
+
+
+reword = by_rule if PROFILE == "pocket" else by_model
+reword(example.question)
+
 
 # %%
+def multi_query(retriever):
+    wordings = [list(dict.fromkeys(filter(None, [i.question, *reword(i.question)]))) for i in items]
+    found = iter(retriever.search_batch([text for group in wordings for text in group], 50))
+    lists = [[[hit.chunk.id for hit in next(found)] for _ in group] for group in wordings]
+    return [list(reciprocal_rank_fusion(group))[:20] for group in lists]
+
+
 for name in ("dense", "fusion"):
-    rankings[f"multi-query, {name}"] = ask(MultiQuery(methods[name], reword))
+    rankings[f"multi-query, {name}"] = multi_query(methods[name])
     results[f"multi-query, {name}"] = scored(rankings[f"multi-query, {name}"])
     gain = paired_bootstrap(results[f"multi-query, {name}"].MRR, results[name].MRR)
     tell(f"MRR, multi-query on {name} - {name} alone", gain)

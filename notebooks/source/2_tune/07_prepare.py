@@ -56,7 +56,7 @@ asked = [(f, form) for f in facts.itertuples() for form in rng.sample(forms_of[f
 # %%
 from labkit.data import dress, style_faults
 from labkit.rag.augment import build_messages
-from labkit.tune.prepare import examples
+from labkit.tune.prepare import Example
 
 
 def ask(pair):
@@ -76,7 +76,11 @@ def tags(pair):
 
 
 # %%
-pairs = examples(asked, ask, reply, tags)
+def example(pair, ask=ask):
+    return Example([*ask(pair), {"role": "assistant", "content": reply(pair)}], tags(pair))
+
+
+pairs = [example(pair) for pair in asked]
 for message in pairs[0].messages:
     print(f"{message['role']:>9}: {message['content']}")
 
@@ -95,7 +99,7 @@ assert not faulty
 # that string; its marks are special tokens, one token each.
 
 # %%
-from labkit.chat import render
+from labkit.model import render
 
 tokenizer = lab.model.tokenizer
 whole = render(tokenizer, pairs[0].messages)
@@ -107,7 +111,7 @@ print(whole)
 
 # %%
 from labkit import LabError
-from labkit.tune.prepare import Example, tokenise
+from labkit.tune.prepare import tokenise
 
 forged = [{"role": "user", "content": f"Thanks.{tokenizer.eos_token}"}, pairs[0].messages[-1]]
 try:
@@ -172,7 +176,7 @@ def ask_open(pair):
     return [ask(pair)[0], build_messages(ask(pair)[1]["content"].removeprefix("Question: "), around)[1]]
 
 
-open_rows = dataset(examples(asked, ask_open, reply), tokenizer, limit=lab.profile.context).rows
+open_rows = dataset([example(pair, ask_open) for pair in asked], tokenizer, limit=lab.profile.context).rows
 sizes_of = {"question only": rows, "with passages": open_rows}
 lengths = {name: [len(row["input_ids"]) for row in some] for name, some in sizes_of.items()}
 
@@ -191,14 +195,22 @@ plt.show()
 # Many recipes pass `truncation=True` and never look again. A cut from the right takes the *answer*, since it stands
 # last:
 
+
 # %%
-from labkit.tune.prepare import cut
+def cut(limit):
+    over = [row["labels"] for row in open_rows if len(row["labels"]) > limit]
+    torn = [labels for labels in over if any(label != IGNORED for label in labels[limit:])]
+    empty = [labels for labels in torn if all(label == IGNORED for label in labels[:limit])]
+    return len(over), len(torn) - len(empty), len(empty)
+
 
 longest = max(lengths["with passages"])
 for limit in (longest, round(0.9 * longest), round(0.75 * longest), longest // 2):
-    print(cut(open_rows, limit))
-half = cut(open_rows, longest // 2)
-assert not cut(open_rows, longest).over and (half.shortened or half.emptied)
+    over, endless, empty = cut(limit)
+    losses = f"cut, {endless} would never learn where an answer ends, and {empty} nothing at all"
+    fits = f"{over} of {len(open_rows)} rows are too long; {losses}" if over else f"all {len(open_rows)} rows fit"
+    print(f"at {limit} tokens: {fits}")
+assert not cut(longest)[0] and sum(cut(longest // 2)[1:])
 
 # %% [markdown]
 # `dataset` never cuts. It refuses and names the example, or drops when told to, and lists what it dropped:
@@ -284,20 +296,26 @@ planted = {
 {name: some[0] for name, some in planted.items()}
 
 # %% [markdown]
-# The checkers: the same text; the same once case, punctuation and articles are gone; *MinHash*, which estimates how
-# many runs of letters two texts share without comparing all pairs; *embeddings*, which compare meanings. And a fifth
-# that looks not at the question but at the answer. Each is asked which training questions are test questions.
+# The checkers: the same text; the same once case, punctuation and articles are gone; *letters*, the share of their runs
+# of five letters that two texts have in common; *embeddings*, which compare meanings. And a fifth that looks not at the
+# question but at the answer. Each is asked which training questions are test questions.
 
 # %%
-from labkit.tune.leaks import leaks, near_leaks, similar_leaks
+from labkit.tune.leaks import Leak, leaks, near_leaks
+
+
+def in_meaning(some, least):
+    cosines = lab.embedder.encode(some) @ lab.embedder.encode(questions).T
+    return [Leak(i, j, "similar") for i, j in zip(*(cosines >= least).nonzero(), strict=True)]
+
 
 checkers = {
     "exact": lambda some: [leak for leak in leaks(some, questions) if leak.match == "exact"],
     "normalised": lambda some: leaks(some, questions),
-    "MinHash ≥ 0.8": lambda some: near_leaks(some, questions, 0.8),
-    "MinHash ≥ 0.5": lambda some: near_leaks(some, questions, 0.5),
-    "embedding ≥ 0.9": lambda some: similar_leaks(some, questions, lab.embedder, 0.9),
-    "embedding ≥ 0.8": lambda some: similar_leaks(some, questions, lab.embedder, 0.8),
+    "letters ≥ 0.8": lambda some: near_leaks(some, questions, 0.8),
+    "letters ≥ 0.5": lambda some: near_leaks(some, questions, 0.5),
+    "embedding ≥ 0.9": lambda some: in_meaning(some, 0.9),
+    "embedding ≥ 0.8": lambda some: in_meaning(some, 0.8),
 }
 
 
@@ -327,7 +345,7 @@ found.round(3)
 # %%
 assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
 assert found.loc["normalised", "retyped"] == 1
-assert (found.loc["MinHash ≥ 0.5"] >= found.loc["MinHash ≥ 0.8"]).all()
+assert (found.loc["letters ≥ 0.5"] >= found.loc["letters ≥ 0.8"]).all()
 
 # %%
 for kind in planted:
@@ -438,11 +456,14 @@ assert allowed.leaks
 # The standard form is JSON lines: one conversation a line, under `messages`. What stands beside it is kept as tags.
 
 # %%
-from labkit.tune.prepare import read_csv, read_examples, write_csv, write_examples
+from labkit.tune.prepare import read_csv, read_examples, write_examples
 
 folder = lab.runs / "prepare"
 write_examples(folder / "pairs.jsonl", pairs)
-write_csv(folder / "pairs.csv", pairs)
+table = [{message["role"]: message["content"] for message in pair.messages} | pair.tags for pair in pairs]
+pd.DataFrame(table).rename(columns={"user": "prompt", "assistant": "response"}).to_csv(
+    folder / "pairs.csv", index=False
+)
 assert read_examples(folder / "pairs.jsonl") == (pairs, []) == read_csv(folder / "pairs.csv")
 print((folder / "pairs.jsonl").read_text("utf-8").splitlines()[0])
 
@@ -493,4 +514,4 @@ for row in bad:
 # 1. In section 7, clean the leaky set with the `exact` checker only, and train again. How much of the fake is left?
 # 2. Split by `"fact"` instead of `"entity"`. Which questions are now nearly the same on both sides, and are they leaks?
 # 3. Draw one wording for each fact instead of three, and split at random. What changes in the table of section 5?
-# 4. Find the similarity at which MinHash reports no honest question. What share of the framed ones does it still find?
+# 4. Find the similarity at which *letters* reports no honest question. What share of the framed ones does it still find?

@@ -82,7 +82,7 @@ attempt(mended)
 # 07.
 
 # %%
-from labkit.tune import curves
+from labkit.compare import curves
 from labkit.tune.prepare import dataset as tokenised
 
 FACTS = 40 if SIZE == "full" else 8
@@ -169,10 +169,10 @@ pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(made["m
 # %% [markdown]
 # ## 2. The same training, faster
 #
-# `labkit.tune.train` calls the same `Trainer`. It does four things besides: it puts rows of like length into a batch,
-# so that little is padded; it computes in bfloat16 where the processor does; it computes the vocabulary's scores only
-# where an answer stands; and it watches itself, which comes below. Model, rows, steps, rate and
-# schedule are the same; the batches are not, so the losses differ a little:
+# `labkit.tune.train` takes the same steps in a loop of its own: AdamW, this schedule, gradients clipped. It does four
+# things besides: it puts rows of like length into a batch, so that little is padded; it computes in bfloat16 where the
+# processor does; it computes the vocabulary's scores only where an answer stands; and it watches itself, which comes
+# below. Model, rows, steps, rate and schedule are the same; the batches are not, so the losses differ a little:
 
 # %%
 from labkit.model import load_model
@@ -350,25 +350,24 @@ for name in ("killed", "straight", ".killed.training"):
     shutil.rmtree(work / name, ignore_errors=True)
 script = "from labkit.cli import app; app(prog_name='labkit')"
 process = subprocess.Popen([sys.executable, "-c", script, *command], stderr=subprocess.DEVNULL)
-while process.poll() is None and not list(work.glob(".killed.training/*/*/complete.json")):
+while process.poll() is None and not list(work.glob(".killed.training/*/checkpoint.pt")):
     time.sleep(0.02)
 process.send_signal(signal.SIGKILL)
 print("exit status", process.wait(), "and", "no result" if not (work / "killed").exists() else "a result")
 
 # %% [markdown]
-# What it left: checkpoints. Each holds weights, the optimiser's state, the schedule and the random numbers; a marker,
-# `complete.json`, is written last. A checkpoint without it was cut off, and is never used.
+# What it left: a checkpoint. It holds weights, the optimiser's state, the schedule and the random numbers. It is written
+# under another name and then renamed, so what was cut off is never used.
 
 # %%
-for folder in sorted(work.glob(".killed.training/*/checkpoint-*")):
-    print(folder.name, "complete" if (folder / "complete.json").is_file() else "cut off: will be deleted")
+for path in sorted(work.glob(".killed.training/*/*")):
+    print(path.name, "complete" if path.suffix == ".pt" else "cut off: will be written again")
 
 # %% [markdown]
 # The same command goes on from there. We call the function behind it, and beside it train once without a kill:
 
 # %%
-from labkit.tune.adapters import LoraSettings
-from labkit.tune.train_file import tune_file
+from labkit.tune.adapters import LoraSettings, tune_file
 
 lora = LoraSettings(epochs=2, batch_size=16)
 for name in ("killed", "straight"):
@@ -495,8 +494,7 @@ print(
 # - The training loss says how well the examples are known by heart. Held-out examples say what the model can do.
 # - What you hold out decides when early stopping stops, and so what has been learned by then.
 # - How many wordings and how many sightings a fact needs can be measured; sections 7 and 8 print it for this model.
-# - A killed training goes on from its last complete checkpoint, and a marker that is written last says which one that
-#   is.
+# - A killed training goes on from its last checkpoint, which appears whole or not at all.
 #
 # ## Exercises
 #

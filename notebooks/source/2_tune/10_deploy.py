@@ -293,7 +293,7 @@ assert verify(folder) == folder
 # on this machine only, in a process of its own, and returns when it answers. (In a terminal: `labkit serve FOLDER`.)
 
 # %%
-from labkit.tune.serve import serve
+from labkit.tune.deploy import serve
 
 server = serve(folder)
 print("model", repr(server.name), "listens on", server.host)
@@ -363,7 +363,7 @@ attempt(lambda: serve(copied))
 # killed instead, the server notices, for the pipe between them closes, and ends by itself.
 
 # %%
-from labkit.tune.serve import free_port
+from labkit.tune.deploy import free_port
 
 server.stop()
 assert not server.running and free_port(server.host, server.port) == server.port

@@ -60,8 +60,17 @@ rows.groupby(["arm", "share"]).correct.mean().unstack().round(2).loc[order]
 
 # %%
 from labkit import plot
+from labkit.stats import bootstrap_mean
 
-figure, text = plot.curve(update.over(rows, "share", order), "share of the facts changed", "right on all facts")
+
+def over(rows, by, arms):
+    return {
+        arm: {at: bootstrap_mean(small.by_question(some, arm)) for at, some in rows.groupby(by) if arm in set(some.arm)}
+        for arm in arms
+    }
+
+
+figure, text = plot.curve(over(rows, "share", order), "share of the facts changed", "right on all facts")
 print(text)
 figure
 
@@ -87,7 +96,7 @@ table.assign(seconds=patch.groupby("arm").seconds.mean().round(1))
 from labkit.stats import paired_bootstrap
 
 steady = patch[~patch.changed]
-forgot = paired_bootstrap(update.by_question(steady, "tuned"), update.by_question(steady, "patched"))
+forgot = paired_bootstrap(small.by_question(steady, "tuned"), small.by_question(steady, "patched"))
 print(f"right on unchanged facts, lost by patching: {forgot.diff:.2f} [{forgot.low:.2f}, {forgot.high:.2f}]")
 
 # %% [markdown]
@@ -112,7 +121,7 @@ took.assign(times=lambda t: t.iloc[:, 1] / t.iloc[:, 0]).round(2)
 
 # %%
 ten = update.stream(lab)
-lines = update.over(ten, "step", ["rag", "patched", "tuned"])
+lines = over(ten, "step", ["rag", "patched", "tuned"])
 figure, text = plot.curve(lines, "updates", "right on all facts of the day")
 print(text)
 figure
@@ -158,4 +167,4 @@ print(claims.report("13_update", update.figures(lab)))
 # 1. `patched` forgets. Mix a few unchanged facts into its training (`small.learn`) and measure how many it takes.
 # 2. The hybrid was trained on another company's documents. Why can it answer about this one?
 # 3. Which share of changed facts makes `tuned` and `rag` equally right? Read it off the first figure, then compute it.
-# 4. Time `small.reindexed` with an empty list of old documents. How much does finding unchanged chunks again save?
+# 4. Time `small.reindex` with an empty list of old documents. How much does finding unchanged chunks again save?

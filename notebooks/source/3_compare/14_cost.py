@@ -26,7 +26,7 @@ lab
 # answer, one token after another.
 
 # %%
-from labkit.compare import cost, cost_growth, cost_setup
+from labkit.compare import cost
 
 spent = cost.split(lab)
 stages = ["embed", "search", "prefill", "decode"]
@@ -71,8 +71,20 @@ print("milliseconds a token written:", a_token.round(1).to_dict())
 # More passages (`k`) mean longer prompts. What do they buy?
 
 # %%
-by_k = cost_setup.top(lab).groupby("k")[["correct", "read", "ms"]].mean().round(2)
-by_k.rename(columns={"correct": "right", "read": "tokens read", "ms": "generation, ms"})
+from dataclasses import replace
+
+import pandas as pd
+
+from labkit.compare.score import is_right
+from labkit.lab import spread
+
+some = spread([item for item in lab.questions if item.gold], 80)
+by_k = {}
+for k in (1, 3, 5, 8):
+    answers = replace(lab.arm("rag"), top_k=k, cache=None).answer([item.question for item in some])
+    rows = [(is_right(i, a.text), a.prompt_tokens, 1000 * a.generation_seconds) for i, a in zip(some, answers, strict=True)]  # fmt: skip
+    by_k[k] = pd.DataFrame(rows, columns=["right", "tokens read", "generation, ms"]).mean()
+pd.DataFrame(by_k).T.rename_axis("k").round(2)
 
 # %% [markdown]
 # ## 2. What setting up takes
@@ -81,14 +93,14 @@ by_k.rename(columns={"correct": "right", "read": "tokens read", "ms": "generatio
 # weights. Loading models is not counted, memory is the most that the process ever held.
 
 # %%
-made = cost_setup.setting_up(lab)
+made = cost.setting_up(lab)
 made.groupby("arm")[["seconds", "peak_mb"]].mean().round(1)
 
 # %% [markdown]
 # How good is what you have after a short while? RAG is one point; tuning goes on as long as you let it.
 
 # %%
-budget = cost_setup.by_budget(lab)
+budget = cost.by_budget(lab)
 tuned = budget[budget.arm == "tuned"].groupby("epochs")[["seconds", "correct", "style"]].mean()
 rag = budget[budget.arm == "rag"][["seconds", "correct", "style"]].mean()
 figure, axes = plt.subplots(figsize=(5.5, 3))
@@ -112,16 +124,27 @@ figure
 # not. The figures are round ones to think with: put your own in their place.
 
 # %%
-import pandas as pd
+processor_hour, read, written, trained = 0.05, 0.10, 0.40, 0.50  # an hour; a million tokens of each kind
 
-prices = cost.Prices()
+
+def own(setup, seconds, questions):
+    """On a machine of your own: processor seconds of setting up, and of each question."""
+    return processor_hour * (setup + seconds * questions) / 3600
+
+
+def rented(training, reads, writes, questions):
+    """By the token: tokens trained on, and for each question those read and written."""
+    return (trained * training + questions * (read * reads + written * writes)) / 1e6
+
+
 setup, each = made.groupby("arm").seconds.mean(), spent.groupby("arm").processor.mean()
 arms = ["rag", "tuned", "hybrid"]
 counts = [100, 1_000, 10_000, 100_000]
-pd.DataFrame({n: [prices.own(setup[arm], each[arm], n) for arm in arms] for n in counts}, index=arms).round(4)
+pd.DataFrame({n: [own(setup[arm], each[arm], n) for arm in arms] for n in counts}, index=arms).round(4)
 
 # %%
-even = cost.break_even(setup["tuned"], each["tuned"], setup["rag"], each["rag"])
+saving = each["rag"] - each["tuned"]
+even = max(0.0, (setup["tuned"] - setup["rag"]) / saving) if saving > 0 else float("inf")
 print(
     f"tuning pays from {even:,.0f} questions on, if it answers as well" if even < float("inf") else "tuning never pays"
 )
@@ -132,10 +155,10 @@ import numpy as np
 many = np.logspace(1, 5, 60)
 figure, axes = plt.subplots(figsize=(5.5, 3))
 for arm, colour, line in zip(arms, ("#0072B2", "#D55E00", "#009E73"), ("-", "--", "-."), strict=True):
-    axes.plot(many, [prices.own(setup[arm], each[arm], n) for n in many], line, color=colour, label=arm)
+    axes.plot(many, [own(setup[arm], each[arm], n) for n in many], line, color=colour, label=arm)
 axes.set(xscale="log", yscale="log", xlabel="questions", ylabel="cost, processor hours priced")
 axes.legend(frameon=False)
-print("at 100,000 questions the dearest is", max(arms, key=lambda arm: prices.own(setup[arm], each[arm], 1e5)))
+print("at 100,000 questions the dearest is", max(arms, key=lambda arm: own(setup[arm], each[arm], 1e5)))
 plt.close()
 figure
 
@@ -148,25 +171,25 @@ figure
 # with all of them, unless the index is a cleverer one (lesson 04).
 
 # %%
-searched = cost_growth.vectors(lab)
+searched = cost.vectors(lab)
 print(searched.groupby("vectors").ms.median().round(2).to_string())
 wide = searched.pivot(index="question", columns="vectors", values="ms")
-twice = cost_growth.per_doubling(wide)
+twice = cost.per_doubling(wide)
 print(f"twice the vectors, {twice.mean:.2f} times the milliseconds [{twice.low:.2f}, {twice.high:.2f}]")
 
 # %% [markdown]
 # *Shards*: the vectors are split, every part is searched (on as many machines, at once), and the best are merged.
 
 # %%
-cost_growth.shards(lab).groupby("shards")[["recall", "ms"]].mean().round(3).rename(columns={"ms": "slowest shard, ms"})
+cost.shards(lab).groupby("shards")[["recall", "ms"]].mean().round(3).rename(columns={"ms": "slowest shard, ms"})
 
 # %% [markdown]
 # *Width*: the same training step for models that are narrower and wider than the pocket one.
 
 # %%
-stepped = cost_growth.widths(lab)
+stepped = cost.widths(lab)
 print(stepped.groupby("width").seconds.median().round(3).to_string())
-wider = cost_growth.per_doubling(stepped.pivot(index="step", columns="width", values="seconds"))
+wider = cost.per_doubling(stepped.pivot(index="step", columns="width", values="seconds"))
 print(f"twice the width, {wider.mean:.2f} times the seconds [{wider.low:.2f}, {wider.high:.2f}]")
 
 # %% [markdown]
@@ -191,7 +214,7 @@ print(claims.report("14_cost", cost.figures(lab)))
 #
 # ## Exercises
 #
-# 1. Put the prices of your provider into `cost.Prices` and use `rented` with the tokens of section 1. Who wins now?
+# 1. Put the prices of your provider into section 3 and use `rented` with the tokens of section 1. Who wins now?
 # 2. Add one update a week (seconds from lesson 13) to the cost curve over a year. Where is the crossing?
 # 3. Halve `max_new_tokens` of an arm. Which stage of section 1 shrinks, and by how much?
 # 4. Draw the table of section 4 for an `IVF` index with `labkit.rag.vectors.trial`. What does a doubling cost

@@ -28,15 +28,15 @@ lab
 # no training ever used.
 
 # %%
-from labkit.compare import risk, update
+from labkit.compare import risk, small
 
-words = risk.reworded(lab)
+words = risk.rewordings(lab)
 words.groupby("wording").correct.mean().round(2).to_frame("right")
 
 # %%
 from labkit.stats import paired_bootstrap
 
-by_wording = {name: update.by_question(words[words.wording == name], "tuned") for name in ("trained", "new")}
+by_wording = {name: small.by_question(words[words.wording == name], "tuned") for name in ("trained", "new")}
 gap = paired_bootstrap(by_wording["trained"], by_wording["new"])
 print(f"trained less new wording: {gap.diff:.2f} [{gap.low:.2f}, {gap.high:.2f}]")
 
@@ -83,7 +83,7 @@ figure
 
 # %%
 from labkit.compare import experiment
-from labkit.compare.figures import figure as measured
+from labkit.compare.claims import figure as measured
 
 answers = experiment.ask_arms(lab, ["base", "rag", "tuned", "hybrid", "naive"])
 lost = measured(answers, "accuracy: rag - naive")
@@ -99,7 +99,7 @@ print(
 
 # %%
 from labkit.compare.arms import passages
-from labkit.compare.poison import falsify, lie_for
+from labkit.compare.reading import falsify, lie_for
 from labkit.compare.score import is_right
 from labkit.metrics import contains
 from labkit.rag.augment import build_messages
@@ -136,7 +136,11 @@ pd.DataFrame(spoken).groupby(["arm", "passages"], sort=False).mean().round(2)
 # before tuning and after: who answers anyway?
 
 # %%
-risk.inventions(answers).round(2)
+from labkit.stats import bootstrap_mean
+
+unknown = answers[~answers.answerable]
+invented = {a: vars(bootstrap_mean(1 - small.by_question(unknown, a, "abstained"))) for a in ("base", "rag", "tuned", "hybrid")}  # fmt: skip
+pd.DataFrame(invented).T.rename_axis("arm").round(2)
 
 # %%
 can = answers[answers.answerable]

@@ -164,7 +164,15 @@ pd.DataFrame(verdicts).T
 # leads. An arm that leads under nearly all weights needs no debate about them; two arms that share the field do.
 
 # %%
-shares = pd.DataFrame({studies[name].title: job.shares() for name, job in measured.items()}).T
+import numpy as np
+
+shares = {}
+for name, job in measured.items():
+    drawn = np.random.default_rng(0).dirichlet(np.ones(len(job.metrics)), 10_000)
+    scores = pd.DataFrame(drawn @ pd.DataFrame(job.means), columns=list(job.means))
+    leads_here = scores.gt(scores.max(axis=1) - 1e-9, axis=0)  # of equal arms each has its part
+    shares[studies[name].title] = leads_here.div(leads_here.sum(axis=1), axis=0).mean()
+shares = pd.DataFrame(shares).T
 figure, text = plot.shares(shares)
 print("Share of all weights under which each arm leads.", text, sep="\n")
 figure
@@ -177,7 +185,18 @@ figure
 # rest as before, and note the first such point.
 
 # %%
-turns = [{"job": studies[name].title, **vars(turn)} for name, job in measured.items() for turn in job.reversals()]
+turns = []
+for name, job in measured.items():
+    for metric, stated in zip(job.metrics, job.weights, strict=True):
+        this = np.array(job.metrics) == metric
+        others = np.where(this, 0, job.weights)
+        for end in (0.0, 1.0) if others.any() else ():
+            for at in np.linspace(stated, end, 201):
+                utilities = (at * this + (1 - at) * others / others.sum()) @ pd.DataFrame(job.means)
+                if utilities.max() > utilities[job.best] + 1e-9:
+                    about = {"job": studies[name].title, "metric": metric, "stated": stated, "at": at}
+                    turns.append({**about, "leader": job.best, "rival": utilities.idxmax()})
+                    break
 print(len(turns), "reversals")
 pd.DataFrame(turns, columns=["job", "metric", "stated", "at", "leader", "rival"]).round(2)
 
@@ -187,8 +206,6 @@ pd.DataFrame(turns, columns=["job", "metric", "stated", "at", "leader", "rival"]
 # reverse.
 
 # %%
-import numpy as np
-
 means, share = pd.DataFrame(support.means), np.linspace(0, 1, 21)
 rest = pd.Series(dict(bot.weights)).drop("style")
 figure, axes = plt.subplots(figsize=(5.4, 2.8))
@@ -211,7 +228,7 @@ figure
 # The article ends on the hybrid as the future. Let all five jobs count the same:
 
 # %%
-everything = use_cases.joined(measured)
+everything = use_cases.join(measured)
 for arm in everything.tables:
     v = everything.of(arm)
     print(f"{arm:7} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]")

@@ -30,10 +30,11 @@ lab
 # %%
 import pandas as pd
 
-from labkit.compare import papers
+from labkit.compare import claims
 
+papers = claims.load_papers()
 pd.set_option("display.max_colwidth", 110)
-about = pd.DataFrame(papers.published().values())
+about = pd.DataFrame(papers.values())
 about["paper"] = about.authors.str.partition(",")[0].str.partition(" &")[0] + " " + about.year.astype(str)
 about[["paper", "arxiv", "claim", "place"]].set_index("paper")
 
@@ -51,7 +52,7 @@ from textwrap import fill
 
 
 def reported(paper):
-    row = papers.published()[paper]
+    row = papers[paper]
     print(f"{row['title']}\n{row['authors']} {row['year']}, arXiv {row['arxiv']}, {row['place']}")
     print(fill(f"Here: {row['here']}", 95))
     print("Reported:", row["unit"] or "in a figure, no number is quoted")
@@ -78,7 +79,7 @@ print(f"of the facts asked for, the pairs tell {share:.0%}")
 from labkit import plot
 from labkit.compare import experiment, score
 
-answers = experiment.ask_arms(lab, papers.ARMS)
+answers = experiment.ask_arms(lab, ["rag", "tuned", "naive", "hybrid-4"])
 arms = score.summarise(answers)
 kinds = score.by_kind(answers[answers.arm.isin(["rag", "tuned"])])
 figure, text = plot.kinds(kinds)
@@ -90,15 +91,37 @@ figure
 # and asked in wordings that no training used (lesson 08, here with more seeds).
 
 # %%
-from labkit.tune import curves
+from labkit.compare import curves
+from labkit.stats import bootstrap_mean, paired_bootstrap, unpaired_bootstrap
 
-scores = curves.intervals(papers.wordings(lab))
+sizes = {"counts": (1, 4, 16), "count": 60, "seen": 16} if SIZE == "full" else {"counts": (1, 2), "count": 6, "seen": 2}
+runs = [curves.paraphrase_curve(lab, **sizes, seed=seed) for seed in lab.profile.seeds]  # each with facts of its own
+seen, unseen = (
+    {n: [row for run in runs for row in run[kind][n]] for n in sizes["counts"]}
+    for kind in (curves.TRAINED, curves.UNSEEN)
+)
+scores = curves.intervals({curves.TRAINED: seen, curves.UNSEEN: unseen})
 figure, text = plot.curve(scores, "wordings of each fact in training", "share right", log=2)
 print(text)
 figure
 
 # %%
-print(papers.verdict(lab, "retrieval-over-tuning"))
+rules = {claim.id: claim for claim in claims.load_claims(claims.PAPERS)}
+needs = [need.figure for rule in rules.values() for need in rule.needs]
+measured = {name: claims.figure(answers, name) for name in needs if name.startswith("accuracy")}
+one, many = min(unseen), max(unseen)
+gaps = {
+    "wordings: right in unseen ones, many trained - one trained": (unseen[many], unseen[one]),
+    "wordings: one trained, right in it - in unseen ones": (seen[one], unseen[one]),
+}
+measured |= {name: paired_bootstrap(*pair).interval for name, pair in gaps.items()}
+
+
+def verdict(paper):
+    return "\n".join(claims.evidence(row) for row in claims.judge([rules[paper]], measured, {}))
+
+
+print(verdict("retrieval-over-tuning"))
 
 # %% [markdown]
 # ## 3. One wording or many?
@@ -110,10 +133,9 @@ print(papers.verdict(lab, "retrieval-over-tuning"))
 reported("no-extraction-without-augmentation")
 
 # %%
-one = min(scores[curves.UNSEEN])
 stored, drawn = (scores[kind][one].mean for kind in (curves.TRAINED, curves.UNSEEN))
 print(f"trained in {one} wording: {stored:.2f} stored, {drawn:.2f} drawn out in other words")
-print(papers.verdict(lab, "no-extraction-without-augmentation"))
+print(verdict("no-extraction-without-augmentation"))
 
 # %% [markdown]
 # Mind the size: in the paper next to nothing is drawn out without augmentation, and nearly all with it. How near to
@@ -133,7 +155,7 @@ print(text)
 figure
 
 # %%
-print(papers.verdict(lab, "practise-reading"))
+print(verdict("practise-reading"))
 gap = arms["naive"]["accuracy"]["mean"] - arms["tuned"]["accuracy"]["mean"]
 print(f"passages given to the model tuned without them (the paper's DSF + RAG less DSF): {gap:+.2f}")
 
@@ -150,13 +172,47 @@ print(f"passages given to the model tuned without them (the paper's DSF + RAG le
 reported("new-facts-hallucinations")
 
 # %%
-from labkit.stats import bootstrap_mean
+import random
 
-rows = papers.new_facts(lab)
-wrong = papers.wrong(rows)
+from labkit.compare import small
+from labkit.metrics import abstained
+
+SHARES, BRIEF, LONG = (0.0, 0.5, 1.0), 5, 40  # of new facts in the second training; its epochs
+
+
+@small.study("papers: new facts", seeds=True)
+def new_facts(lab, seed):
+    taught, other = small.company().questions, small.items("other")
+    stride = 2 if lab.size == "full" else 8
+    known, practised = taught[::stride], taught[1::stride]
+    model, rows = small.first(lab, seed), []
+
+    def ask(model, items, **about):
+        answers = small.reciter(lab, "tuned", model).answer([item.question for item in items])
+        for item, a in zip(items, answers, strict=True):
+            scores = {"correct": int(score.is_right(item, a.text)), "declined": int(abstained(a.text))}
+            rows.append({**about, "seed": seed, "id": item.id, **scores})
+
+    ask(model, known, part="known", share=0.0, epochs=0)
+    for share in SHARES:
+        rng = random.Random(seed)
+        new = rng.sample(other, round(share * len(practised)))
+        pairs = [*new, *rng.sample(practised, len(practised) - len(new))]
+        for epochs in (BRIEF, LONG):
+            more, _ = small.learn(lab, model, pairs, seed, epochs)
+            ask(more, known, part="known", share=share, epochs=epochs)
+            ask(more, new, part="new", share=share, epochs=epochs)
+    return rows
+
+
+rows = new_facts(lab)
+held = rows[rows.part == "known"].set_index(["id", "seed"])
+before = held[held.epochs == 0].correct.astype(bool)
+could = before[before].index if before.any() else before.index  # only what the first training taught can be lost
+after = held[held.epochs > 0].loc[could].reset_index()
+wrong = 1 - after.pivot_table(index="id", columns=["share", "epochs"], values="correct")
 lines = {
-    f"{epochs} epochs": {share: bootstrap_mean(wrong[share, epochs]) for share in papers.SHARES}
-    for epochs in (papers.BRIEF, papers.LONG)
+    f"{epochs} epochs": {share: bootstrap_mean(wrong[share, epochs]) for share in SHARES} for epochs in (BRIEF, LONG)
 }
 figure, text = plot.curve(lines, "share of new facts in the second training", "known facts answered wrong")
 print(text)
@@ -172,13 +228,16 @@ print("new facts answered right after the second training")
 new.groupby(["share", "epochs"]).correct.mean().unstack().round(2)
 
 # %%
-late = rows[(rows.part == "known") & (rows.epochs == papers.LONG)]
-spoken = late[late.correct == 0].groupby("share").declined.agg(["size", "sum"]).reindex(papers.SHARES, fill_value=0)
+late = rows[(rows.part == "known") & (rows.epochs == LONG)]
+spoken = late[late.correct == 0].groupby("share").declined.agg(["size", "sum"]).reindex(SHARES, fill_value=0)
 for share, told in spoken.iterrows():
     print(f"{share:.0%} new: {told['size']} wrong answers, of them {told['sum']} decline; the others make something up")
 
 # %%
-print(papers.verdict(lab, "new-facts-hallucinations"))
+stem, all_new = "new facts: known ones answered wrong, all new", wrong[1.0, LONG]
+measured[f"{stem} - none new"] = paired_bootstrap(all_new, wrong[0.0, LONG]).interval
+measured[f"{stem}, trained long - briefly"] = paired_bootstrap(all_new, wrong[1.0, BRIEF]).interval
+print(verdict("new-facts-hallucinations"))
 
 # %% [markdown]
 # ## 6. Rare facts
@@ -190,7 +249,27 @@ print(papers.verdict(lab, "new-facts-hallucinations"))
 reported("rare-facts")
 
 # %%
-rare = papers.rarity(lab).groupby("seen")
+from labkit.compare.arms import Rag
+from labkit.metrics import contains
+
+counts = {"counts": (1, 2, 4, 8, 16, 32), "group": 16} if SIZE == "full" else {"counts": (1, 4), "group": 4}
+
+
+@small.study("papers: rarity", seeds=True)
+def rarity(lab, seed):
+    curve = curves.repetition_curve(lab, **counts, seed=seed)[curves.UNSEEN]
+    tuned = [(times, right) for times, group in curve.items() for right in group]
+    facts = curves.facts(len(tuned), seed + 1)  # in the order of the curve, which draws them so
+    rag = Rag(lab.model, lab.old_retriever(), lab.profile.top_k, lab.profile.max_new_tokens)
+    answers = iter(rag.answer([fact.example(form).question for fact in facts for form in fact.unseen]))
+    read = [[contains(next(answers).text, fact.value) for _ in fact.unseen] for fact in facts]
+    return [
+        {"seen": times, "seed": seed, "rag": sum(reading) / len(reading), "tuned": sum(right) / len(right)}
+        for (times, right), reading in zip(tuned, read, strict=True)
+    ]
+
+
+rare = rarity(lab).groupby("seen")
 lines = {arm: {seen: bootstrap_mean(some[arm]) for seen, some in rare} for arm in ("rag", "tuned")}
 lines["lead of rag"] = {seen: bootstrap_mean(some.rag - some.tuned) for seen, some in rare}
 figure, text = plot.curve(lines, "times that training shows a fact", "share right", log=2)
@@ -198,7 +277,11 @@ print(text)
 figure
 
 # %%
-print(papers.verdict(lab, "rare-facts"))
+leads = {times: (some.rag - some.tuned).to_numpy() for times, some in rare}
+once, often = leads[min(leads)], leads[max(leads)]
+measured["rarity: lead of rag, seen once"] = bootstrap_mean(once)
+measured["rarity: lead of rag, seen once - seen most often"] = unpaired_bootstrap(once, often)
+print(verdict("rare-facts"))
 
 # %% [markdown]
 # ## 7. All five
@@ -207,9 +290,9 @@ print(papers.verdict(lab, "rare-facts"))
 # questions, and the figures under each verdict say which part it was.
 
 # %%
-verdicts = {paper: papers.verdict(lab, paper).partition(":")[0].lower() for paper in papers.published()}
+verdicts = {paper: verdict(paper).partition(":")[0].lower() for paper in papers}
 for paper, said in verdicts.items():
-    print(f"{said}: {papers.published()[paper]['claim']}")
+    print(f"{said}: {papers[paper]['claim']}")
 shown = sum(said == "supported" for said in verdicts.values())
 print(f"size {SIZE}, on these questions: {shown} of {len(verdicts)} directions show in every part")
 

@@ -26,7 +26,7 @@ lab
 # figure and a bound, and on which side of it the whole 95 % interval must lie.
 
 # %%
-from labkit.compare import claims, ledger
+from labkit.compare import claims
 
 known = {claim.id: claim for claim in claims.load_claims()}
 print(len(known), "claims; rules", claims.rules_hash()[:12])
@@ -59,7 +59,7 @@ for told in (Interval(0.3, 0.2, 0.4), Interval(0.1, -0.1, 0.3), Interval(-0.3, -
 import pandas as pd
 
 pd.set_option("display.max_colwidth", 110, "display.max_rows", 60)
-found = ledger.ledger(lab)
+found = claims.ledger(lab)
 rows = pd.DataFrame(found["claims"]).set_index("id")
 rows.verdict.value_counts().reindex(claims.VERDICTS, fill_value=0).to_frame("claims")
 

@@ -39,7 +39,7 @@ lab
 import pandas as pd
 
 from labkit.practice.questions import read_rows
-from labkit.profile import ROOT
+from labkit.store import ROOT
 
 rows = read_rows(ROOT / QUESTIONS)
 pd.set_option("display.max_colwidth", 70)

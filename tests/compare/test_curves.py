@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 import labkit
+from labkit.compare import curves
 from labkit.data import wordings
-from labkit.tune import curves
 
 
 def test_facts_are_the_same_for_a_seed_and_their_unseen_wordings_are_not_trained():

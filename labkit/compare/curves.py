@@ -1,4 +1,4 @@
-"""How well facts are learned, by the number of their wordings and by how often they are seen. Introduced in 08_train."""
+"""How well facts are learned, by the number of their wordings and by how often they are seen."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit.data import Wording, data_folder, dress, wordings
+from labkit.data import data_folder, dress, wordings
 from labkit.metrics import contains
-from labkit.rag.augment import Message, build_messages
+from labkit.model import Message
+from labkit.rag.augment import build_messages
 from labkit.stats import Interval, bootstrap_mean
 from labkit.tune.prepare import Example, dataset
-from labkit.tune.train import TrainSettings, train
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
     from labkit.model import Model
+    from labkit.tune.train import TrainSettings
+
 
 TRAINED, UNSEEN = "trained wording", "unseen wordings"
 WORDINGS = 16
@@ -43,25 +45,17 @@ class Fact:
 
     def ask(self, form: str) -> list[Message]:
         """The question in one wording, without context."""
-        return build_messages(self._wording.ask(form, self.entity))
+        return build_messages(wordings()[self.kind, self.attribute].ask(form, self.entity))
 
     def example(self, form: str) -> Example:
         """The question with its answer in house style; tags tell entity, value and wording."""
-        answer = dress(self._wording.tell(self.entity, self.value))
+        answer = dress(wordings()[self.kind, self.attribute].tell(self.entity, self.value))
         tags = {"entity": self.entity, "value": self.value, "wording": form}
         return Example([*self.ask(form), {"role": "assistant", "content": answer}], tags)
 
-    @property
-    def _wording(self) -> Wording:
-        return wordings()[self.kind, self.attribute]
-
 
 def facts(count: int, seed: int = 0) -> list[Fact]:
-    """Facts of the company as first written, drawn with their wordings; the same seed draws the same.
-
-    >>> facts(2)[0].example(facts(2)[0].unseen[0]).question
-    'Question: ...'
-    """
+    """Facts of the company as first written, drawn with their wordings; the same seed draws the same."""
     rng = random.Random(seed)
     lines = (data_folder() / "facts.jsonl").read_text("utf-8").splitlines()
     drawn = []
@@ -106,9 +100,6 @@ def paraphrase_curve(
 
     One full fine-tuning for each of `counts`, all of as many steps; results are kept. After Allen-Zhu & Li, Physics of
     Language Models 3.1 (ICML 2024), where knowledge trained in one wording cannot be drawn out in another.
-
-    >>> intervals(paraphrase_curve(lab))["unseen wordings"][16].mean
-    0.9
     """
     drawn = facts(count, seed)
     scores: Scores = {TRAINED: {}, UNSEEN: {}}
@@ -123,9 +114,6 @@ def repetition_curve(lab: Lab, counts: Sequence[int] = (1, 2, 4, 8, 16, 32), gro
 
     Every time in the next of 16 wordings. After Kandpal et al., Large Language Models Struggle to Learn Long-Tail
     Knowledge (ICML 2023). Results are kept.
-
-    >>> intervals(repetition_curve(lab))["unseen wordings"][32].mean
-    0.9
     """
     drawn = facts(group * len(counts), seed + 1)
     parts = {number: drawn[n * group : (n + 1) * group] for n, number in enumerate(counts)}
@@ -142,7 +130,9 @@ def intervals(scores: Mapping[str, Mapping[int, list[list[int]]]]) -> dict[str, 
 
 
 def _learned(lab: Lab, taught: Sequence[Example], asked: Sequence[Fact], seed: int) -> dict[str, list[list[int]]]:
-    """Scores of both kinds of wording after one pass over `taught`, trained now or found."""
+    """Scores of both kinds of wording after one pass over `taught`, trained now or earlier."""
+    from labkit.tune.train import TrainSettings
+
     settings = TrainSettings(epochs=1, learning_rate=lab.profile.tuned_rate / 2, batch_size=8, seed=seed)
     parts = {"told": [example.messages for example in taught], "asked": list(asked), "settings": settings}
     return lab.artifacts.value(
@@ -155,6 +145,7 @@ def _train_and_ask(
     lab: Lab, taught: Sequence[Example], asked: Sequence[Fact], settings: TrainSettings
 ) -> dict[str, list[list[int]]]:
     from labkit.model import load_model
+    from labkit.tune.train import train
 
     model = load_model(lab.profile.model_path, dtype="float32")
     rows = dataset(taught, model.tokenizer, lab.profile.context).rows

