@@ -179,7 +179,8 @@ def answering() -> float:
     try:
         with environment("pocket"):
             place = {"metadata": {"path": str(ROOT)}}
-            NotebookClient(notebook, kernel_name="python3", resources=place, **kernel_options()).execute()
+            options = {"kernel_name": "python3", "startup_timeout": 180, **kernel_options()}  # a busy machine is slow
+            NotebookClient(notebook, resources=place, **options).execute()
     except (CellExecutionError, DeadKernelError, RuntimeError) as error:
         reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else str(error)
         raise LabError(" ".join(reason.split())) from error
