@@ -173,12 +173,14 @@ def answering() -> float:
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from nbformat.v4 import new_code_cell, new_notebook
 
-    from labkit.runs import environment
+    from labkit.runs import environment, kernel_options
 
     notebook = new_notebook(cells=[new_code_cell(CELL)])
     try:
         with environment("pocket"):
-            NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+            place = {"metadata": {"path": str(ROOT)}}
+            options = {"kernel_name": "python3", "startup_timeout": 180, **kernel_options()}  # a busy machine is slow
+            NotebookClient(notebook, resources=place, **options).execute()
     except (CellExecutionError, DeadKernelError, RuntimeError) as error:
         reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else str(error)
         raise LabError(" ".join(reason.split())) from error

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from labkit.errors import LabError
 from labkit.profile import resolve
@@ -36,6 +37,16 @@ def environment(profile: str | None) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def kernel_options() -> dict[str, Any]:
+    """How a notebook's process starts: encrypted where it can be, and silent when it is stopped in a cell."""
+    import zmq
+    from traitlets.config import Config
+
+    encryption = "auto" if zmq.has("curve") else "disabled"
+    config = Config(KernelManager={"transport_encryption": encryption})
+    return {"config": config, "extra_arguments": ["--log-level=CRITICAL"]}
 
 
 def shown(path: Path) -> str:

@@ -119,7 +119,9 @@ def test_the_day_before_a_workshop_a_wrong_package_fails_and_a_notebook_runs(tmp
     done = subprocess.run(words, cwd=ROOT, env=known, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert [line.split(": ")[0] for line in lines if line.startswith("FAILS")] == ["FAILS  packages", "FAILS  pins"]
+    assert [line.split(": ")[0] for line in lines if line.startswith("FAILS")] == ["FAILS  packages", "FAILS  pins"], (
+        lines
+    )
     assert all("-> run make compare" in line for line in lines if line.startswith("FAILS"))
     told = {line[7:].split(": ")[0]: line for line in lines}
     assert told["adapters"].startswith("ok") and told["JupyterLab's port"].startswith("ok")

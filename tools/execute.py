@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.runs import environment, new_folder, point, shown
+from labkit.runs import environment, kernel_options, new_folder, point, shown
 from labkit.store import ROOT, write_bytes
 
 if TYPE_CHECKING:
@@ -142,10 +142,8 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any] | None = N
 
 def _run(notebook: NotebookNode, partial: Path, given: dict[str, Any], progress: bool) -> str | None:
     """Run a notebook; on failure, what to tell in one line."""
-    import zmq
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError, execute_notebook
-    from traitlets.config import Config
 
     for name in (
         "papermill",
@@ -153,8 +151,7 @@ def _run(notebook: NotebookNode, partial: Path, given: dict[str, Any], progress:
     ):  # warns of NAME, NAME = values, which `defaults` knows; both of a stopped kernel
         logging.getLogger(name).setLevel(logging.CRITICAL)
     options = {
-        "config": Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"}),
-        "extra_arguments": ["--log-level=CRITICAL"],  # a kernel that is stopped in a cell logs a traceback
+        **kernel_options(),
         "coalesce_streams": True,
         "record_timing": False,
         "progress_bar": progress,
