@@ -48,8 +48,6 @@ LESSONS = {
     "20_log": "labkit.practice.log.figures",
 }
 """The function of a lab that measures what a lesson's claims need, as an Interval for each name."""
-KEPT_AS = {"labkit.compare.claims.figures": "labkit.compare.figures.figures"}
-"""Functions that have moved: their figures stay at the address of the old place."""
 NAME = re.compile(r"(?P<metric>\w+): (?P<arm>[\w-]+)(?: - (?P<other>[\w-]+))?(?: \((?P<kind>[^)]+)\))?")
 """A figure of answered questions: "METRIC: ARM", "METRIC: ARM - ARM", either with " (KIND)" behind."""
 
@@ -219,7 +217,7 @@ def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
         write_json(folder / "value.json", {name: asdict(value) for name, value in values.items()})
 
     parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "where": here()}
-    folder = lab.artifacts.folder(build, what="figures", of=KEPT_AS.get(LESSONS[lesson], LESSONS[lesson]), **parts)
+    folder = lab.artifacts.folder(build, what="figures", of=LESSONS[lesson], **parts)
     values = json.loads((folder / "value.json").read_text("utf-8"))
     return {name: Interval(**values[name]) for name in figure_names(lesson) if name in values}, folder.name
 
