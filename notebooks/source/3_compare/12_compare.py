@@ -77,8 +77,11 @@ figure
 # ## 4. Which differences are real?
 #
 # Two intervals that overlap may still hide a real difference, because both arms answered the *same* questions.
-# So the difference itself is resampled, question by question. `p` says how easily luck alone would make such a
-# difference; `holm` is the same after Holm's correction, because of many tests some succeed by luck.
+# So the difference itself is resampled, question by question. `wins` and `losses` count the questions on which the first arm
+# is better and worse. `p` says how easily luck alone would make such a difference: were the two arms alike, each of those
+# questions could as well have gone the other way. `holm` is the same after Holm's correction, because of many tests some
+# succeed by luck; below 0.05, the two arms are told apart. `detectable` is the least difference that such questions would
+# show four times in five.
 
 # %%
 paired = tables.paired(comparison.result)
@@ -215,9 +218,9 @@ tables.beside(results)
 # %%
 apart = tables.disagreements({name: result for name, result in results.items() if name.endswith("company")})
 print(
-    "Over the same documents the two models disagree, each with an interval beyond zero:"
+    "Over the same documents the two models tell the same arms apart in opposite directions:"
     if apart
-    else "No disagreement."
+    else "Over the same documents the two models tell no two arms apart in opposite directions."
 )
 print(*(f"• {line}" for line in apart), sep="\n")
 
@@ -234,8 +237,9 @@ shown = {
     "Both together: the hybrid is right and in style most often": ("joint", "hybrid", "base", "rag", "tuned"),
 }
 for line, (metric, arm, *others) in shown.items():
-    above = tables.gaps(comparison.result, metric, arm)
-    print(f"• {line}: {'shown' if all(above[other][1] > 0 for other in others) else 'not shown here'}.")
+    gaps, apart = tables.gaps(comparison.result, metric, arm), tables.told_apart(comparison.result)
+    clear = all(gaps[other][0] > 0 and (metric, arm, other) in apart for other in others)
+    print(f"• {line}: {'shown' if clear else 'not shown here'}.")
 
 # %% [markdown]
 # ## Exercises
