@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,7 @@ def compare(
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
     with session(profile):
         from labkit.compare.experiment import run_compare
+        from labkit.compare.lab import Lab
         from labkit.compare.report import compare_into
         from labkit.practice import own_data
         from labkit.practice.questions import propose_into, read_rows
@@ -98,9 +100,11 @@ def compare(
         lab.profile = replace(lab.profile, seeds=tuple(range(seeds)) if seeds else lab.profile.seeds)
         compare_into(lab, folder, run)
         if name == "compare" and lab.profile.reads_prose and not out:
-            prose = own_data.open_prose(profile, size, fresh)
-            prose.profile = replace(prose.profile, seeds=lab.profile.seeds)
-            compare_into(prose, runs_folder() / "prose", own_data.compare_own)
+            trainings, lab = lab.profile.seeds, own_data.open_prose(profile, size, fresh)
+            Lab.tuned_model.cache_clear(), Lab.adapter.cache_clear()
+            gc.collect()  # the models of the first documents go before those of the second come
+            lab.profile = replace(lab.profile, seeds=trainings)
+            compare_into(lab, runs_folder() / "prose", own_data.compare_own)
         lab.artifacts.finish()
 
 
