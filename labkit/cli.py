@@ -101,7 +101,8 @@ def compare(
         compare_into(lab, folder, run)
         if name == "compare" and lab.profile.reads_prose and not out:
             trainings, lab = lab.profile.seeds, own_data.open_prose(profile, size, fresh)
-            Lab.tuned_model.cache_clear(), Lab.adapter.cache_clear()
+            Lab.tuned_model.cache_clear()
+            Lab.adapter.cache_clear()
             gc.collect()  # the models of the first documents go before those of the second come
             lab.profile = replace(lab.profile, seeds=trainings)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
