@@ -6,6 +6,7 @@ pytest-socket guards this process (addopts in pyproject.toml); tests/offline eve
 import json
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +29,12 @@ settings.load_profile("labkit")
 
 # A suite started in the background inherits an ignored SIGINT, which the processes that tests interrupt would inherit too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with most lessons first: they take longest, and a worker that begins one last would end alone."""
+    lessons = Counter(item.path for item in items if item.get_closest_marker("notebook"))
+    items.sort(key=lambda item: -lessons[item.path])
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from labkit.store import ROOT, runs_folder, write_json
 from tools.notebooks import put
 
 GRID = [
-    ("tuned", {"tuned_epochs": epochs}) for epochs in (1, 2, 3, 5)
+    ("tuned", {"tuned_epochs": epochs}) for epochs in (1, 2, 3)
 ] + [
-    ("hybrid", {"hybrid_pairs": rows}) for rows in (120, 240, 480, 960)
+    ("hybrid", {"hybrid_pairs": rows}) for rows in (120, 240, 480)
 ]  # fmt: skip
 UNITS = {"tuned_epochs": "epochs", "hybrid_pairs": "rows"}
 RESULT = ROOT / "docs" / "recipe.json"

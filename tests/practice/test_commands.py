@@ -121,12 +121,12 @@ def screen(terminal: int) -> str:
 STOPPED = {
     "ask": (["ask", "How heavy is it?", "--profile", "pocket"], r"Loading .*\n"),
     "bench": (["embed", "--quick"], "embed: +0%"),
-    "compare": (["compare", "--profile", "pocket", "--size", "smoke"], r"training: .* 1/\d"),
+    "compare": (["compare", "--profile", "pocket", "--size", "smoke"], r"training +[1-9]\d?%"),
     "embed": (["embed", "{data}/documents", "--out", "{out}.parquet"], "embed: +0%"),
-    "merge": (["merge", "tuned", "--out", "{out}", "--size", "smoke"], r"training: .* 1/\d"),
-    "retrieve": (["retrieve", "--beir", "{here}"], "indexing: .* 256/300"),
+    "merge": (["merge", "tuned", "--out", "{out}", "--size", "smoke"], r"training +[1-9]\d?%"),
+    "retrieve": (["retrieve", "--beir", "{here}"], r"indexing +[1-9]\d?%"),
     "sweep": (["sweep", "{data}/grid.yaml", "--out", "{out}"], "sweep: .* 1/8"),
-    "tune": (["tune", "{here}/pairs.csv", "--out", "{out}", "--save-seconds", "0"], r"training: .* 2/\d"),
+    "tune": (["tune", "{here}/pairs.csv", "--out", "{out}", "--save-seconds", "0"], r"training +[1-9]\d?%"),
 }
 """When each long command is interrupted: at a word of its progress. `serve` is in tests/tune/test_serve.py, `play`
 in tests/practice/test_play.py, and `doctor` tells each finding as it comes."""

@@ -84,7 +84,10 @@ def test_a_text_that_spells_a_special_token_ends_no_turn_and_is_learned_as_text(
     special = set(tokenizer.all_special_ids)
     assert [i for i in ids if i in special] == [i for i in plain if i in special]
     assert forged in tokenizer.decode(ids)
-    assert tokenizer.decode([i for i in labels if i != -100]) == f"It is {tokenizer.eos_token}.{tokenizer.eos_token}"
+    assert (
+        tokenizer.decode([i for i in labels if i != -100]).strip()
+        == f"It is {tokenizer.eos_token}.{tokenizer.eos_token}"
+    )
 
 
 def test_too_long_examples_are_named_or_dropped_and_listed(tokenizer):
