@@ -252,3 +252,13 @@ def test_declining_is_seen_however_a_model_words_it(text):
 @pytest.mark.parametrize("text", ANSWERED.splitlines())
 def test_an_answer_with_a_no_in_it_is_an_answer(text):
     assert not metrics.abstained(text)
+
+
+def test_shares_have_two_decimals_and_counts_none():
+    shares = {name for name, metric in metrics.METRICS.items() if metric.share}
+    assert metrics.METRICS.keys() - shares == {"latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens"}
+    assert [metrics.number(name, 512.4) for name in ("accuracy", "prompt_tokens", "no metric")] == [
+        "512.40",
+        "512",
+        "512.40",
+    ]

@@ -221,6 +221,7 @@ def test_flipped_signs_of_right_and_wrong_are_mcnemars_exact_test(wins, losses):
 
 
 def test_flipped_signs_take_averages_over_seeds_and_raise_few_false_alarms():
+    assert stats.sign_flip([1, 0]) == 1 and stats.sign_flip([1, 1, 0]) == 0.5
     assert stats.sign_flip([[1, 0, 1], [1, 1, 0], [0, 1, 1]]) == 0.25 == stats.sign_flip([0.1, 0.1, 0.1])
     rng, false = np.random.default_rng(5), {}
     for n in (8, 30, 150):
