@@ -58,7 +58,10 @@ def table(points: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| arm | training | accuracy | right where the passage was found |", "|---|---|---:|---:|"]
     for p in points:
         settings = {key: p[key] for key in UNITS if key in p}
-        changed = ", ".join(f"{value} {UNITS[key]}" for key, value in settings.items()) or "untrained"
+        said = [
+            f"{value} {UNITS[key].removesuffix('s') if value == 1 else UNITS[key]}" for key, value in settings.items()
+        ]
+        changed = ", ".join(said) or "untrained"
         if settings and all(value == getattr(SMOL, key) for key, value in settings.items()):
             changed = f"**{changed}**"
         found = "–" if p["right where found"] is None else f"{p['right where found']:.2f}"
