@@ -80,7 +80,7 @@ figure
 # So the difference itself is resampled, question by question. `wins` and `losses` count the questions on which the first arm
 # is better and worse. `p` says how easily luck alone would make such a difference: were the two arms alike, each of those
 # questions could as well have gone the other way. `holm` is the same after Holm's correction, because of many tests some
-# succeed by luck; below 0.05, the two arms are told apart. `detectable` is the least difference that such questions would
+# succeed by luck; below one in twenty, the two arms are told apart. `detectable` is the least difference that such questions would
 # show four times in five.
 
 # %%
