@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -101,9 +100,7 @@ def compare(
         compare_into(lab, folder, run)
         if name == "compare" and lab.profile.reads_prose and not out:
             trainings, lab = lab.profile.seeds, own_data.open_prose(profile, size, fresh)
-            Lab.tuned_model.cache_clear()
-            Lab.adapter.cache_clear()
-            gc.collect()  # the models of the first documents go before those of the second come
+            Lab.release()
             lab.profile = replace(lab.profile, seeds=trainings)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
         lab.artifacts.finish()

@@ -13,6 +13,10 @@ Statistic = Callable[[NDArray[np.int64]], ArrayLike]
 """Takes question numbers of shape (resamples, questions), returns one value per resample."""
 
 
+ALPHA = 0.05
+"""The p-value, adjusted for all comparisons made, below which two arms are told apart."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its percentile bootstrap interval, in the values' own unit."""

@@ -11,6 +11,7 @@ import numpy as np
 from labkit.compare.arms import arm_class
 from labkit.errors import LabError
 from labkit.stats import (
+    ALPHA,
     Difference,
     Interval,
     bootstrap,
@@ -115,7 +116,7 @@ def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Differen
 
 def ahead(gap: Difference) -> bool:
     """Whether the best arm is told apart from this one: by p, which a few lucky questions do not turn as they do an interval."""
-    return gap.diff > 0 and gap.p < 0.05
+    return gap.diff > 0 and gap.p < ALPHA
 
 
 def sentence(best: str, gaps: dict[str, Difference]) -> str:

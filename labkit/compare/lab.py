@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
@@ -205,6 +206,13 @@ class Lab:
         from labkit.compare.training import adapter
 
         return adapter(self, name, seed)
+
+    @classmethod
+    def release(cls) -> None:
+        """Let go of the tuned models of every lab: their memory is needed for those that come next."""
+        cls.tuned_model.cache_clear()
+        cls.adapter.cache_clear()
+        gc.collect()
 
     @cached_property
     def hashes(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare.experiment import Comparison, preview
-from labkit.compare.tables import SMOKE, about, cell, difference, rows, terminal, verdict
+from labkit.compare.tables import SMOKE, about, cell, difference, rows, terminal, told_apart, verdict
 from labkit.metrics import METRICS
 from labkit.runs import new_folder, point, shown
 from labkit.stats import holm
@@ -59,6 +59,7 @@ def page(comparison: Comparison) -> str:
         metrics=METRICS,
         rows=list(rows(result)),
         figures=[{"source": _embed(figure), "text": text} for figure, text in (*figures, plot.kinds(table))],
+        apart=told_apart(result),
         paired=list(zip(tests, holm([row["p"] for row in tests]), strict=True)),
         kinds={
             kind: {row["arm"]: row for row in group.to_dict("records")}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
 from labkit.metrics import METRICS, number
-from labkit.stats import holm
+from labkit.stats import ALPHA, holm
 from labkit.store import ROOT
 
 if TYPE_CHECKING:
@@ -103,10 +103,11 @@ def disagreements(results: Mapping[str, Result]) -> list[str]:
     for (one, first), (two, second) in combinations(results.items(), 2):
         if not set(one.split(", ")) & set(two.split(", ")):
             continue
+        apart = told_apart(first) & told_apart(second)
         for row in (row for m in ("accuracy", "joint", "abstention") for row in first["paired"] if row["metric"] == m):
             here, key = (row["diff"], row["low"], row["high"]), (row["metric"], row["a"], row["b"])
             there = gaps(second, row["metric"], row["a"]).get(row["b"], (0, 0, 0))
-            if key in told_apart(first) & told_apart(second) and here[0] * there[0] < 0:
+            if key in apart and here[0] * there[0] < 0:
                 arms = f"{METRICS[row['metric']].label}, {row['a']} minus {row['b']}"
                 lines.append(f"{arms}: {one} {difference(*here)}, {two} {difference(*there)}.")
     return lines
@@ -137,7 +138,7 @@ def gaps(result: Result, metric: str, arm: str) -> dict[str, tuple[float, float,
 def told_apart(result: Result) -> set[tuple[str, str, str]]:
     """The pairs of arms, in either order, that a metric tells apart: Holm's p over all comparisons of the result is below 0.05."""
     tests = result["paired"]
-    sure = [row for row, p in zip(tests, holm([row["p"] for row in tests]), strict=True) if p < 0.05]
+    sure = [row for row, p in zip(tests, holm([row["p"] for row in tests]), strict=True) if p < ALPHA]
     return {(row["metric"], *pair) for row in sure for pair in ((row["a"], row["b"]), (row["b"], row["a"]))}
 
 

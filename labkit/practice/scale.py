@@ -186,8 +186,7 @@ def run_cell(cell: Cell) -> Row:
     except Exception as problem:  # a cell that fails must not end the sweep
         error = _reason(problem)
     finally:
-        Lab.tuned_model.cache_clear()  # else every adapter's model would stay in memory
-        Lab.adapter.cache_clear()
+        Lab.release()  # else every adapter's model would stay in memory
     return _row(cell, error, **numbers, seconds=round(time.perf_counter() - began, 2))
 
 
