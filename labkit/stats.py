@@ -151,8 +151,9 @@ def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_00
 def sign_flip(gaps: ArrayLike, seed: int = 0, n: int = 10_000) -> float:
     """Two-sided p-value that paired differences, one a question, come from two arms that are alike: every sign could be the other.
 
-    Exact where few questions differ; of answers that are right or wrong it is McNemar's exact test. Where a bootstrap of four
-    wins and no loss says that an arm is ahead, this says 0.125. Raises LabError for no or non-finite values.
+    Every way of signs is tried where `n` suffices (by default up to thirteen questions that differ), which for answers that
+    are right or wrong is McNemar's exact test; else `n` ways are drawn. Where a bootstrap of four wins and no loss says that
+    an arm is ahead, this says 0.125. Raises LabError for no or non-finite values.
 
     >>> sign_flip([1, 1, 1, 1, 0, 0, 0])
     0.125

@@ -94,7 +94,7 @@ def utilities(answers: pd.DataFrame, needs: Needs) -> dict[str, Interval]:
 
 
 def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Difference]]:
-    """The arm worth most for these needs, and how far it is above each other one, with intervals and Holm's exact p-values.
+    """The arm worth most for these needs, and how far it is above each other one, with intervals and p-values after Holm.
 
     Raises LabError where the mix names a kind of question that was not asked.
 

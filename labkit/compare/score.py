@@ -168,7 +168,7 @@ def summarise(
 def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
     """Differences between every two arms on the same questions, the later arm less the earlier, with intervals and p-values.
 
-    `p` is exact where the metric is a mean over questions (see `labkit.stats.sign_flip`), else the bootstrap's. `wins` and
+    `p` is by flipped signs where the metric is a mean over questions (see `labkit.stats.sign_flip`), else the bootstrap's. `wins` and
     `losses` count the questions on which the later arm is better and worse; `detectable` is the least difference that such
     questions would show with a power of 0.8.
     """
