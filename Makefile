@@ -15,8 +15,8 @@ help:  ## show this list
 compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol SIZE=full; FRESH=1 trains again, SEEDS=3 more often)
 	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh) $(if $(SEEDS),--seeds $(SEEDS))
 
-claims: $(READY)  ## measure what is missing for the article's claims and write the ledger of verdicts
-	@$(BIN)/python -m labkit.compare.claims
+claims: $(READY)  ## run the lessons whose figures the article's claims lack, and write the ledger of verdicts
+	@$(BIN)/python -m tools.claims $(PROFILE)
 	@$(BIN)/labkit claims
 
 test: $(READY)  ## run every test, in two processes

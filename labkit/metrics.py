@@ -40,13 +40,22 @@ METRICS = {
 }
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share from 0 to 1, as those of no comparison are taken to be.
+
+    >>> is_share("accuracy"), is_share("prompt_tokens")
+    (True, False)
+    """
+    return metric not in METRICS or METRICS[metric].share
+
+
 def number(metric: str, value: float) -> str:
     """A share with two decimals, anything else whole.
 
     >>> number("accuracy", 0.5), number("prompt_tokens", 512.4)
     ('0.50', '512')
     """
-    return f"{value:.2f}" if metric not in METRICS or METRICS[metric].share else f"{value:,.0f}"
+    return f"{value:.2f}" if is_share(metric) else f"{value:,.0f}"
 
 
 _INFORMATION = r"(?:information|context|details?|data|evidence)"

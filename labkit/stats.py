@@ -57,6 +57,27 @@ def _ends(draws: Floats, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+SHARE, GAP = (0.0, 1.0), (-1.0, 1.0)
+"""The least and the greatest value that one question can have: as a share, and as a difference of two shares."""
+
+
+def widen(value: Interval, n_items: int, span: tuple[float, float], level: float = 0.95) -> Interval:
+    """The interval of a statistic that is the same in every resample, as wide as questions not asked could make it.
+
+    Eight right answers of eight do not prove that every answer is right, and no resample of them shows a wrong one. Each
+    of `n_items` questions has a value within `span`. Other intervals come back as they are. Clopper & Pearson,
+    Biometrika 1934.
+
+    >>> round(widen(Interval(1.0, 1.0, 1.0), 8, SHARE).low, 2)
+    0.63
+    """
+    if value.low < value.high or not n_items or not span[0] <= value.mean <= span[1]:
+        return value
+    unseen = 1 - ((1 - level) / 2) ** (1 / n_items)
+    below, above = value.mean - span[0], span[1] - value.mean
+    return Interval(value.mean, value.mean - unseen * below, value.mean + unseen * above)
+
+
 def _per_question(values: ArrayLike) -> Floats:
     """One mean per question; rows are questions, a second axis holds seeds."""
     rows = np.asarray(values, float)
@@ -84,13 +105,14 @@ def bootstrap(statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000
 def bootstrap_mean(values: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
     """Mean with its percentile interval; `values` is (questions,) or (questions, seeds), averaged first.
 
+    Values from 0 to 1 are taken as shares: four right of four leave room for others that are wrong (see `widen`).
     Raises LabError for no or non-finite values.
 
-    >>> bootstrap_mean([1, 1, 1, 1])
-    Interval(mean=1.0, low=1.0, high=1.0)
+    >>> round(bootstrap_mean([1, 1, 1, 1]).low, 2)
+    0.4
     """
     rows = _per_question(values)
-    return bootstrap(lambda items: rows[items].mean(axis=-1), len(rows), seed, n, level)
+    return widen(bootstrap(lambda items: rows[items].mean(axis=-1), len(rows), seed, n, level), len(rows), SHARE, level)
 
 
 def bootstrap_difference(
@@ -120,7 +142,11 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000,
     if len(first) != len(second):
         raise LabError(f"{len(first)} and {len(second)} questions cannot be paired: ask both arms the same ones")
     gaps = first - second
-    return bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
+    found = bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
+    if max(first.max(), second.max()) > 1 or min(first.min(), second.min()) < 0:
+        return found  # of no shares
+    wide = widen(found.interval, len(gaps), GAP, level)
+    return Difference(found.diff, wide.low, wide.high, found.p)
 
 
 def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
@@ -145,7 +171,8 @@ def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_00
     def mean(of: NDArray[np.bool_], items: NDArray[np.int64]) -> Floats:
         return (both * of)[items].sum(axis=-1) / np.maximum(of[items].sum(axis=-1), 1)
 
-    return bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both), seed, n, level)
+    found = bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both), seed, n, level)
+    return widen(found, min(len(first), len(second)), GAP, level)
 
 
 def sign_flip(gaps: ArrayLike, seed: int = 0, n: int = 10_000) -> float:

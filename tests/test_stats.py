@@ -125,8 +125,22 @@ def test_many_items_are_resampled_in_batches():
 
 
 def test_equal_arms_do_not_differ_and_a_clear_gap_does():
-    assert stats.paired_bootstrap([1, 0, 1], [1, 0, 1]) == stats.Difference(0.0, 0.0, 0.0, 1.0)
+    same = stats.paired_bootstrap([1, 0, 1], [1, 0, 1])
+    assert (same.diff, same.p) == (0, 1) and same.low == -same.high < 0
     assert stats.paired_bootstrap(np.ones(30), np.zeros(30)).p < 0.001
+
+
+@pytest.mark.parametrize("n", [1, 8, 150])
+def test_where_nothing_varies_the_interval_is_the_exact_one(n):
+    from scipy.stats import binomtest
+
+    exact = binomtest(n, n).proportion_ci(0.95)
+    found = stats.bootstrap_mean(np.ones(n))
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    assert stats.bootstrap_mean(np.zeros(n)).high == pytest.approx(1 - exact.low)
+    assert stats.unpaired_bootstrap(np.ones(n), np.ones(500)).low < -1 + exact.low + 1e-9
+    milliseconds = stats.paired_bootstrap(np.full(n, 20.0), np.full(n, 19.5))
+    assert (milliseconds.low, milliseconds.high) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("values", [[], [0.1, float("nan")], [[[1.0]]], 3.0])

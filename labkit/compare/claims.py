@@ -1,6 +1,7 @@
 """Every claim of the article, judged by a rule that was fixed before the measurement; and the ledger of all verdicts.
 
-`python -m labkit.compare.claims` measures what is missing and writes the ledger; `labkit claims` prints it.
+Each lesson measures what its claims need and keeps it with `record`; `make claims` runs the lessons that have not, and
+writes the ledger; `labkit claims` prints it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from labkit.compare.report import render
 from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
-from labkit.stats import Interval, bootstrap, bootstrap_mean
-from labkit.store import hash_file, here, provenance, runs_folder, write_bytes, write_json
+from labkit.metrics import METRICS, is_share
+from labkit.stats import GAP, SHARE, Interval, bootstrap, bootstrap_mean, widen
+from labkit.store import hash_file, provenance, runs_folder, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,19 +36,6 @@ if TYPE_CHECKING:
 RULES = Path(__file__).with_name("claims.yaml")
 PAPERS = Path(__file__).with_name("papers.yaml")
 VERDICTS = ("supported", "refuted", "mixed", "not measurable here")
-LESSONS = {
-    "02_chunk": "labkit.compare.practices.chunking",
-    "03_embed": "labkit.compare.practices.embedding",
-    "09_adapters": "labkit.compare.practices.adapting",
-    "11_hybrid": "labkit.compare.claims.figures",
-    "12_compare": "labkit.compare.claims.figures",
-    "13_update": "labkit.compare.update.figures",
-    "14_cost": "labkit.compare.cost.figures",
-    "15_risk": "labkit.compare.risk.figures",
-    "16_use_cases": "labkit.compare.use_cases.figures",
-    "20_log": "labkit.practice.log.figures",
-}
-"""The function of a lab that measures what a lesson's claims need, as an Interval for each name."""
 NAME = re.compile(r"(?P<metric>\w+): (?P<arm>[\w-]+)(?: - (?P<other>[\w-]+))?(?: \((?P<kind>[^)]+)\))?")
 """A figure of answered questions: "METRIC: ARM", "METRIC: ARM - ARM", either with " (KIND)" behind."""
 
@@ -113,13 +101,23 @@ def figure_names(*lessons: str) -> list[str]:
 
 
 def verdict(claim: Claim, figures: Mapping[str, Interval]) -> str:
-    """What the figures say of a claim: one of VERDICTS."""
+    """What the figures say of a claim: one of VERDICTS.
+
+    A figure whose interval has no width is a constant, which could not have come out otherwise: it decides nothing.
+    """
     if any(need.figure not in figures for need in claim.needs):
         return "not measurable here"
-    held = [need.holds(figures[need.figure]) for need in claim.needs]
+    held = [need.holds(figures[need.figure]) for need in claim.needs if not constant(figures[need.figure])]
+    if not held:
+        return "not measurable here"
     if all(held):
         return "supported"
     return "refuted" if False in held and True not in held else "mixed"
+
+
+def constant(value: Interval) -> bool:
+    """Whether a figure has no interval: a count or a computation, the same for any questions and seeds."""
+    return value.low == value.high
 
 
 def judge(claims: Sequence[Claim], figures: Mapping[str, Interval], runs: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -151,7 +149,8 @@ def evidence(row: Mapping[str, Any]) -> str:
     for need in row["needs"]:
         value = f"{need['mean']:.3g} [{need['low']:.3g}, {need['high']:.3g}]" if "mean" in need else "not measured"
         side = "above" if need["above"] else "below"
-        lines.append(f"    {need['figure']}: {value}, claimed {side} {need['bound']:g}")
+        fixed = "; a constant, which decides nothing" if "mean" in need and need["low"] == need["high"] else ""
+        lines.append(f"    {need['figure']}: {value}, claimed {side} {need['bound']:g}{fixed}")
     return "\n".join(lines)
 
 
@@ -171,7 +170,9 @@ def figure(answers: pd.DataFrame, name: str) -> Interval:
     if not all(table.n for table in tables):
         raise LabError(f"'{name}' has no answers: ask these arms, of these kinds: {', '.join(answers.kind.unique())}")
     values = [table.metric(metric) for table in tables]
-    return bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
+    found = bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
+    counted = min(table.counted(metric) for table in tables)
+    return widen(found, counted, GAP if other else SHARE) if is_share(metric) else found
 
 
 def blame(answers: pd.DataFrame) -> dict[str, Interval]:
@@ -190,45 +191,66 @@ def blame(answers: pd.DataFrame) -> dict[str, Interval]:
 
     n = len(right)
     return {
-        "accuracy where all was found: rag": bootstrap(lambda i: where(complete, i), n),
-        "accuracy where all was found less where something was missed: rag": bootstrap(
-            lambda i: where(complete, i) - where(~complete, i), n
+        "accuracy where all was found: rag": widen(
+            bootstrap(lambda i: where(complete, i), n), int(complete.sum()), SHARE
+        ),
+        "accuracy where all was found less where something was missed: rag": widen(
+            bootstrap(lambda i: where(complete, i) - where(~complete, i), n), int((~complete).sum()), GAP
         ),
         "found but answered wrong: rag": bootstrap_mean(complete * (1 - right)),
         "something was missed: rag": bootstrap_mean(~complete),
-        "accuracy of either: rag or tuned less the better alone": bootstrap(gained, n),
+        "accuracy of either: rag or tuned less the better alone": widen(bootstrap(gained, n), n, GAP),
     }
 
 
-def figures(lab: Lab) -> dict[str, Interval]:
-    """What the claims of lessons 11 and 12 need, each by its name in claims.yaml."""
-    matches = [match for name in figure_names("11_hybrid", "12_compare") if (match := NAME.fullmatch(name))]
+def figures(lab: Lab, lesson: str) -> dict[str, Interval]:
+    """What a lesson's claims need of the arms' answers: "accuracy: rag - base" and the like, each by its name."""
+    matches = [match for name in figure_names(lesson) if (match := NAME.fullmatch(name))]
+    matches = [match for match in matches if match["metric"] in METRICS]
     arms = {"rag", "tuned", *(arm for match in matches for arm in match.group("arm", "other"))}
     answers = ask_arms(lab, [arm for arm in (*ARMS, *RIVALS) if arm in arms])
     return blame(answers) | {match.string: figure(answers, match.string) for match in matches}
 
 
-def measure(lab: Lab, lesson: str) -> tuple[dict[str, Interval], str]:
-    """The figures that a lesson's claims need, found or made now, and the address of the artifact that holds them."""
-    module, _, function = LESSONS[lesson].rpartition(".")
+def record(lab: Lab, lesson: str, values: Mapping[str, Interval]) -> str:
+    """Keep the figures that a lesson's claims need, for the ledger; gives the verdicts on them with their evidence, as text.
 
-    def build(folder: Path) -> None:
-        values: dict[str, Interval] = getattr(import_module(module), function)(lab)
-        write_json(folder / "value.json", {name: asdict(value) for name, value in values.items()})
+    Raises LabError where one is missing. A lab of smoke size keeps nothing.
+    """
+    if missing := [name for name in figure_names(lesson) if name not in values]:
+        raise LabError(f"{lesson} measures no '{missing[0]}', which its claims need: compute it in the lesson")
+    needed = {name: asdict(values[name]) for name in figure_names(lesson)}
+    if lab.size == "full":
+        path = _figures_file(lab, lesson)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"of": _measured_on(lab), "environment": provenance(), "figures": needed})
+    return report(lesson, values)
 
-    parts = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash(), "where": here()}
-    folder = lab.artifacts.folder(build, what="figures", of=LESSONS[lesson], **parts)
-    values = json.loads((folder / "value.json").read_text("utf-8"))
-    return {name: Interval(**values[name]) for name in figure_names(lesson) if name in values}, folder.name
+
+def recorded(lab: Lab, lesson: str) -> dict[str, Interval]:
+    """The figures that a lesson kept under these rules, with this profile and data; none where it must run (again)."""
+    path = _figures_file(lab, lesson)
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if found.get("of") != json.loads(json.dumps(_measured_on(lab))):
+        return {}
+    return {name: Interval(**value) for name, value in found["figures"].items()}
+
+
+def _figures_file(lab: Lab, lesson: str) -> Path:
+    return lab.runs / "figures" / Path(lab.profile.name).name / f"{lesson}.json"
+
+
+def _measured_on(lab: Lab) -> dict[str, Any]:
+    return {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash()}
 
 
 def ledger(lab: Lab) -> dict[str, Any]:
-    """Every claim with its verdict, from results that are found or made now. A smoke lab measures nothing."""
+    """Every claim with its verdict, from the figures that the lessons kept; what none kept is not measurable here."""
     values: dict[str, Interval] = {}
     runs: dict[str, str] = {}
-    for lesson in LESSONS if lab.size == "full" else ():
-        some, runs[lesson] = measure(lab, lesson)
-        values |= some
+    for lesson in sorted({claim.lesson for claim in load_claims()}) if lab.size == "full" else ():
+        if some := recorded(lab, lesson):
+            values, runs[lesson] = values | some, hash_file(_figures_file(lab, lesson))
     about = {"profile": lab.profile.name, "size": lab.size, "rules": rules_hash(), "environment": provenance()}
     return {**about, "claims": judge(load_claims(), values, runs)}
 
@@ -285,9 +307,3 @@ def table(record: Mapping[str, Any]) -> rich.table.Table:
     for row in record["claims"]:
         lines.add_row(f"[{colours[row['verdict']]}]{row['verdict']}[/]", row["claim"], first_figure(row))
     return lines
-
-
-if __name__ == "__main__":
-    import labkit
-
-    print(write_ledger(labkit.open()))

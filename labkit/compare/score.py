@@ -13,8 +13,10 @@ import numpy as np
 from labkit.compare.arms import Answer, arm_class
 from labkit.compare.training import holds
 from labkit.data import style_faults
-from labkit.metrics import abstained, contains, f1_abstention, first_mention
+from labkit.metrics import abstained, contains, f1_abstention, first_mention, is_share
 from labkit.stats import (
+    GAP,
+    SHARE,
     Difference,
     Interval,
     bootstrap,
@@ -22,6 +24,7 @@ from labkit.stats import (
     bootstrap_mean,
     detectable,
     sign_flip,
+    widen,
 )
 
 if TYPE_CHECKING:
@@ -125,6 +128,11 @@ class Table:
         mean = self.columns["correct" if name == "accuracy" else name].mean(1)
         return mean if name == "style" else mean[self.can]
 
+    def counted(self, name: str) -> int:
+        """How many questions a metric counts: those with an answer, those answered right, those without an answer, or all."""
+        of = {"citation": self.can & (self.columns["correct"].max(1) > 0), "abstention": ~self.can}
+        return int(of.get(name, self.can if name in ("accuracy", "joint", "recall_at_k") else self.can | True).sum())
+
     def metric(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
         """The metric's value for each row of question numbers, shape (resamples, questions)."""
         columns, can = self.columns, self.can.astype(float)
@@ -155,7 +163,7 @@ def summarise(
     for name in answers.arm.unique():
         table = Table(answers[answers.arm == name])
         own = [m for m in METRICS if arm_class(name).reads or m not in OF_PASSAGES]
-        rows: dict[str, Interval] = {m: bootstrap(table.metric(m), table.n) for m in own}
+        rows: dict[str, Interval] = {m: _share(bootstrap(table.metric(m), table.n), m, table.counted(m)) for m in own}
         measured = np.array((times or {}).get(name, []))
         for percent in (50, 95) if len(measured) else ():
             rows[f"latency_ms_p{percent}"] = bootstrap(
@@ -163,6 +171,10 @@ def summarise(
             )
         arms[name] = {m: asdict(v) for m, v in rows.items()}
     return arms
+
+
+def _share(value: Interval, metric: str, counted: int) -> Interval:
+    return widen(value, counted, SHARE) if is_share(metric) else value
 
 
 def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
@@ -178,7 +190,8 @@ def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
         for a, b in combinations(reversed(tables), 2):
             first, second = tables[a].metric(metric), tables[b].metric(metric)
             gap: Difference = bootstrap_difference(lambda i, f=first, s=second: f(i) - s(i), tables[a].n)
-            row = {"a": a, "b": b, "metric": metric, **asdict(gap)}
+            wide = widen(gap.interval, tables[a].counted(metric), GAP)
+            row = {"a": a, "b": b, "metric": metric, **asdict(gap), "low": wide.low, "high": wide.high}
             one, other = tables[a].values(metric), tables[b].values(metric)
             if one is not None and other is not None and len(one):
                 lead = one - other

@@ -23,7 +23,6 @@ from labkit.compare.claims import (
     judge,
     load_claims,
     load_papers,
-    measure,
     read_ledger,
     rules_hash,
     verdict,
@@ -31,7 +30,7 @@ from labkit.compare.claims import (
 from labkit.errors import LabError
 from labkit.profile import POCKET
 from labkit.stats import Interval, bootstrap_mean, paired_bootstrap
-from labkit.store import Artifacts, write_json
+from labkit.store import write_json
 from tools.notebooks import claims_table
 
 CLAIMS = load_claims()
@@ -103,36 +102,48 @@ def test_the_evidence_says_figure_interval_side_and_bound():
     assert claims.first_figure(row) == "12_compare has not measured it"
 
 
-def test_the_figures_of_a_lesson_are_measured_once_and_only_those_needed_are_kept(tmp_path, monkeypatch):
-    calls = []
-
-    def figures(lab):
-        calls.append(lab)
-        names = [*figure_names("03_embed"), "another"]
-        return {name: Interval(float(n), n - 1.0, n + 1.0) for n, name in enumerate(names)}
-
-    monkeypatch.setattr("labkit.compare.practices.embedding", figures)
-    lab = SimpleNamespace(
-        profile=POCKET, hashes={}, size="full", artifacts=Artifacts(tmp_path / "a", tmp_path / "none")
-    )
-    first, run = measure(lab, "03_embed")
-    assert (first, run) == measure(lab, "03_embed") and len(calls) == 1
-    assert list(first) == figure_names("03_embed") and first[figure_names("03_embed")[1]] == Interval(1.0, 0.0, 2.0)
-    assert (tmp_path / "a" / run / "value.json").is_file()
+def some_lab(folder: Path, size: str = "full") -> SimpleNamespace:
+    return SimpleNamespace(profile=POCKET, hashes={"documents": "a"}, size=size, runs=folder)
 
 
-def test_a_ledger_is_written_and_read_and_a_smoke_lab_measures_nothing(tmp_path, monkeypatch):
+def test_a_ledger_holds_what_lessons_recorded_and_nothing_of_other_data_or_rules(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
-    monkeypatch.setattr(
-        claims, "measure", lambda lab, lesson: ({f: Interval(0, 0, 0) for f in figure_names(lesson)}, lesson)
-    )
-    path = claims.write_ledger(SimpleNamespace(profile=POCKET, size="full"))
+    lab = some_lab(tmp_path)
+    figures = {
+        name: Interval(float(n), n - 1.0, n + 1.0) for n, name in enumerate([*figure_names("03_embed"), "another"])
+    }
+    said = claims.record(lab, "03_embed", figures)
+    assert said.startswith(VERDICTS) or said.split(":")[0].lower() in VERDICTS
+    assert list(claims.recorded(lab, "03_embed")) == figure_names("03_embed")
+    path = claims.write_ledger(lab)
     record = read_ledger()
     assert path.parent.joinpath("ledger.html").is_file() and json.loads(path.read_text()) == record
     assert (record["profile"], record["size"], record["rules"]) == ("pocket", "full", rules_hash())
-    assert all(row["run"] == row["lesson"] and row["value"] == 0 for row in record["claims"])
-    smoke = claims.ledger(SimpleNamespace(profile=POCKET, size="smoke"))
+    measured = {row["lesson"] for row in record["claims"] if row["run"]}
+    assert measured == {"03_embed"} == {row["lesson"] for row in record["claims"] if row["value"] is not None}
+    assert claims.recorded(SimpleNamespace(**{**vars(lab), "hashes": {"documents": "b"}}), "03_embed") == {}
+    monkeypatch.setattr(claims, "rules_hash", lambda: "other rules")
+    assert claims.recorded(lab, "03_embed") == {}
+
+
+def test_a_smoke_lab_keeps_nothing_and_a_missing_figure_is_named(tmp_path):
+    figures = {name: Interval(0.5, 0.4, 0.6) for name in figure_names("03_embed")}
+    claims.record(some_lab(tmp_path, "smoke"), "03_embed", figures)
+    assert claims.recorded(some_lab(tmp_path), "03_embed") == {}
+    name, _ = figures.popitem()
+    with pytest.raises(LabError, match=re.escape(name)):
+        claims.record(some_lab(tmp_path), "03_embed", figures)
+    smoke = claims.ledger(some_lab(tmp_path, "smoke"))
     assert {(row["verdict"], row["run"]) for row in smoke["claims"]} == {(VERDICTS[3], None)}
+
+
+def test_a_constant_decides_nothing_and_is_shown_as_one():
+    claim = Claim("a", "It is so.", "12_compare", (Need("f", 0.5, True), Need("g", 0.5, True)))
+    values = {"f": Interval(1.0, 1.0, 1.0), "g": Interval(0.2, 0.1, 0.3)}
+    assert verdict(claim, values) == "refuted"
+    assert verdict(claim, values | {"g": Interval(0.8, 0.8, 0.8)}) == "not measurable here"
+    (row,) = judge([claim], values, {})
+    assert claims.evidence(row).splitlines()[1].endswith("a constant, which decides nothing")
 
 
 def test_a_row_tells_the_first_figure_with_its_interval_and_its_run():
