@@ -12,8 +12,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-compare: $(READY)  ## compare the four arms and print the tables (PROFILE=smol SIZE=full; FRESH=1 trains again, SEEDS=3 more often)
-	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh) $(if $(SEEDS),--seeds $(SEEDS))
+compare: $(READY)  ## compare the arms and print the tables (PROFILE=smol SIZE=full ARMS=all; FRESH=1 trains again, SEEDS=3 more often)
+	@$(BIN)/labkit compare --profile $(PROFILE) --size $(SIZE) $(if $(filter-out 0,$(FRESH)),--fresh) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ARMS),--arms $(ARMS))
 
 claims: $(READY)  ## run the lessons whose figures the article's claims lack, and write the ledger of verdicts
 	@$(BIN)/python -m tools.claims $(PROFILE)

@@ -14,7 +14,7 @@ import labkit
 from labkit import __version__
 from labkit.console import SETTINGS, Commands, announce, check, session, show
 from labkit.errors import LabError
-from labkit.profile import check_size, resolve
+from labkit.profile import check_size, choose_arms, resolve
 from labkit.store import runs_folder
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ def compare(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Trainings of each arm.", show_default="the profile's")
     ] = None,
+    arms: Annotated[
+        str, typer.Option(help="Which to compare, with commas, or all.", show_default="the profile's")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for runs.", show_default="runs/compare")] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder of your documents; alone, proposes questions.")] = None,
     questions: Annotated[Path | None, typer.Option(help="Yours, with answers: .csv, .jsonl or .xlsx.")] = None,
@@ -62,11 +65,13 @@ def compare(
     most: Annotated[int | None, typer.Option(min=8, help="Test questions to ask.", show_default="all")] = None,
     generator: Annotated[str, typer.Option(help="URL or URL#model of an OpenAI-like server for base and rag.")] = "",
 ) -> None:
-    """Compare the four arms over the invented company, over your documents, or over a SQuAD file, and print the table.
+    """Compare the arms over the invented company, over your documents, or over a SQuAD file, and print the table.
 
     Example: labkit compare --size smoke; on your own, labkit compare --docs FOLDER --questions FILE
     """
     check(resolve, profile), check(check_size, size)
+    given = {"seeds": tuple(range(seeds))} if seeds else {}
+    given |= {"arms": check(choose_arms, arms)} if arms else {}
     if squad and (docs or questions or generator):
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
     if most and not (docs or squad):
@@ -96,12 +101,12 @@ def compare(
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
         folder = (out or runs_folder() / name).absolute()
-        lab.profile = replace(lab.profile, seeds=tuple(range(seeds)) if seeds else lab.profile.seeds)
+        lab.profile = replace(lab.profile, **given)
         compare_into(lab, folder, run)
         if name == "compare" and lab.profile.reads_prose and not out:
-            trainings, lab = lab.profile.seeds, own_data.open_prose(profile, size, fresh)
+            lab = own_data.open_prose(profile, size, fresh)
             Lab.release()
-            lab.profile = replace(lab.profile, seeds=trainings)
+            lab.profile = replace(lab.profile, **given)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
         lab.artifacts.finish()
 

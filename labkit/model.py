@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from labkit.store import address, hash_file
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import DynamicCache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from labkit.store import Cache
 
@@ -190,12 +191,45 @@ def left_padded(prompts: Sequence[list[int]], pad: int) -> tuple[torch.Tensor, t
     return ids, mask
 
 
+SHARE = 64  # the least tokens that all prompts must begin with to be read once for all
+
+
+def common_prefix(prompts: Sequence[list[int]]) -> list[int]:
+    """The ids that all of several prompts begin with, less the last one of the shortest; none where they are few.
+
+    >>> len(common_prefix([[7] * 100 + [1], [7] * 100 + [2]]))
+    100
+    """
+    if len(prompts) < 2:
+        return []
+    first, last = min(prompts), max(prompts)  # whatever these two share, all others share
+    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    same = min(same, min(map(len, prompts)) - 1)
+    return first[:same] if same >= SHARE else []
+
+
+def read_prefix(network: PreTrainedModel, prefix: list[int]) -> DynamicCache:
+    """The keys and values of ids that many prompts begin with, for `greedy`."""
+    import torch
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=network.config)
+    with torch.inference_mode():
+        ids = torch.tensor([prefix], device=network.device)
+        network(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return cache
+
+
 def greedy(
-    network: PreTrainedModel, prompts: Sequence[list[int]], ends: Collection[int], limit: int
+    network: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    ends: Collection[int],
+    limit: int,
+    prefix: DynamicCache | None = None,
 ) -> list[list[int]]:
     """The likeliest next id, again and again: per prompt at most `limit` ids, up to and with an end id.
 
-    Rows that ended leave the batch once they are a quarter of it: copying the cache costs about a step.
+    `prefix` is what `read_prefix` made of the ids before every prompt. Rows that ended leave the batch once they are a quarter of it: copying the cache costs about a step.
 
     >>> greedy(network, [[1, 5, 9]], ends={2}, limit=1)
     [[7]]
@@ -205,9 +239,12 @@ def greedy(
 
     outputs: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))
-    cache = DynamicCache(config=network.config)
+    cache = deepcopy(prefix) if prefix else DynamicCache(config=network.config)
     ids, mask = (part.to(network.device) for part in left_padded(prompts, pad=0))
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    if prefix:
+        cache.batch_repeat_interleave(len(rows))
+        mask = torch.cat([mask.new_ones(len(rows), prefix.get_seq_length()), mask], 1)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
     with torch.inference_mode():
         for _ in range(limit):
             ids = network(
@@ -295,8 +332,9 @@ class Model:
     ) -> list[Generation]:
         """Greedy answers in the order of the conversations; `progress` gets each batch's number of rows.
 
-        With a `cache`, equal prompts are answered once, each batch is kept as it is done, and what was answered before by the
-        same weights in the same precision is taken from there.
+        What all prompts begin with, where it is long, is read once. With a `cache`, equal prompts are answered once, each
+        batch is kept as it is done, and what was answered before by the same weights in the same precision is taken from
+        there.
 
         Conversations of like length share a batch of at most `batch_tokens`, answers included. In float32 a
         batch answers as one by one does; in bfloat16 rounding may turn a near tie. The checkpoint's sampling
@@ -315,8 +353,12 @@ class Model:
         if progress and len(left) < len(prompts):
             progress(len(prompts) - len(left))
         todo = list(left.values())
-        for batch in plan([len(prompts[i]) for i in todo], max_new_tokens, batch_tokens):
-            new = self._answer({todo[place]: prompts[todo[place]] for place in batch}, max_new_tokens)
+        batches = plan([len(prompts[i]) for i in todo], max_new_tokens, batch_tokens)
+        prefix = common_prefix([prompts[i] for i in todo])
+        start = read_prefix(self.network, prefix) if prefix else None
+        for batch in batches:
+            rest = {todo[place]: prompts[todo[place]][len(prefix) :] for place in batch}
+            new = self._answer(rest, max_new_tokens, start)
             if cache:
                 cache.put({keys[i]: json.dumps(asdict(one)).encode() for i, one in new.items()})
             made |= {keys[i]: one for i, one in new.items()}
@@ -329,11 +371,13 @@ class Model:
         parts = {"model": self.fingerprint, "dtype": self.dtype, "prompt": list(prompt), "room": room}
         return bytes.fromhex(address(recipe=RECIPE, **parts))
 
-    def _answer(self, prompts: dict[int, list[int]], limit: int) -> dict[int, Generation]:
-        began = time.perf_counter()
-        outputs = greedy(self.network, list(prompts.values()), self._ends, limit)
+    def _answer(
+        self, prompts: dict[int, list[int]], limit: int, start: DynamicCache | None = None
+    ) -> dict[int, Generation]:
+        began, before = time.perf_counter(), start.get_seq_length() if start else 0
+        outputs = greedy(self.network, list(prompts.values()), self._ends, limit, start)
         texts = [self.tokenizer.decode(output, skip_special_tokens=True).strip() for output in outputs]
-        sizes = [(len(prompt), len(output)) for prompt, output in zip(prompts.values(), outputs, strict=True)]
+        sizes = [(before + len(prompt), len(output)) for prompt, output in zip(prompts.values(), outputs, strict=True)]
         per_token = (time.perf_counter() - began) / sum(map(sum, sizes))
         return {
             i: Generation(text, *size, sum(size) * per_token)

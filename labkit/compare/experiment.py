@@ -136,9 +136,9 @@ def _fed(lab: Lab, arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
 def run_compare(lab: Lab) -> Comparison:
     """Ask all arms all questions and measure; what was trained or answered before is found again, not made."""
     began = time.perf_counter()
-    answers = lab.judged(ask_arms(lab))
+    answers = lab.judged(ask_arms(lab, lab.profile.arms))
     asked = time.perf_counter() - began
-    times = latencies(lab)
+    times = latencies(lab, [arm for arm in lab.profile.arms if arm in (*ARMS, "long-context")])
     timed = time.perf_counter() - began - asked
     arms = _fed(lab, summarise(answers, times))
     paired = [row for row in pair_up(answers) if row["metric"] not in lab.unfed]
@@ -151,6 +151,7 @@ def run_compare(lab: Lab) -> Comparison:
         "n_questions": len(lab.questions),
         "arms": arms,
         "paired": paired,
+        **({"pasted": lab.whole_documents.share} if "long-context" in lab.profile.arms else {}),
         "settings": asdict(lab.profile),
         "hashes": lab.hashes,
         "artifacts": lab.artifacts.used,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.data import (
+    ASKED,
     data_folder,
     documents_folder,
     dress,
@@ -27,9 +28,9 @@ from labkit.store import Artifacts, Cache, address, provenance, runs_folder
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.compare.arms import Arm
+    from labkit.compare.arms import Arm, WholeDocuments
     from labkit.data import Item
-    from labkit.model import Model
+    from labkit.model import Message, Model
     from labkit.practice.generator import Endpoint
     from labkit.rag.chunk import Chunk
     from labkit.rag.embed import Embedder
@@ -186,14 +187,47 @@ class Lab:
 
     def arm(self, name: str, seed: int = 0) -> Arm:
         """One of the arms, which answers no prompt twice; a tuned one is trained with this seed if it is not found."""
-        from labkit.compare.arms import Fitting, arm_class, weights_of
+        from labkit.compare.arms import FewShot, LongContext, Prompted, arm_class, weights_of
 
-        kind, weights = arm_class(name), weights_of(name)
+        kind, weights, p = arm_class(name), weights_of(name), self.profile
         model = self.tuned_model(weights, seed) if weights else self.generator or self.model
-        room = self.profile.max_new_tokens
-        retriever = Fitting(self.retriever(), model, room) if kind.reads else None
-        cache = None if self.fresh else self.answered
-        return kind(model, retriever, self.profile.top_k, room, cache, self.profile.batch_tokens)
+        retriever = None if not kind.reads else self.whole_documents if kind is LongContext else self.retriever()
+        return kind(
+            model, retriever, p.top_k, p.max_new_tokens, None if self.fresh else self.answered, p.batch_tokens,
+            self.instruction if issubclass(kind, Prompted) else None,
+            self.examples if kind is FewShot else (),
+        )  # fmt: skip
+
+    @property
+    def instruction(self) -> str:
+        """The system prompt that asks for the form which training teaches."""
+        return ASKED
+
+    @cached_property
+    def examples(self) -> list[Message]:
+        """Two training questions over passages with their replies, one answered and one declined, for a prompt to show."""
+        from labkit.compare.training import with_context
+
+        some, search, k = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile.top_k
+        answered = [pair for pair in some if pair.evidence]
+        talks = [with_context(answered, search, k, style=self.dress, missing=lost) for lost in (0.0, 1.0)]
+        declined = talks[1][-1][-1]
+        kept = next((talk for talk in talks[0] if talk[-1] != declined), talks[0][0])
+        return [*kept[1:], *talks[1][-1][1:]]
+
+    @cached_property
+    def whole_documents(self) -> WholeDocuments:
+        """The documents of today as the arm long-context pastes them."""
+        from labkit.compare.arms import WholeDocuments
+        from labkit.rag.augment import build_messages
+
+        model, p = self.generator or self.model, self.profile
+        longest = max((q.question for q in self.questions), key=len)
+        room = model.count(build_messages(longest)) + p.max_new_tokens + 64  # the system prompt that names documents
+        budget = min(model.context, p.long_context or model.context) - room
+        return WholeDocuments(
+            self.retriever(), self.documents, budget, lambda text: model.count([{"role": "user", "content": text}])
+        )
 
     @cache  # noqa: B019 - a lab lives as long as its process
     def tuned_model(self, name: str, seed: int = 0) -> Model:

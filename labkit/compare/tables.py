@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -32,21 +32,21 @@ def cell(metric: str, value: Mapping[str, float] | None) -> str:
 
 
 def _short(metric: str, value: Mapping[str, float] | None) -> str:
-    """The cell in 80 columns: mean, then the interval, shares without their leading zero."""
+    """The cell in ten columns: mean, and the interval below it, shares without their leading zero."""
     if not value or value.get("mean") is None:
         return "–"
     mean, low, high = (number(metric, value[end]) for end in ("mean", "low", "high"))
     if METRICS[metric].share:
         low, high = low.removeprefix("0"), high.removeprefix("0")
-    return f"[bold]{mean}[/]" if low == high else f"[bold]{mean}[/] [dim]{low}–{high}[/]"
+    return f"[bold]{mean}[/]\n[dim]{low}–{high}[/]"
 
 
-def rows(result: Result, show: Callable[..., str] = cell) -> Iterator[tuple[str, list[str]]]:
+def rows(result: Result) -> Iterator[tuple[str, list[str]]]:
     """Each metric that any arm has, with the arms' cells in their order."""
     for metric in METRICS:
         values = [arm.get(metric) for arm in result["arms"].values()]
         if any(values):
-            yield metric, [show(metric, value) for value in values]
+            yield metric, [cell(metric, value) for value in values]
 
 
 def about(result: Result) -> str:
@@ -59,7 +59,7 @@ def about(result: Result) -> str:
 
 
 def terminal(result: Result) -> Table:
-    """The main table for `rich`: metrics down, arms across."""
+    """The main table for `rich`: arms down, metrics across, as many as 80 columns hold; the report has the others."""
     from rich import box
     from rich.table import Table
 
@@ -67,10 +67,11 @@ def terminal(result: Result) -> Table:
     look = {"box": box.SIMPLE_HEAD, "title_style": "bold", "pad_edge": False, "collapse_padding": True}
     table = Table(title=title, caption=about(result), **look)
     table.add_column("", no_wrap=True)
-    for arm in result["arms"]:
-        table.add_column(arm, justify="right")
-    for metric, cells in rows(result, _short):
-        table.add_row(METRICS[metric].label, *cells)
+    shown = [metric for metric in BESIDE if metric != "recall_at_k" and any(arm.get(metric) for arm in result["arms"].values())]
+    for metric in shown:
+        table.add_column(METRICS[metric].label, justify="right")
+    for arm, values in result["arms"].items():
+        table.add_row(arm, *(_short(metric, values.get(metric)) for metric in shown))
     return table
 
 
@@ -89,7 +90,7 @@ def beside(results: Mapping[str, Result]) -> pd.DataFrame:
     import pandas as pd
 
     lines = {(name, arm): values for name, result in results.items() for arm, values in result["arms"].items()}
-    shown = [metric for metric in BESIDE if any(values.get(metric) for values in lines.values())]
+    shown = [metric for metric in BESIDE if metric != "recall_at_k" and any(values.get(metric) for values in lines.values())]
     cells = {METRICS[m].label: [cell(m, values.get(m)) for values in lines.values()] for m in shown}
     return pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(lines, names=["model, documents", "arm"]))
 
@@ -179,4 +180,6 @@ def verdict(result: Result) -> list[str]:
     """
     wanted = [m for m in ("accuracy", "style", "joint", "abstention") if any(m in v for v in result["arms"].values())]
     warning = [SMOKE] if result["size"] != "full" else []
-    return [*warning, *(leader(result, metric) for metric in wanted), *result.get("recommendation", [])]
+    share = result.get("pasted")
+    pasted = [f"long-context reads {share:.0%} of the documents' text: as much as fits."] if share is not None else []
+    return [*warning, *(leader(result, metric) for metric in wanted), *pasted, *result.get("recommendation", [])]

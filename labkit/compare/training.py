@@ -60,17 +60,21 @@ def closed_book(items: Sequence[Item], style: Callable[[str], str] = dress) -> l
 def with_context(
     items: Sequence[Item], retriever: Search, top_k: int, seed: int = 0, distractors: int | None = None,
     style: Callable[[str], str] = dress, fits: Callable[[list[Message]], bool] = lambda talk: True,
+    missing: float = 0.0,
 ) -> list[list[Message]]:  # fmt: skip
     """Passages, question and a cited answer in a style: what the hybrid learns from (RAFT, Zhang et al. 2024).
 
     The passages are those really retrieved, or with `distractors` the ones that prove the answer and the best so many
     others; those that prove nothing are dropped, the worst first, until the conversation `fits`. Where they do not hold
-    the answer, the reply abstains: the model is never taught to answer what it cannot read.
+    the answer, the reply abstains: the model is never taught to answer what it cannot read. A share `missing` of the
+    questions loses its proof on purpose, so that declining is learned from passages that look as if they answered.
     """
     found = retriever.search_batch([item.question for item in items], top_k)
-    rng = random.Random(seed)
+    rng, drawn = random.Random(seed), random.Random(f"missing {seed}")
     rows = []
     for item, hits in zip(items, found, strict=True):
+        if drawn.random() < missing:
+            hits = [hit for hit in hits if not any(holds(hit, evidence) for evidence in item.evidence)]
         if distractors is not None:
             proof = [hits[n - 1] for n in (supporting(hits, item) if item.evidence else None) or []]
             hits = proof + [hit for hit in hits if hit not in proof][: distractors + (not proof)]
@@ -106,7 +110,10 @@ def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
     def fits(talk: list[Message]) -> bool:
         return len(tokenise(Example(talk), lab.model.tokenizer, 10**9)[0]) <= _limit(lab)
 
-    return with_context(pairs, lab.old_retriever(), lab.profile.top_k, seed, distractors_of(name), lab.dress, fits)
+    p = lab.profile
+    return with_context(
+        pairs, lab.old_retriever(), p.top_k, seed, distractors_of(name), lab.dress, fits, p.hybrid_missing
+    )
 
 
 def adapter(lab: Lab, name: str, seed: int = 0) -> Path:

@@ -20,7 +20,7 @@ from labkit.metrics import abstained, f1, normalise
 from labkit.practice.generator import endpoint
 from labkit.practice.questions import UNKNOWN, Questions, load
 from labkit.profile import resolve
-from labkit.rag.augment import ABSTAIN
+from labkit.rag.augment import ABSTAIN, FORMS, FRAMED
 from labkit.rag.ingest import Document, Ingested, ingest
 from labkit.stats import bootstrap_mean
 from labkit.store import ROOT, address
@@ -93,6 +93,14 @@ class OwnLab(Lab):
         style = self.asked.style
         scores = [int(style is not None and not style.faults(text)) for text in answers.text]
         return answers.assign(style=scores, joint=answers.correct * scores)
+
+    @property
+    def instruction(self) -> str:
+        """Asks for the opening and closing of your replies; for the value alone where there are none."""
+        style = self.asked.style
+        if style is None:
+            return f"{FORMS['cited']} {FORMS['value']}"
+        return FRAMED.format(opening=style.opening, closing=style.closing)
 
     def dress(self, text: str) -> str:
         """A reply in the style of your replies, or as it is where there are none."""

@@ -8,7 +8,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -216,45 +215,78 @@ class Fusion(Retriever):
 
 
 class SecondSearch(Retriever):
-    """For questions of two hops: search, put what the first `seeds` hits name into the query, search again.
+    """For questions of two hops: search, then look into the documents that the first hits mention.
 
-    From each of these hits come the lines that share most names with the query; the names in them that the
-    query lacks are added to it. The first `keep` hits of the first search stay in front, those of the second
-    searches follow in turns; scores are 1 / rank. A rule in the manner of multi-hop dense retrieval (Xiong et
-    al., ICLR 2021), without a model.
+    A hit mentions a document where it holds the names of that document's title, as a product's sheet holds its site's.
+    A document that the question names itself is no second hop. Each of the others is asked the question with its own
+    title in place of the names that the question gave; its nearest chunks follow the first `keep` hits where their
+    cosine is at least `floor` of the best one of the first search. Scores are 1 / rank. A rule in the manner of
+    multi-hop dense retrieval (Xiong et al., ICLR 2021), with links for the model that writes the second query.
     """
 
     first: Retriever
+    store: FaissStore
     seeds: int = 3
     keep: int = 3
+    floor: float = 0.8
     depth: int = 10
+    _titles: tuple[int, dict[str, list[tuple[list[str], str]]], dict[str, list[int]]] | None = PrivateAttr(None)
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
-        depth = max(self.depth, top_k)
-        first = self.first.search_batch(queries, depth)
-        pairs = zip(queries, first, strict=True)
-        seeds = [[seed(query, hit.chunk.text) for hit in hits[: self.seeds]] for query, hits in pairs]
-        second = iter(self.first.search_batch(list(chain(*seeds)), depth))
-        for hits, group in zip(first, seeds, strict=True):
-            yield self._merge(hits, [next(second) for _ in group])
+        rankings = self.first.search_batch(queries, max(self.depth, top_k))
+        links = [
+            (n, document, retitled(query, title))
+            for n, (query, hits) in enumerate(zip(queries, rankings, strict=True))
+            for title, document in self.mentioned(query, hits[: self.seeds]).items()
+        ]
+        vectors = encode_with(self.store.embedder, [*queries, *(text for _, _, text in links)], query=True)
+        found: dict[int, list[tuple[float, int]]] = {}
+        for (n, document, _), vector in zip(links, vectors[len(queries) :], strict=True):
+            places = self._index()[1][document]
+            near = self.store.index.vectors_at(np.array(places)) @ vector
+            found.setdefault(n, []).extend(sorted(zip(near.tolist(), places, strict=True), reverse=True)[:2])
+        best = self.store.search_vectors(vectors[: len(queries)], 1)[0][:, 0] if found else np.zeros(len(queries))
+        for n, hits in enumerate(rankings):
+            linked = [p for near, p in sorted(found.get(n, []), reverse=True) if near >= self.floor * best[n]]
+            chunks = [
+                *(h.chunk for h in hits[: self.keep]),
+                *map(self.store.chunk_at, linked),
+                *(h.chunk for h in hits),
+            ]
+            order = {chunk.id: chunk for chunk in chunks}
+            yield [(chunk, 1 / rank) for rank, chunk in enumerate(order.values(), start=1)]
 
-    def _merge(self, hits: list[Hit], second: list[list[Hit]]) -> Pairs:
-        in_turns = [hit for turn in zip_longest(*second) for hit in turn if hit]
-        order = {hit.chunk.id: hit.chunk for hit in [*hits[: self.keep], *in_turns, *hits]}
-        return [(chunk, 1 / rank) for rank, chunk in enumerate(order.values(), start=1)]
+    def mentioned(self, query: str, hits: Sequence[Hit]) -> dict[str, str]:
+        """The documents that some hits mention and the query does not name: id by the names of the title, at most four."""
+        titles, own, found = self._index()[0], set(names(query)), {}
+        for hit in hits:
+            text = names(hit.chunk.text)
+            for place, word in enumerate(text):
+                for title, document in titles.get(word, []):
+                    there = text[place : place + len(title)] == title and document != hit.chunk.document_id
+                    if there and not own.issuperset(title):
+                        found[" ".join(title)] = document
+        return dict(list(found.items())[:4])
+
+    def _index(self) -> tuple[dict[str, list[tuple[list[str], str]]], dict[str, list[int]]]:
+        """Titles as names with their document, by the first name; the places of each document's chunks."""
+        if self._titles is None or self._titles[0] != self.store.version:
+            version, titles, places = self.store.version, {}, {}
+            for place, chunk in enumerate(self.store.chunks):
+                if chunk.document_id not in places and (title := names(chunk.title)):
+                    titles.setdefault(title[0], []).append((title, chunk.document_id))
+                places.setdefault(chunk.document_id, []).append(place)
+            self._titles = (version, titles, places)
+        return self._titles[1:]
 
 
-def seed(query: str, text: str) -> str:
-    """The query with the names that `text` adds to it, from the lines that share most names with the query.
+def retitled(query: str, title: str) -> str:
+    """A query without its own names, and with those of a title.
 
-    >>> seed("Who runs the site of the Delta?", "The Delta is made in Rome. Ask Ann.")
-    'Who runs the site of the Delta? Rome'
+    >>> retitled("Who runs the site of the Delta?", "Rome")
+    'Who runs the site of the ? Rome'
     """
-    own = set(names(query))
-    lines = [names(line) for line in re.split(r"\n|(?<=[.!?])\s", text)]
-    most = max(len(own & set(line)) for line in lines)
-    new = dict.fromkeys(name for line in lines if len(own & set(line)) == most for name in line if name not in own)
-    return " ".join([query, *new])
+    return " ".join([re.sub("|".join(rf"\b{re.escape(name)}\b" for name in names(query)) or "$^", "", query), title])
 
 
 def names(text: str) -> list[str]:
@@ -314,7 +346,7 @@ def retriever(method: str, store: FaissStore, reranker: str | None = None, **set
     """The retriever of that name over a store, with its settings.
 
     "dense", "bm25", "mmr" search once; "fusion" joins dense and bm25; "rerank" has the model `reranker` read
-    what fusion found, "second" searches again with what fusion found. Raises `LabError` for any other name,
+    what fusion found, "second" also looks into the documents that these mention. Raises `LabError` for any other name,
     and for "rerank" without a model.
 
     >>> retriever("fusion", store, top_k=3).search("How heavy is the pump?")
@@ -325,7 +357,7 @@ def retriever(method: str, store: FaissStore, reranker: str | None = None, **set
     if method == "fusion":
         return Fusion([Dense(store), BM25(store)], **settings)
     if method == "second":
-        return SecondSearch(Fusion([Dense(store), BM25(store)]), **settings)
+        return SecondSearch(Fusion([Dense(store), BM25(store)]), store, **settings)
     return Rerank(Fusion([Dense(store), BM25(store)]), load_reranker(reranker), **settings)
 
 

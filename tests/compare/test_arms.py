@@ -2,32 +2,109 @@
 
 import pytest
 
-from labkit.compare.arms import ARMS, RIVALS, Hybrid, Naive, Prompted, arm_class, weights_of
+from labkit.compare.arms import (
+    ARMS,
+    RIVALS,
+    Hybrid,
+    LongContext,
+    Naive,
+    Prompted,
+    WholeDocuments,
+    arm_class,
+    weights_of,
+)
 from labkit.compare.lab import Lab
 from labkit.data import CLOSING, OPENING
 from labkit.errors import LabError
-from labkit.profile import POCKET
+from labkit.metrics import abstained
+from labkit.profile import EVERY_ARM, POCKET, choose_arms
+from labkit.rag.ingest import Document
+
+QUESTION = "What does the Amber Falcon cost?"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    return Lab(POCKET, "smoke", progress=False)
 
 
 def test_every_arm_has_a_class_of_its_name_and_the_weights_it_says():
-    assert [arm_class(name).name for name in (*ARMS, *RIVALS)] == [*ARMS, *RIVALS]
-    assert [weights_of(name) for name in (*ARMS, *RIVALS)] == [None, None, "tuned", "hybrid", None, "tuned"]
+    assert {*ARMS, *RIVALS} == set(EVERY_ARM)
+    assert [arm_class(name).name for name in EVERY_ARM] == list(EVERY_ARM)
+    weights = [None, None, None, None, None, "tuned", "tuned", "hybrid"]
+    assert [weights_of(name) for name in EVERY_ARM] == weights
     assert arm_class("hybrid-2") is Hybrid and weights_of("hybrid-2") == "hybrid-2"
 
 
-@pytest.mark.parametrize("name", ["", "ragg", "hybrid-", "hybrid-two", "rag-2", "arm"])
+@pytest.mark.parametrize("name", ["", "ragg", "hybrid-", "hybrid-two", "rag-2", "arm", "few", "long-2"])
 def test_an_unknown_arm_is_refused_with_the_choices(name):
     with pytest.raises(LabError, match="choose base, rag"):
         arm_class(name)
+
+
+def test_arms_are_chosen_by_name_in_the_order_of_the_tables():
+    assert choose_arms("hybrid, base") == ("base", "hybrid") and choose_arms("all") == EVERY_ARM
+    with pytest.raises(LabError, match="did you mean tuned"):
+        choose_arms("base,tunde")
 
 
 def test_the_naive_hybrid_is_a_hybrid_on_the_tuned_arms_weights():
     assert issubclass(Naive, Hybrid) and weights_of("naive") == weights_of("tuned")
 
 
-def test_the_prompted_arm_asks_the_model_for_the_house_style():
-    arm = Lab(POCKET, "smoke", progress=False).arm("prompted")
+def test_the_prompted_arm_asks_the_model_for_the_house_style(lab):
+    arm = lab.arm("prompted")
     assert isinstance(arm, Prompted) and OPENING in arm.system and CLOSING in arm.system
-    told = arm.answer(["What does the Amber Falcon cost?"])[0]
-    plain = Lab(POCKET, "smoke", progress=False).arm("rag").answer(["What does the Amber Falcon cost?"])[0]
+    told, plain = arm.answer([QUESTION])[0], lab.arm("rag").answer([QUESTION])[0]
     assert told.hits and told.prompt_tokens > plain.prompt_tokens
+
+
+def test_two_examples_stand_before_the_question_one_answered_and_one_declined(lab):
+    arm = lab.arm("few-shot")
+    first, second = (turn["content"] for turn in arm.examples if turn["role"] == "assistant")
+    assert first.startswith(OPENING) and not abstained(first) and abstained(second)
+    turns = arm.messages(QUESTION, arm.answer([QUESTION])[0].hits)
+    assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user", "assistant", "user"]
+    asked = {item.question for item in lab.questions}
+    assert not any(question in turn["content"] for turn in arm.examples for question in asked)
+
+
+def document(number: int, words: int) -> Document:
+    return Document(f"{number}.md", f"Sheet {number}", f"word{number} " * words, "markdown", "")
+
+
+class Search:
+    """Ranks documents from last to first."""
+
+    def __init__(self, documents):
+        from labkit.rag.chunk import Chunk
+        from labkit.rag.retrieve import Hit
+
+        self.hits = [Hit(Chunk(f"{d.id}#0", d.id, d.title, "", 0, 0), 1.0, 1) for d in reversed(documents)]
+
+    def search_batch(self, queries, top_k):
+        return [self.hits[:top_k] for _ in queries]
+
+
+def test_whole_documents_are_all_pasted_in_their_order_where_they_fit():
+    documents = [document(n, 10) for n in range(4)]
+    whole = WholeDocuments(Search(documents), documents, 1000, lambda text: len(text.split()))
+    one, two = whole.search_batch(["a", "b"], 1)
+    assert whole.share == 1 and [hit.chunk.document_id for hit in one] == [d.id for d in documents] and one == two
+
+
+def test_where_they_do_not_fit_the_nearest_are_pasted_whole_and_the_share_is_known():
+    documents = [document(0, 10), document(1, 200), document(2, 10), document(3, 30)]
+    whole = WholeDocuments(Search(documents), documents, 70, lambda text: len(text.split()))
+    (hits,) = whole.search_batch(["a"], 1)
+    assert [hit.chunk.document_id for hit in hits] == ["3.md", "2.md", "0.md"]  # the second does not fit, later ones do
+    assert all(hit.chunk.text == documents[int(hit.chunk.document_id[0])].text for hit in hits)
+    assert whole.share == pytest.approx(70 / sum(whole.sizes.values())) < 1
+
+
+def test_the_long_context_arm_fills_the_models_context_and_no_more(lab):
+    arm = lab.arm("long-context")
+    answer = arm.answer([QUESTION])[0]
+    assert isinstance(arm, LongContext) and len(answer.hits) > lab.profile.top_k
+    assert 0.7 * arm.model.context < answer.prompt_tokens <= arm.model.context - arm.max_new_tokens
+    assert lab.whole_documents.share < 1
