@@ -187,9 +187,7 @@ class WholeDocuments:
     def __init__(self, search: Search, documents: Sequence[Document], budget: int, count: Callable[[str], int]) -> None:
         self.search, self.budget = search, budget
         self.chunks = {d.id: Chunk(f"{d.id}#0", d.id, d.title, d.text, 0, len(d.text)) for d in documents}
-        self.sizes = {
-            name: count(chunk.embedding_text) + 8 for name, chunk in self.chunks.items()
-        }  # 8: its number, line end
+        self.sizes = {name: count(chunk.embedding_text) for name, chunk in self.chunks.items()}
         self.share = min(1.0, budget / max(1, sum(self.sizes.values())))
 
     def search_batch(self, queries: Sequence[str], top_k: int) -> list[list[Hit]]:
