@@ -1,6 +1,6 @@
 """Run the lessons that the article's claims need, where their figures are not kept yet, then write the ledger.
 
-`python -m tools.claims [PROFILE]`; a run that was stopped goes on where it was.
+`python -m tools.claims [PROFILE [LESSON ...]]`; a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,15 +17,21 @@ from labkit.runs import shown
 from labkit.store import runs_folder
 from tools.console import alone
 from tools.execute import execute, sources
+from tools.notebooks import chosen
 
 
-def main(profile: Annotated[str, typer.Argument(help="Which model to measure.")] = "pocket") -> None:
+def main(
+    profile: Annotated[str, typer.Argument(help="Which model to measure.")] = "pocket",
+    lessons: Annotated[list[str] | None, typer.Argument(help="Numbers of lessons; all if none.")] = None,
+) -> None:
     """Measure what is missing and write the ledger of claims.
 
-    Example: python -m tools.claims smol
+    Example: python -m tools.claims smol 12
     """
     lab = check(labkit.open, profile)
     needed = {claim.lesson for claim in load_claims()}
+    if lessons:
+        needed &= {source.stem for source in chosen(lessons)}
     todo = [source for source in sources() if source.stem in needed and not recorded(lab, source.stem)]
     for number, source in enumerate(todo, start=1):
         began = time.perf_counter()

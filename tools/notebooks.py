@@ -21,6 +21,7 @@ import labkit
 from labkit.compare import claims, tables
 from labkit.console import check
 from labkit.errors import LabError
+from labkit.profile import PROFILES
 from labkit.store import ROOT, runs_folder, write_bytes, write_json
 from tools.console import alone
 from tools.execute import build, defaults, execute, run_into, save, shown, sources
@@ -75,6 +76,13 @@ def publish_results() -> None:
     put(ROOT / "docs" / "models.md", "models", results_table(smol))
 
 
+def publish_figures() -> None:
+    """Copy the figures that lessons kept for the article's claims to docs, where a ledger finds them again."""
+    for path in sorted((runs_folder() / "figures").glob("*/*.json")):
+        if path.parent.name in PROFILES:
+            write_bytes(claims.RESULTS / path.parent.name / path.name, path.read_bytes())
+
+
 def update_claims(result: Path) -> None:
     """Put the ledger of claims into README; LabError without one, and for one of smoke size."""
     if not result.is_file():
@@ -107,7 +115,7 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def claims_table(record: Mapping[str, Any]) -> str:
     """The ledger for README: the count of each verdict, and a row for each claim."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(record))
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(record) if count)
     rows = [f"| {row['claim']} | {row['verdict']} | {claims.first_figure(row)} |" for row in record["claims"]]
     return "\n".join([f"{counts}.\n", "| claim | verdict | its first figure |", "|---|---|---|", *rows])
 
@@ -163,8 +171,9 @@ def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; a
     stems = {source.stem for source in todo}
     if "12_compare" in stems:
         publish_results()
+    publish_figures()
     if "19_claims" in stems:
-        update_claims(claims.write_ledger(labkit.open()))
+        update_claims(claims.write_ledger(labkit.open("pocket")))
 
 
 if __name__ == "__main__":

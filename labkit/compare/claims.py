@@ -24,8 +24,9 @@ from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
 from labkit.metrics import METRICS, is_share
+from labkit.profile import PROFILES
 from labkit.stats import GAP, SHARE, Interval, bootstrap, bootstrap_mean, widen
-from labkit.store import hash_file, provenance, runs_folder, write_bytes, write_json
+from labkit.store import ROOT, hash_file, provenance, runs_folder, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 RULES = Path(__file__).with_name("claims.yaml")
 PAPERS = Path(__file__).with_name("papers.yaml")
-VERDICTS = ("supported", "refuted", "mixed", "not measurable here")
+VERDICTS = ("supported", "refuted", "mixed", "depends on the model", "not measurable here")
+RESULTS = ROOT / "docs" / "results"
+"""The figures that the project publishes: a folder for each profile, a file for each lesson."""
 NAME = re.compile(r"(?P<metric>\w+): (?P<arm>[\w-]+)(?: - (?P<other>[\w-]+))?(?: \((?P<kind>[^)]+)\))?")
 """A figure of answered questions: "METRIC: ARM", "METRIC: ARM - ARM", either with " (KIND)" behind."""
 
@@ -221,7 +224,7 @@ def record(lab: Lab, lesson: str, values: Mapping[str, Interval]) -> str:
         raise LabError(f"{lesson} measures no '{missing[0]}', which its claims need: compute it in the lesson")
     needed = {name: asdict(values[name]) for name in figure_names(lesson)}
     if lab.size == "full":
-        path = _figures_file(lab, lesson)
+        path = _places(lab, lesson)[0]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"of": _measured_on(lab), "environment": provenance(), "figures": needed})
     return report(lesson, values)
@@ -229,30 +232,64 @@ def record(lab: Lab, lesson: str, values: Mapping[str, Interval]) -> str:
 
 def recorded(lab: Lab, lesson: str) -> dict[str, Interval]:
     """The figures that a lesson kept under these rules, with this profile and data; none where it must run (again)."""
-    path = _figures_file(lab, lesson)
-    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    if found.get("of") != json.loads(json.dumps(_measured_on(lab))):
-        return {}
-    return {name: Interval(**value) for name, value in found["figures"].items()}
+    about = json.loads(json.dumps(_measured_on(lab)))
+    return next((found for path in _places(lab, lesson) if (found := _read(path, about))), {})
 
 
-def _figures_file(lab: Lab, lesson: str) -> Path:
-    return lab.runs / "figures" / Path(lab.profile.name).name / f"{lesson}.json"
+def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Interval]:
+    """The figures in a file that was made under the same rules, settings and data; none otherwise."""
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {"of": {}}
+    same = all(found["of"].get(name) == value for name, value in about.items())
+    return {name: Interval(**value) for name, value in found["figures"].items()} if same else {}
+
+
+def _places(lab: Lab, lesson: str) -> list[Path]:
+    """Where a lesson's figures may lie: of a run of one's own, or published with the project."""
+    name = f"{Path(lab.profile.name).name}/{lesson}.json"
+    return [lab.runs / "figures" / name, RESULTS / name]
 
 
 def _measured_on(lab: Lab) -> dict[str, Any]:
     return {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash()}
 
 
+def others(lab: Lab) -> dict[str, dict[str, Interval]]:
+    """The figures of other profiles that the project publishes for the same documents and rules, by profile."""
+    found: dict[str, dict[str, Interval]] = {}
+    for path in sorted(RESULTS.glob("*/*.json")):
+        name, of = path.parent.name, json.loads(path.read_text("utf-8"))["of"]
+        same = of["hashes"].get("documents") == lab.hashes["documents"]
+        if name in PROFILES and name != lab.profile.name and same:
+            about = {"profile": json.loads(json.dumps(asdict(PROFILES[name]))), "rules": rules_hash()}
+            found[name] = found.get(name, {}) | _read(path, about)
+    return found
+
+
 def ledger(lab: Lab) -> dict[str, Any]:
-    """Every claim with its verdict, from the figures that the lessons kept; what none kept is not measurable here."""
-    values: dict[str, Interval] = {}
-    runs: dict[str, str] = {}
-    for lesson in sorted({claim.lesson for claim in load_claims()}) if lab.size == "full" else ():
+    """Every claim with its verdict, from the figures that lessons kept with this lab's model, and from published ones with others.
+
+    What no model measured is not measurable here. Where two models give different verdicts, the verdict depends on the model.
+    """
+    claims, values, runs = load_claims(), {}, {}
+    for lesson in sorted({claim.lesson for claim in claims}) if lab.size == "full" else ():
         if some := recorded(lab, lesson):
-            values, runs[lesson] = values | some, hash_file(_figures_file(lab, lesson))
+            place = next(path for path in _places(lab, lesson) if path.is_file())
+            values, runs[lesson] = values | some, hash_file(place)
+    models = {lab.profile.name: values} | (others(lab) if lab.size == "full" else {})
+    judged = {name: judge(claims, figures, runs if figures is values else {}) for name, figures in models.items()}
     about = {"profile": lab.profile.name, "size": lab.size, "rules": rules_hash(), "environment": provenance()}
-    return {**about, "claims": judge(load_claims(), values, runs)}
+    return {
+        **about,
+        "claims": [_across(dict(zip(judged, rows, strict=True))) for rows in zip(*judged.values(), strict=True)],
+    }
+
+
+def _across(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """One claim as several models judge it: the first one's row, or the first that measured it; `models` holds them all."""
+    measured = {name: row for name, row in rows.items() if row["verdict"] != VERDICTS[-1]}
+    first = next(iter(measured.values() or rows.values()))
+    said = {row["verdict"] for row in measured.values()}
+    return {**first, "verdict": "depends on the model" if len(said) > 1 else first["verdict"], "models": measured}
 
 
 def write_ledger(lab: Lab) -> Path:
@@ -285,10 +322,12 @@ def counts(record: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def first_figure(row: Mapping[str, Any]) -> str:
-    """A claim's first figure with its interval, or where it would be measured."""
+    """A claim's first figure with its interval, by each model that measured it, or where it would be measured."""
     if row["value"] is None:
         return f"{row['lesson']} has not measured it"
-    return f"{row['metric']} {row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    by = row.get("models") or {"": row}
+    parts = [f"{name} {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]".strip() for name, one in by.items()]
+    return f"{row['metric']}: {'; '.join(parts)}"
 
 
 def page(record: Mapping[str, Any]) -> str:
@@ -303,7 +342,7 @@ def table(record: Mapping[str, Any]) -> rich.table.Table:
 
     title = SMOKE if record["size"] != "full" else None
     lines = Table("verdict", "claim", "measured", title=title, box=box.SIMPLE_HEAD)
-    colours = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
+    colours = dict(zip(VERDICTS, ("green", "red", "yellow", "yellow", "dim"), strict=True))
     for row in record["claims"]:
         lines.add_row(f"[{colours[row['verdict']]}]{row['verdict']}[/]", row["claim"], first_figure(row))
     return lines

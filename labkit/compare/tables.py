@@ -67,7 +67,11 @@ def terminal(result: Result) -> Table:
     look = {"box": box.SIMPLE_HEAD, "title_style": "bold", "pad_edge": False, "collapse_padding": True}
     table = Table(title=title, caption=about(result), **look)
     table.add_column("", no_wrap=True)
-    shown = [metric for metric in BESIDE if metric != "recall_at_k" and any(arm.get(metric) for arm in result["arms"].values())]
+    shown = [
+        metric
+        for metric in BESIDE
+        if metric != "recall_at_k" and any(arm.get(metric) for arm in result["arms"].values())
+    ]
     for metric in shown:
         table.add_column(METRICS[metric].label, justify="right")
     for arm, values in result["arms"].items():
@@ -90,7 +94,9 @@ def beside(results: Mapping[str, Result]) -> pd.DataFrame:
     import pandas as pd
 
     lines = {(name, arm): values for name, result in results.items() for arm, values in result["arms"].items()}
-    shown = [metric for metric in BESIDE if metric != "recall_at_k" and any(values.get(metric) for values in lines.values())]
+    shown = [
+        metric for metric in BESIDE if metric != "recall_at_k" and any(values.get(metric) for values in lines.values())
+    ]
     cells = {METRICS[m].label: [cell(m, values.get(m)) for values in lines.values()] for m in shown}
     return pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(lines, names=["model, documents", "arm"]))
 
