@@ -1,10 +1,13 @@
 """Which class, which weights and which prompt belong to an arm's name."""
 
+from dataclasses import replace
+
 import pytest
 
 from labkit.compare.arms import (
     ARMS,
     RIVALS,
+    FineTuned,
     Hybrid,
     LongContext,
     Naive,
@@ -18,6 +21,7 @@ from labkit.data import CLOSING, OPENING
 from labkit.errors import LabError
 from labkit.metrics import abstained
 from labkit.profile import EVERY_ARM, POCKET, choose_arms
+from labkit.rag.augment import CLOSED_BOOK, build_messages
 from labkit.rag.ingest import Document
 
 QUESTION = "What does the Amber Falcon cost?"
@@ -108,3 +112,17 @@ def test_the_long_context_arm_fills_the_models_context_and_no_more(lab):
     assert isinstance(arm, LongContext) and len(answer.hits) > lab.profile.top_k
     assert 0.7 * arm.model.context < answer.prompt_tokens <= arm.model.context - arm.max_new_tokens
     assert lab.whole_documents.share < 1
+
+
+def test_in_the_square_prompts_differ_by_the_passages_alone(lab):
+    """Token by token: tuned weights are asked what base is asked, naive what rag is asked."""
+    arms = {name: replace(lab.arm(name), system=CLOSED_BOOK) for name in ("base", "rag")}
+    hits = lab.retriever().search(QUESTION)
+    bare, full = (
+        arms[name].model.encode(arms[name].messages(QUESTION, found)) for name, found in (("base", []), ("rag", hits))
+    )
+    tuned, naive = FineTuned(lab.model, system=CLOSED_BOOK), Naive(lab.model, system=CLOSED_BOOK)
+    assert lab.model.encode(tuned.messages(QUESTION, [])) == bare == lab.model.encode(build_messages(QUESTION))
+    assert lab.model.encode(naive.messages(QUESTION, hits)) == full
+    shared = next(n for n, (a, b) in enumerate(zip(bare, full, strict=False)) if a != b)
+    assert lab.model.tokenizer.decode(bare[:shared]).count(CLOSED_BOOK) == 1
