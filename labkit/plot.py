@@ -27,6 +27,8 @@ LOOK = {
     "hybrid": ("#009E73", "D"),
     "prompted": ("#56B4E9", "P"),
     "naive": ("#CC79A7", "v"),
+    "few-shot": ("#E69F00", "X"),
+    "long-context": ("#777777", "*"),
 }
 """Colour (Okabe & Ito, 2008) and marker of each arm."""
 
@@ -74,7 +76,7 @@ def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str
 def _panel(axes: Axes, arms: Mapping[str, Any], metric: str) -> None:
     held = {row: (name, arms[name][metric]) for row, name in enumerate(arms) if arms[name].get(metric)}
     for row, (name, value) in held.items():
-        mean, colour, marker = value["mean"], *LOOK.get(name.partition("-")[0], ("#999999", "X"))
+        mean, colour, marker = value["mean"], *LOOK.get(name, LOOK.get(name.partition("-")[0], ("#999999", "X")))
         around = [[max(0.0, mean - value["low"])], [max(0.0, value["high"] - mean)]]
         axes.errorbar(mean, row, xerr=around, color=colour, marker=marker, linestyle="none")
         end = max(mean, value["high"]), row
@@ -105,7 +107,8 @@ def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
         # Dark for 0, light for 1, and the number on it: a map that grey print and any colour vision can read.
         axes.imshow(grid.to_numpy(float), cmap="cividis", vmin=0, vmax=1, aspect="auto")
         axes.grid(False)
-        axes.set_xticks(range(grid.shape[1]), grid.columns)
+        tilt = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if grid.shape[1] > 5 else {}
+        axes.set_xticks(range(grid.shape[1]), grid.columns, **tilt)
         axes.set_yticks(range(len(grid)), [f"{kind} ({counts[kind]})" for kind in grid.index])
         axes.xaxis.tick_top()
         axes.tick_params(length=0)

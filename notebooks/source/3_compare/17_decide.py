@@ -45,7 +45,7 @@ for name, (changes, form) in decide.SITUATIONS.items():
 # %%
 from labkit.compare import experiment
 
-answers = experiment.ask_arms(lab)
+answers = experiment.ask_arms(lab, lab.profile.arms)
 judged = decide.verdicts(answers)
 print(f"advised the winner in {(judged.verdict == 'won').sum()} of {len(judged)} situations")
 judged
@@ -67,7 +67,7 @@ import matplotlib.pyplot as plt
 from labkit.plot import LOOK
 
 worth = decide.utilities(answers, needs)
-figure, axes = plt.subplots(figsize=(5, 2.2))
+figure, axes = plt.subplots(figsize=(5, 3.2))
 for row, (arm, value) in enumerate(worth.items()):
     colour, marker = LOOK[arm]
     around = [[value.mean - value.low], [value.high - value.mean]]
