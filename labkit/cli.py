@@ -155,17 +155,22 @@ def retrieve(
     beir: Annotated[Path, typer.Option(help="Folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.")],
     method: Annotated[str, typer.Option(help="dense, bm25, fusion, mmr, second or rerank.")] = "dense",
     profile: ProfileName = "pocket",
+    run: Annotated[Path | None, typer.Option(help="File for the hits as a TREC run.", show_default="none")] = None,
 ) -> None:
     """Measure a way of searching on a test collection in BEIR's layout; the last line is JSON.
 
     Example: labkit retrieve --beir datasets/scifact --method fusion
     """
-    from labkit.rag.retrieve import check_method, evaluate_profile, summary
+    from labkit.rag.retrieve import check_method, evaluate_profile, summary, trec_run
+    from labkit.store import write_bytes
 
     reranker = check(resolve, profile).reranker
     check(lambda name: check_method(name, reranker), method)
     with session(profile):
-        print(*summary(evaluate_profile(beir, method, profile)), sep="\n")
+        result = evaluate_profile(beir, method, profile)
+        if run:
+            write_bytes(run, trec_run(result).encode())
+        print(*summary(result), sep="\n")
 
 
 @app.command()

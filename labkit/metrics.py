@@ -2,7 +2,6 @@
 
 import re
 import string
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import regex
 from numpy.typing import ArrayLike, NDArray
 
 from labkit.errors import LabError
+from labkit.text import SPACED, UNSPACED, plain, words
 
 
 @dataclass(frozen=True)
@@ -142,39 +143,54 @@ def normalise(text: str) -> str:
 def f1(answer: str, gold: str) -> float:
     """Harmonic mean of token precision and recall after SQuAD normalisation, from 0 to 1.
 
-    Two empty texts score 1, as in SQuAD 2.0.
+    Two empty texts score 1, as in SQuAD 2.0. Of scripts without spaces each character counts as a token.
 
-    >>> f1("a blue pump", "the blue valve")
-    0.5
+    >>> f1("a blue pump", "the blue valve"), f1("北京市海淀区", "北京市")
+    (0.5, 0.6666666666666666)
     """
-    said, true = normalise(answer).split(), normalise(gold).split()
+    return _overlap(*([t for w in normalise(text).split() for t in _tokens(w)] for text in (answer, gold)))
+
+
+def _tokens(word: str) -> list[str]:
+    """A word as one token, or the characters of an unspaced script in it as one each."""
+    return regex.findall(rf"{UNSPACED}|{SPACED}+", word, regex.V1) if regex.search(UNSPACED, word) else [word]
+
+
+def token_f1(answer: str, gold: str) -> float:
+    """F1 of the words of two texts as `labkit.text` reads them; characters of unspaced scripts; numbers count whole.
+
+    >>> token_f1("It weighs 1,240 kg.", "1.240,0 kg"), token_f1("12", "1.2")
+    (0.3333333333333333, 0.0)
+    """
+    return _overlap(words(answer, 1), words(gold, 1))
+
+
+def _overlap(said: Sequence[str], true: Sequence[str]) -> float:
     if not said or not true:
         return float(said == true)
-    shared = sum((Counter(said) & Counter(true)).values())
-    return 2 * shared / (len(said) + len(true))
+    return 2 * sum((Counter(said) & Counter(true)).values()) / (len(said) + len(true))
 
 
-_SAME = str.maketrans("’‘“”‐‑‒–—−", "''\"\"------")
-
-
-@lru_cache(maxsize=1024)
-def _light(text: str) -> str:
-    """One spelling for what a value may be written as: case, spaces, quotes, thousands, currency, percent."""
-    text = unicodedata.normalize("NFKC", text).translate(_SAME).casefold()
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(?<=\d)\s*(%|per\s?cent\b)", "%", text)
-    return " ".join(re.sub(r"([$€£])\s+(?=\d)", r"\1", text).split())
+_NO_LETTER, _NO_PART = rf"(?<!{SPACED})(?<!{SPACED}-)", rf"(?!{SPACED})(?!-{SPACED})"
+_NO_DIGIT, _NO_MORE = rf"(?<![{SPACED}$€£\-])(?<!\d[.,:/])", rf"(?![{SPACED}%])(?!-{SPACED})(?![.,:/]\d)"
 
 
 @lru_cache(maxsize=4096)
-def _pattern(gold: str) -> re.Pattern[str]:
-    """Match the value as whole tokens: not in a longer word, code, hyphenated name or number."""
-    value = _light(gold).strip(" .,;:!?\"'")
+def _pattern(gold: str) -> regex.Pattern[str]:
+    """Match the value as whole tokens: not in a longer word, code, hyphenated name or number.
+
+    A script without spaces has no tokens: there the value may stand anywhere. Thousands may be apart.
+    """
+    value = plain(gold).strip(" .,;:!?\"'。、「」")
     if not value:
         raise LabError(f"the gold value {gold!r} is empty: give the text that a right answer must contain")
-    left = r"(?<![\w$€£-])(?<!\d[.,:/])" if value[0].isdigit() else r"(?<!\w)(?<!\w-)"
-    right = r"(?![\w%])(?!-\w)(?![.,:/]\d)" if value[-1].isdigit() else r"(?!\w)(?!-\w)"
-    return re.compile(left + re.escape(value) + right)
+    first, last = (not char.isascii() and regex.match(UNSPACED, char) for char in (value[0], value[-1]))
+    left = _NO_DIGIT if value[0].isdigit() else "" if first else _NO_LETTER
+    right = _NO_MORE if value[-1].isdigit() else "" if last else _NO_PART
+    value = regex.sub(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)", lambda match: match[0].replace(" ", ""), value)
+    value = regex.escape(value, literal_spaces=True)
+    value = regex.sub(r"(?<![\d.])[1-9]\d{3,}", lambda match: f"{int(match[0]):,}".replace(",", " ?"), value)
+    return regex.compile(left + value + right, regex.V1)
 
 
 def contains(text: str, gold: str) -> bool:
@@ -185,7 +201,7 @@ def contains(text: str, gold: str) -> bool:
     >>> contains("It costs $1,240 a year.", "$1240"), contains("It costs $420.", "$42")
     (True, False)
     """
-    return _pattern(gold).search(_light(text)) is not None
+    return _pattern(gold).search(plain(text)) is not None
 
 
 def first_mention(text: str, gold: str, rivals: Iterable[str]) -> bool:
@@ -196,7 +212,7 @@ def first_mention(text: str, gold: str, rivals: Iterable[str]) -> bool:
     >>> first_mention("Delta is faster than Orion.", "Delta", ["Orion"])
     True
     """
-    light = _light(text)
+    light = plain(text)
     found = {name: match for name in {gold, *rivals} if (match := _pattern(name).search(light))}
     return bool(found) and min(found, key=lambda name: (found[name].start(), -len(found[name][0]))) == gold
 
@@ -233,6 +249,17 @@ def mrr(ranking: Sequence[str], relevant: Collection[str]) -> float:
     """
     _needed(relevant)
     return next((1 / rank for rank, item in enumerate(ranking, start=1) if item in relevant), 0.0)
+
+
+def average_precision(ranking: Sequence[str], relevant: Collection[str]) -> float:
+    """The mean, over all relevant ids, of the precision at the rank of each, 0 for one not found; its mean is MAP.
+
+    >>> average_precision(["a", "b", "c"], {"b", "c"})
+    0.5833333333333333
+    """
+    _needed(relevant)
+    ranks = [rank for rank, item in enumerate(ranking, start=1) if item in relevant]
+    return sum(n / rank for n, rank in enumerate(ranks, start=1)) / len(relevant)
 
 
 def ndcg_at_k(ranking: Sequence[str], relevant: Collection[str] | Mapping[str, float], k: int) -> float:

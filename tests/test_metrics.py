@@ -58,6 +58,16 @@ def test_squad_scores_equal_the_official_definition(said, gold):
         ("12\u00a0months", "12 months"),
         ("Ask Berg & Co.", "Berg & Co."),
         ("1,240,500 units", "1240500"),
+        ("12 500 €", "12,500 €"),
+        ("1.234,56 €", "1,234.56"),
+        ("The site—Lisbon—is new.", "Lisbon"),
+        ("of Bran\u00adwick Hold-\nings", "Branwick Holdings"),
+        ("恒星泵由北京市的工厂制造。", "北京市"),
+        ("本社は東京都港区にあります。", "東京都"),
+        ("ประกันสองปีนับจากวันซื้อ", "สองปี"),
+        ("서울에 있습니다", "서울"),
+        ("重量为41公斤", "41 公斤"),
+        ("−5 °C", "-5"),
     ],
 )
 def test_contains(text, gold):
@@ -82,6 +92,10 @@ def test_contains(text, gold):
         ("09:30", "30"),
         ("Lisbonne", "Lisbon"),
         ("", "Lisbon"),
+        ("1.2", "12"),
+        ("−5 °C", "5"),
+        ("重量为141公斤", "41公斤"),
+        ("5½ kg", "51"),
     ],
 )
 def test_contains_only_whole_tokens(text, gold):
@@ -91,6 +105,15 @@ def test_contains_only_whole_tokens(text, gold):
 @given(st.integers(0, 10**7), st.integers(0, 10**7))
 def test_contains_never_confuses_two_numbers(one, other):
     assert metrics.contains(f"It is ${one:,} now.", f"${other}") == (one == other)
+
+
+def test_scripts_without_spaces_have_their_f1_by_characters():
+    assert (
+        metrics.f1("工厂在北京市海淀区", "北京市海淀区")
+        == metrics.token_f1("工厂在北京市海淀区", "北京市海淀区")
+        == 12 / 15
+    )
+    assert metrics.token_f1("It weighs 1,240 kg.", "1.240,0 kg") == 1 / 3 and metrics.token_f1("", "") == 1
 
 
 def test_an_empty_gold_value_is_refused():
@@ -176,10 +199,11 @@ def test_rankings_equal_ir_measures(ties):
         grades = {item: int(rng.integers(1, 4)) for item in rng.choice(ids, rng.integers(1, 9), replace=False)}
         kept = {item: scores[item] for item in rng.choice(ids, 25, replace=False)}
         ranking, k = metrics.ranked(kept), int(rng.integers(1, 30))
-        measures = {"r": ir_measures.R @ k, "rr": ir_measures.RR, "n": ir_measures.nDCG @ k}
+        measures = {"r": ir_measures.R @ k, "rr": ir_measures.RR, "n": ir_measures.nDCG @ k, "ap": ir_measures.AP}
         truth = ir_measures.calc_aggregate(measures.values(), {"q": grades}, {"q": kept})
         assert metrics.recall_at_k(ranking, grades, k) == pytest.approx(truth[measures["r"]], abs=1e-9), trial
         assert metrics.mrr(ranking, grades) == pytest.approx(truth[measures["rr"]], abs=1e-9), trial
+        assert metrics.average_precision(ranking, grades) == pytest.approx(truth[measures["ap"]], abs=1e-9), trial
         assert metrics.ndcg_at_k(ranking, grades, k) == pytest.approx(truth[measures["n"]], abs=1e-9), trial
         assert metrics.ndcg_at_k(ranking, set(grades), k) == pytest.approx(
             metrics.ndcg_at_k(ranking, dict.fromkeys(grades, 1), k)
@@ -189,6 +213,7 @@ def test_rankings_equal_ir_measures(ties):
 def test_a_ranking_score_needs_a_relevant_passage():
     for score in (
         metrics.mrr,
+        metrics.average_precision,
         lambda r, s: metrics.recall_at_k(r, s, 1),
         lambda r, s: metrics.ndcg_at_k(r, s, 1),
     ):

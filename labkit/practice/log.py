@@ -30,9 +30,10 @@ from labkit.metrics import abstained
 from labkit.quiet import quiet
 from labkit.rag.embed import load_embedder
 from labkit.rag.ingest import Ingested
-from labkit.rag.retrieve import STOP_WORDS, Hit, words
+from labkit.rag.retrieve import STOP_WORDS, Hit
 from labkit.stats import Interval, paired_bootstrap
 from labkit.store import runs_folder, write_bytes
+from labkit.text import words
 
 if TYPE_CHECKING:
     import pandas as pd

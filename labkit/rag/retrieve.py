@@ -6,6 +6,7 @@ import json
 import re
 import time
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from pydantic import PrivateAttr
 
 from labkit.errors import LabError
-from labkit.metrics import mrr, ndcg_at_k, ranked, recall_at_k
+from labkit.metrics import average_precision, mrr, ndcg_at_k, ranked, recall_at_k
 from labkit.profile import resolve
 from labkit.quiet import bar
 from labkit.rag.chunk import Chunk, to_langchain
@@ -27,6 +28,7 @@ from labkit.rag.embed import Embedder, encode_with, load_embedder
 from labkit.rag.index import FaissStore
 from labkit.stats import bootstrap_mean
 from labkit.store import runs_folder
+from labkit.text import words
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -140,42 +142,79 @@ class MMR(OverStore):
             yield [(self.store.chunk_at(positions[i]), 1 / rank) for rank, i in enumerate(order, start=1)]
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Chunks without vectors: all that BM25 needs of a store."""
+
+    chunks: list[Chunk]
+    version: int = 0
+
+
 class BM25(OverStore):
     """Shared words, weighted by rarity (Robertson & Zaragoza 2009; Lucene's form, by bm25s).
 
-    A chunk sharing no word is no hit; ties keep the order of chunks.
+    Words are stems, and stop words are left out, of the language that `language` finds in the chunks. A chunk sharing
+    no word is no hit; ties keep the order of chunks.
     """
 
-    _built: tuple[int, list[Chunk], Any] | None = PrivateAttr(None)
+    store: Any
+    _built: tuple[int, list[Chunk], Any, Callable[[list[str]], list[str]]] | None = PrivateAttr(None)
 
-    def _index(self) -> tuple[list[Chunk], Any]:
-        """The chunks and their word index, made anew when the store has changed."""
+    def _index(self) -> tuple[list[Chunk], Any, Callable[[list[str]], list[str]]]:
+        """The chunks, their word index, and what makes terms of words; made anew when the store has changed."""
         import bm25s
 
         if self._built is None or self._built[0] != self.store.version:
             version, chunks = self.store.version, self.store.chunks
             texts = [words(chunk.embedding_text) for chunk in chunks]
+            terms = stems(language(texts))
+            texts = [terms(text) for text in texts]
             index = bm25s.BM25() if any(texts) else None
             if index:
                 index.index(texts, show_progress=False)
-            self._built = (version, chunks, index)
+            self._built = (version, chunks, index, terms)
         return self._built[1:]
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
-        chunks, index = self._index()
-        for query in map(words, queries):
-            scores = index.get_scores(query) if index and query else np.empty(0)
+        chunks, index, terms = self._index()
+        for query in queries:
+            wanted = terms(words(query))
+            scores = index.get_scores(wanted) if index and wanted else np.empty(0)
             best = np.argsort(-scores, kind="stable")[:top_k]
             yield [(chunks[i], float(scores[i])) for i in best if scores[i] > 0]
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words and numbers, what BM25 counts.
+LANGUAGES = ("english", "danish", "dutch", "french", "german", "italian", "norwegian", "portuguese", "russian",
+             "spanish", "swedish", "turkish")  # fmt: skip
+"""Those of which bm25s has stop words and Snowball has stems."""
 
-    >>> words("The KX-200 weighs 12.5 kg")
-    ['the', 'kx', '200', 'weighs', '12', '5', 'kg']
+
+def language(texts: Sequence[Sequence[str]]) -> str:
+    """The language whose stop words make up most of some texts, each a list of words; English where none do.
+
+    >>> language([["der", "hammer", "liegt", "auf", "dem", "tisch"]])
+    'german'
     """
-    return re.findall(r"[^\W_]+", text.lower())
+    counts = Counter(chain(*texts[:: max(1, len(texts) // 500)]))
+    return max(LANGUAGES, key=lambda name: sum(counts[word] for word in _stop_words(name)))
+
+
+def _stop_words(name: str) -> frozenset[str]:
+    import bm25s.stopwords
+
+    return frozenset(getattr(bm25s.stopwords, f"STOPWORDS_{'EN_PLUS' if name == 'english' else name.upper()}"))
+
+
+def stems(name: str) -> Callable[[list[str]], list[str]]:
+    """What makes Snowball stems (Porter 2001) of words of a language, its stop words left out.
+
+    >>> stems("english")(["how", "are", "pumps", "made"])
+    ['pump', 'made']
+    """
+    import Stemmer
+
+    stop, stemmer = _stop_words(name), Stemmer.Stemmer(name)
+    return lambda some: stemmer.stemWords([word for word in some if word not in stop])
 
 
 def reciprocal_rank_fusion(rankings: Iterable[Sequence[str]], k: int = 60) -> dict[str, float]:
@@ -445,42 +484,46 @@ def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, Any]]
 
 
 def evaluate(
-    collection: Collection, embedder: Embedder, make: Callable[[Any], Retriever], progress: bool = True
+    collection: Collection, embedder: Embedder | None, make: Callable[[Any], Retriever], progress: bool = True
 ) -> dict[str, Any]:
     """Index the passages, ask every query, and score the rankings: {"nDCG@10": ..., "per_query": {...}, ...}.
 
-    `make` builds the retriever over the store. A passage that is the query itself, same id and text, is no hit,
+    `make` builds the retriever over the store, which has no vectors without an embedder. A passage that is the query itself, same id and text, is no hit,
     as in BEIR's evaluation. Ties are broken as in trec_eval.
 
     >>> evaluate(read_collection("scifact"), load_embedder("bundled"), Dense)["nDCG@10"]
     0.645
     """
-    began, before, store = time.perf_counter(), embedder.computed, FaissStore(embedder)
+    began = time.perf_counter()
     chunks = [Chunk(name, name, "", text, 0, len(text)) for name, text in collection.passages.items()]
-    with bar(len(chunks), "indexing", progress) as steps:
-        for start in range(0, len(chunks), 256):  # with a cache, a kill loses little
-            steps.update(len(store.add_chunks(chunks[start : start + 256])))
-    embedded, search = embedder.computed - before, make(store)
-    queries, rows = list(collection.queries.items()), []
+    store, embedded = Texts(chunks), 0
+    if embedder:
+        before, store = embedder.computed, FaissStore(embedder)
+        with bar(len(chunks), "indexing", progress) as steps:
+            for start in range(0, len(chunks), 256):  # with a cache, a kill loses little
+                steps.update(len(store.add_chunks(chunks[start : start + 256])))
+        embedded = embedder.computed - before
+    queries, rows, run, search = list(collection.queries.items()), [], {}, make(store)
     with bar(len(queries), "searching", progress) as steps:
         for start in range(0, len(queries), 64):
             group = queries[start : start + 64]
             rankings = search.search_batch([text for _, text in group], DEPTH + 1)
             for (name, text), hits in zip(group, rankings, strict=True):
-                rows.append(_scores(name, text, hits, collection.judged[name]))
+                own = {h.chunk.id: h.score for h in hits if (h.chunk.id, h.chunk.text) != (name, text)}
+                run[name] = {passage: own[passage] for passage in ranked(own)[:DEPTH]}
+                rows.append(_scores(list(run[name]), collection.judged[name]))
             steps.update(len(group))
     per_query = {metric: [row[metric] for row in rows] for metric in rows[0]}
     means = {metric: sum(scores) / len(scores) for metric, scores in per_query.items()}
     sizes = {"passages": len(chunks), "queries": len(queries), "embedded": embedded}
-    return {**means, **sizes, "seconds": time.perf_counter() - began, "per_query": per_query}
+    return {**means, **sizes, "seconds": time.perf_counter() - began, "per_query": per_query, "run": run}
 
 
-def _scores(query: str, text: str, hits: Sequence[Hit], grades: Mapping[str, int]) -> dict[str, float]:
+def _scores(ranking: Sequence[str], grades: Mapping[str, int]) -> dict[str, float]:
     """The measures of one query's hits."""
-    ranking = ranked({h.chunk.id: h.score for h in hits if (h.chunk.id, h.chunk.text) != (query, text)})[:DEPTH]
     gains = {name: float(grade) for name, grade in grades.items() if grade > 0}
     measures = {"nDCG@10": ndcg_at_k(ranking, gains, 10), "recall@100": recall_at_k(ranking, gains, DEPTH)}
-    return measures | {"MRR@10": mrr(ranking[:10], gains)}
+    return measures | {"MRR@10": mrr(ranking[:10], gains), f"MAP@{DEPTH}": average_precision(ranking, gains)}
 
 
 def evaluate_profile(folder: str | Path, method: str, profile: str, progress: bool = True) -> dict[str, Any]:
@@ -490,9 +533,19 @@ def evaluate_profile(folder: str | Path, method: str, profile: str, progress: bo
     `read_collection` and `retriever` do.
     """
     settings, collection = resolve(profile), read_collection(folder)
-    embedder = load_embedder(settings.embedder, "float32", cache_dir=runs_folder() / "vectors")
+    cache = runs_folder() / "vectors"
+    embedder = None if method == "bm25" else load_embedder(settings.embedder, "float32", cache_dir=cache)
     result = evaluate(collection, embedder, lambda store: retriever(method, store, settings.reranker), progress)
-    return {"method": method, "embedder": settings.embedder, **result}
+    return {"method": method, "embedder": settings.embedder if embedder else None, **result}
+
+
+def trec_run(result: Mapping[str, Any]) -> str:
+    """The hits of `evaluate_profile` as TREC has them: query, Q0, passage, rank, score and method on each line."""
+    return "".join(
+        f"{query} Q0 {passage} {rank} {score!r} {result['method']}\n"
+        for query, hits in result["run"].items()
+        for rank, (passage, score) in enumerate(hits.items(), start=1)
+    )
 
 
 def summary(result: Mapping[str, Any]) -> list[str]:
@@ -502,4 +555,4 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         share = bootstrap_mean(scores)
         lines.append(f"{metric:11} {share.mean:.4f} ({share.low:.4f} to {share.high:.4f})")
     lines.append(f"{'seconds':11} {result['seconds']:.1f} ({result['embedded']} texts embedded now)")
-    return [*lines, json.dumps({key: value for key, value in result.items() if key != "per_query"})]
+    return [*lines, json.dumps({key: value for key, value in result.items() if key not in ("per_query", "run")})]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.metrics import normalise
+from labkit.text import plain, words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -47,16 +47,21 @@ def leaks(train: Sequence[str], test: Sequence[str], near: float | None = None) 
     """
     places: dict[str, list[int]] = {}
     for j, question in enumerate(test):
-        places.setdefault(normalise(question), []).append(j)
+        places.setdefault(_key(question), []).append(j)
     same = [
         Leak(i, j, "exact" if question == test[j] else "normalised")
         for i, question in enumerate(train)
-        for j in places.get(normalise(question), [])
+        for j in places.get(_key(question), [])
     ]
     if near is None:
         return same
     pairs = {(leak.train, leak.test) for leak in same}
     return same + [leak for leak in near_leaks(train, test, near) if (leak.train, leak.test) not in pairs]
+
+
+def _key(text: str) -> str:
+    """What a question says, without articles and punctuation; numbers keep their sign and decimal mark."""
+    return " ".join(word for word in words(text, 1) if word not in ("a", "an", "the")) or plain(text)
 
 
 def duplicates(texts: Sequence[str], near: float | None = None) -> list[Leak]:
@@ -85,7 +90,7 @@ def refuse_leaks(
 def near_leaks(train: Sequence[str], test: Sequence[str], threshold: float) -> list[Leak]:
     """Pairs of texts with a Jaccard similarity of their shingles of at least `threshold`, above 0 and up to 1.
 
-    Shingles are the runs of five characters of the normalised text; a shorter text is one. Raises LabError for another
+    Shingles are the runs of five characters of what the texts say (`_key`); a shorter text is one. Raises LabError for another
     threshold.
 
     >>> near_leaks(["Quickly: how heavy is the pump?"], ["How heavy is the pump?"], 0.6)[0].match
@@ -113,7 +118,7 @@ def _shingles(texts: Sequence[str], columns: dict[str, int]) -> csr_array:
     from scipy.sparse import csr_array
 
     rows = []
-    for text in map(normalise, texts):
+    for text in map(_key, texts):
         own = {text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))}
         rows.append([columns.setdefault(shingle, len(columns)) for shingle in own])
     ends = np.cumsum([0, *map(len, rows)])

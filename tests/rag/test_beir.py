@@ -8,11 +8,11 @@ import sys
 import ir_measures
 import numpy as np
 import pytest
-from ir_measures import RR, R, nDCG
+from ir_measures import AP, RR, R, nDCG
 
 from labkit import LabError
 from labkit.rag.embed import _bundled_path, load_embedder
-from labkit.rag.retrieve import BM25, Dense, Fusion, evaluate, read_collection
+from labkit.rag.retrieve import BM25, Dense, Fusion, evaluate, evaluate_profile, read_collection, summary, trec_run
 from labkit.store import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')", "retrieve"]
@@ -74,7 +74,7 @@ def plain_run(folder):
     }
 
 
-def official(judged, run, measures=(nDCG @ 10, R @ 100, RR @ 10)):
+def official(judged, run, measures=(nDCG @ 10, R @ 100, RR @ 10, AP @ 100)):
     found = ir_measures.calc_aggregate(measures, {q: dict(rows) for q, rows in judged.items()}, run)
     return [found[measure] for measure in measures]
 
@@ -84,10 +84,10 @@ def test_dense_search_equals_a_plain_run_scored_by_ir_measures(company, exact):
     collection = read_collection(company)
     ours, run = evaluate(collection, exact, Dense, progress=False), plain_run(company)
     run = {query: run[query] for query in collection.judged}
-    ndcg, recall, rr = official(collection.judged, run)
+    ndcg, recall, rr, ap = official(collection.judged, run)
     assert ours["nDCG@10"] == pytest.approx(ndcg, abs=0.002) and 0.2 < ndcg < 1
     assert ours["recall@100"] == pytest.approx(recall, abs=0.002)
-    assert ours["MRR@10"] == pytest.approx(rr, abs=0.002)
+    assert ours["MRR@10"] == pytest.approx(rr, abs=0.002) and ours["MAP@100"] == pytest.approx(ap, abs=0.002)
     assert ours["queries"] == len(collection.queries) and "unjudged" not in collection.queries
 
 
@@ -101,9 +101,10 @@ def test_scores_of_any_search_equal_ir_measures(company, exact, make):
         return kept["made"]
 
     ours = evaluate(collection, exact, recording, progress=False)
-    found = kept["made"].search_batch(list(collection.queries.values()), 100)
+    found = kept["made"].search_batch(list(collection.queries.values()), 101)  # as many as are asked for
     run = {q: {h.chunk.id: h.score for h in hits} for q, hits in zip(collection.queries, found, strict=True)}
-    assert [ours["nDCG@10"], ours["recall@100"], ours["MRR@10"]] == pytest.approx(official(collection.judged, run))
+    wanted = [ours[name] for name in ("nDCG@10", "recall@100", "MRR@10", "MAP@100")]
+    assert wanted == pytest.approx(official(collection.judged, run))
     assert np.mean(ours["per_query"]["nDCG@10"]) == pytest.approx(ours["nDCG@10"])
 
 
@@ -158,15 +159,25 @@ def test_the_command_prints_the_metrics_and_last_json(company, tmp_path, exact, 
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     done = subprocess.run([*LABKIT, "--beir", str(company)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    *_, ndcg, recall, rr, seconds, last = done.stdout.splitlines()
+    *_, ndcg, recall, rr, ap, seconds, last = done.stdout.splitlines()
     found, ours = json.loads(last), evaluate(read_collection(company), exact, Dense, progress=False)
-    for line, metric in ((ndcg, "nDCG@10"), (recall, "recall@100"), (rr, "MRR@10")):
+    for line, metric in ((ndcg, "nDCG@10"), (recall, "recall@100"), (rr, "MRR@10"), (ap, "MAP@100")):
         assert found[metric] == pytest.approx(ours[metric], abs=1e-6)
         assert re.fullmatch(rf"{metric} +{found[metric]:.4f} \(0\.\d{{4}} to [01]\.\d{{4}}\)", line)
     assert seconds.startswith(f"seconds     {found['seconds']:.1f} (") and found["method"] == "dense"
     assert found["embedded"] >= found["passages"] * 0.9 and "indexing" in done.stderr and "\r" not in done.stderr
     again = subprocess.run([*LABKIT, "--beir", str(company), "--method", "fusion"], capture_output=True, text=True)
     assert json.loads(again.stdout.splitlines()[-1])["embedded"] == 0
+
+
+def test_bm25_asks_no_embedder_and_its_run_file_scores_as_it_says(company, tmp_path, monkeypatch):
+    monkeypatch.setattr("labkit.rag.retrieve.load_embedder", lambda *_, **__: pytest.fail("embedded"))
+    result = evaluate_profile(company, "bm25", "pocket", progress=False)
+    (tmp_path / "run.txt").write_text(trec_run(result))
+    run = ir_measures.read_trec_run(str(tmp_path / "run.txt"))
+    found = ir_measures.calc_aggregate([nDCG @ 10, AP @ 100], read_collection(company).judged, run)
+    assert [found[nDCG @ 10], found[AP @ 100]] == pytest.approx([result["nDCG@10"], result["MAP@100"]])
+    assert result["embedded"] == 0 and "run" not in json.loads(summary(result)[-1])
 
 
 @pytest.mark.parametrize(
