@@ -473,27 +473,29 @@ once = {name: ask(retriever, hops) for name, retriever in methods.items()}
 pd.DataFrame({f"both in the first {k}": {n: interval(both(f, k)) for n, f in once.items()} for k in (5, 10, 20)})
 
 # %% [markdown]
-# **A second search, seeded by the first.** What a hit *names*, beside what the question names, goes into a second
-# question; its hits fill the places after the first three. No model is asked: the rule looks for the lines that share
-# most names with the question.
+# **A second search, led by the first.** A hit often names the next document: a product's sheet names its site, and the
+# site has a document of that title. So look for titles of other documents in the first hits, ask each of those documents the
+# question with its own title in the place of the names that the question gave, and put its nearest chunks after the first
+# three. No model is asked.
 
 # %%
 from labkit.rag.retrieve import SecondSearch
 
-second = SecondSearch(methods["fusion"])
+second = SecondSearch(methods["fusion"], lab.vectors)
 twice = ask(second, hops)
 hop_gap = tell("both in five, second search - one", paired_bootstrap(both(twice, 5), both(once["fusion"], 5)))
 
 # %% [markdown]
-# A question at which it helped, if there is one: what each hit of the first search asks next.
+# A question at which it helped: the documents that its first hits mention, and what each of them is asked.
 
 # %%
-from labkit.rag.retrieve import seed
+from labkit.rag.retrieve import retitled
 
 better = np.array(both(twice, 5)).astype(int) - both(once["fusion"], 5)
 shown = hops[int(np.argmax(better))]
-for hit in methods["fusion"].search(shown.question, top_k=3):
-    print(f"{hit.chunk.document_id} → {seed(shown.question, hit.chunk.text)}")
+print(shown.question)
+for title, document in second.mentioned(shown.question, methods["fusion"].search(shown.question, top_k=3)).items():
+    print(f"   {document}: {retitled(shown.question, title)}")
 
 # %%
 table(second.search(shown.question, top_k=5))
@@ -506,7 +508,8 @@ print(text)
 figure
 
 # %% [markdown]
-# And what does it cost all other questions?
+# What does it cost all other questions? A comparison of two products loses most: the sites of both products take places
+# that the products' own chunks had.
 
 # %%
 rankings["second search"] = ask(second)
