@@ -222,4 +222,5 @@ def scaled(profile: Profile, size: str) -> Profile:
         tuned_epochs=1,
         hybrid_epochs=1,
         latency_questions=4 // part,
+        long_context=600,
     )

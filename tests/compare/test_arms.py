@@ -106,11 +106,11 @@ def test_where_they_do_not_fit_the_nearest_are_pasted_whole_and_the_share_is_kno
     assert whole.share == 70 / sum(whole.sizes.values()) < 1
 
 
-def test_the_long_context_arm_fills_the_models_context_and_no_more(lab):
+def test_the_long_context_arm_fills_its_context_and_no_more(lab):
     arm = lab.arm("long-context")
     answer = arm.answer([QUESTION])[0]
-    assert isinstance(arm, LongContext) and len(answer.hits) > lab.profile.top_k
-    assert 0.7 * arm.model.context < answer.prompt_tokens <= arm.model.context - arm.max_new_tokens
+    assert isinstance(arm, LongContext) and answer.hits
+    assert 0.5 * lab.profile.long_context < answer.prompt_tokens <= lab.profile.long_context
     assert lab.whole_documents.share < 1
 
 
