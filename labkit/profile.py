@@ -222,5 +222,5 @@ def scaled(profile: Profile, size: str) -> Profile:
         tuned_epochs=1,
         hybrid_epochs=1,
         latency_questions=4 // part,
-        long_context=600,
+        long_context=900,
     )
