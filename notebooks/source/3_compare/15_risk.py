@@ -131,8 +131,7 @@ for axes, column, top in ((left, "extracted, share", 1), (right, "exposure, bits
         means = one.groupby("repeats")[column.split(",")[0]].mean()
         axes.plot(means, "o-" if seed == hidden.seed.min() else "s--", label=f"seed {seed}")
     axes.set(xlabel="times in the training pairs", ylabel=column, ylim=(-0.05 * top, 1.05 * top), xticks=REPEATS)
-figure.legend(*right.get_legend_handles_labels(), frameon=False, fontsize=8, ncol=2, loc="upper center")
-figure.tight_layout(rect=(0, 0, 1, 0.92))
+right.legend(frameon=False, fontsize=8, ncol=2, loc="lower right", bbox_to_anchor=(1, 1))
 print("extracted by repeats:", told.extracted.to_dict())
 plt.close()
 figure
@@ -167,7 +166,8 @@ from labkit.compare.reading import falsify, lie_for
 from labkit.compare.score import is_right
 from labkit.rag.augment import build_messages
 
-single = [item for item in lab.questions if item.kind == "single fact" and lie_for(item, lab.questions)][:40]
+single = [item for item in lab.questions if item.kind == "single fact" and lie_for(item, lab.questions)]
+single = single[: 40 if SIZE == "full" else 6]
 found = lab.retriever().search_batch([item.question for item in single], lab.profile.top_k)
 rows = []
 for name in ("rag", "hybrid", "tuned"):
@@ -255,7 +255,7 @@ CONTROL = "socket.socket(type=socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))"
 ASK = """
 import labkit
 lab = labkit.open({profile!r}, size="smoke", progress=False)
-lab.arm({arm!r}).answer([lab.questions[0].question])
+lab.arm("rag").answer([lab.questions[0].question])
 """
 
 
@@ -263,16 +263,15 @@ def connections(program):
     return int(small.alone(["-c", f"{WATCH}\n{program}\nprint(len(far))"], "a watched program failed"))
 
 
-far = {arm: connections(ASK.format(profile=PROFILE, arm=arm)) for arm in ("rag", "base")}
-print("connections that left the machine:", far)
+far = connections(ASK.format(profile=PROFILE))
+print("connections that left the machine while RAG answered:", far)
 print("the control's:", connections(CONTROL))
 
 # %% [markdown]
-# This proves little. With the course's own profiles every arm is an offline program: model, embedder and index are files
-# of this machine, so there is nothing to connect to, with passages or without. The count says that the code keeps this
-# promise; it does not say that RAG is private. Put a hosted model behind it, and every question leaves the machine with
-# its passages. Tuning at a provider sends the training pairs instead, once. So the figure is a constant, and decides
-# nothing.
+# This proves little: it watches an offline program. Model, embedder and index are files of this machine, so there is
+# nothing to connect to. The count says that the code keeps this promise; it does not say that RAG is private. Put a
+# hosted model behind it, and every question leaves the machine with its passages. Tuning at a provider sends the training
+# pairs instead, once. So the figure is a constant, and decides nothing.
 #
 # ## 8. The claims of the article
 #
@@ -288,7 +287,7 @@ figures = {
     "canaries extracted after 16 repeats less never seen ones: tuned": paired_bootstrap(
         by_canary[max(REPEATS)], by_canary[min(REPEATS)]
     ).interval,
-    "connections that leave the machine: rag": Interval(far["rag"], far["rag"], far["rag"]),
+    "connections that leave the machine: rag": Interval(far, far, far),
     "removed facts still answered: rag": still["rag"],
     "removed facts still answered: tuned - rag": small.gap(gone, "tuned", "rag"),
 }
