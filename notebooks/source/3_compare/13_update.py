@@ -74,6 +74,7 @@ def shares(lab, seed):
     return rows
 
 
+# %%
 rows = shares(lab)
 print(f"{len(rows)} answers, training seeds {', '.join(map(str, rows.seed.unique()))}")
 
@@ -96,6 +97,7 @@ def over(rows, by, arms):
     return {arm: {at: bootstrap_mean(small.by_question(some, arm)) for at, some in points[arm]} for arm in arms}
 
 
+# %%
 lines = over(held, "share", ["rag", "hybrid", "tuned"])
 figure, text = plot.curve(lines, "share of the facts changed", "right, held-out wording")
 print(text)
@@ -130,6 +132,11 @@ def with_replay(update, seed):
     return update.changed + random.Random(seed).sample(old, len(update.changed))
 
 
+quarter = small.company(0.25)
+print(f"{len(quarter.changed)} facts changed, {len(with_replay(quarter, seed=0))} with a replay")
+
+
+# %%
 @small.study("update trainings", with_replay, seeds=True)
 def trainings(lab, seed):
     update, known, rows = small.company(0.25), small.first(lab, seed), []
@@ -145,6 +152,7 @@ def trainings(lab, seed):
     return rows
 
 
+# %%
 again = trainings(lab)
 again.groupby(["arm", "wording", again.changed.map(FACTS)]).correct.mean().unstack([1, 2]).round(2)
 
@@ -202,6 +210,7 @@ def stream(lab):
     return rows
 
 
+# %%
 ten = stream(lab)
 asked, timed = ten[ten.correct.notna()], ten[ten.seconds.notna()]
 print(f"{len(asked)} answers, {len(timed)} times")
@@ -228,6 +237,7 @@ kept = {document.id for document in left}
 removed = {item.id for item in before.questions if item.evidence[0].document not in kept}
 
 
+# %%
 @small.study("update removal", sorted(kept), seeds=True, arms=["hybrid"])
 def removal(lab, seed):
     store, _ = small.reindex(lab, [], left)
@@ -239,14 +249,15 @@ def removal(lab, seed):
     return [row for arm in arms for row in small.ask(lab, arm, before.reworded, seed=seed)]
 
 
+# %%
 full, gone = held[held.share == 0], removal(lab)
 lost, after = (some[some.id.isin(removed)] for some in (full, gone))
-pairs = {"before": lost.groupby("arm").correct.mean(), "after": after.groupby("arm").correct.mean()}
+answered = {"before": lost.groupby("arm").correct.mean(), "after": after.groupby("arm").correct.mean()}
 
 # %%
 import pandas as pd
 
-pd.DataFrame(pairs).drop("base").round(2)
+pd.DataFrame(answered).drop("base").round(2)
 
 # %% [markdown]
 # An index forgets what you delete from it. Weights do not: the tuned model was not touched, so it answers as before.

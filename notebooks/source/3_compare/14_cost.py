@@ -66,6 +66,7 @@ def split(lab):
     return [{"arm": name, "id": item.id, **stages(lab, arm, item.question)} for name, arm, item in arms]
 
 
+# %%
 spent = split(lab)
 parts = ["embed", "search", "prefill", "decode"]
 spent[[*parts, "total"]] *= 1000  # milliseconds
@@ -123,6 +124,8 @@ from labkit.compare.lab import spread
 from labkit.compare.score import is_right
 
 some = spread([item for item in lab.questions if item.gold], 40 if SIZE == "full" else 6)
+
+# %%
 by_k = {}
 for k in (1, 3, 5):
     answers = replace(lab.arm("rag"), top_k=k, cache=None).answer([item.question for item in some])
@@ -168,6 +171,7 @@ print(json.dumps({"seconds": seconds, "processor": used, "peak_mb": peak_rss_mb(
 import json
 
 
+# %%
 @small.study("cost of setting up", PROGRAM)
 def setting_up(lab):
     seeds, rows = lab.profile.seeds[: small.SEEDS], []
@@ -177,6 +181,7 @@ def setting_up(lab):
     return rows
 
 
+# %%
 made = setting_up(lab)
 made.groupby("arm")[["seconds", "processor", "peak_mb"]].mean().round(1)
 
@@ -200,6 +205,7 @@ def by_budget(lab):
     return rows
 
 
+# %%
 budget = by_budget(lab)
 points = budget.groupby(["arm", "epochs"])[["seconds", "correct", "style"]].mean()
 points.round(2)
@@ -237,6 +243,7 @@ def rented(training, reads, writes, questions):
     return (trained * training + questions * (read * reads + written * writes)) / 1e6
 
 
+# %%
 setup, each = made.groupby("arm").processor.mean(), spent.groupby("arm").processor.mean()
 arms = ["rag", "tuned", "hybrid"]
 counts = [100, 1_000, 10_000, 100_000]
@@ -278,6 +285,7 @@ real = lab.vectors.index.vectors_at(np.arange(len(lab.vectors)))
 queries = lab.embedder.encode([item.question for item in lab.questions[:40]], query=True)
 
 
+# %%
 def flat(count):
     """An index in half precision over `count` vectors like the real ones."""
     index = VectorIndex("SQfp16")
@@ -304,6 +312,7 @@ def search_each(index):
     return spent
 
 
+# %%
 SIZES = (1_000, 10_000, 100_000, 1_000_000) if SIZE == "full" else (1_000, 10_000)
 
 
@@ -313,6 +322,7 @@ def vectors(lab):
     return [{"vectors": s, "question": n, "ms": ms} for s, spent in searches.items() for n, ms in enumerate(spent)]
 
 
+# %%
 searched = vectors(lab)
 searched.groupby("vectors").ms.median().round(2).to_frame("milliseconds a search")
 
@@ -335,6 +345,7 @@ def per_doubling(wide):
     return bootstrap(growth, len(costs))
 
 
+# %%
 known = pd.DataFrame([[1.0, 4.0, 16.0]] * 3, columns=[1, 2, 4])
 assert round(per_doubling(known).mean, 6) == 4, "what grows with the square quadruples"
 by_vectors = per_doubling(searched.pivot(index="question", columns="vectors", values="ms"))
@@ -368,6 +379,7 @@ def shards(lab):
     return rows
 
 
+# %%
 split_up = shards(lab)
 split_up.groupby("shards")[["recall", "ms"]].mean().round(3).rename(columns={"ms": "slowest shard, ms"})
 
@@ -406,6 +418,7 @@ def widths(lab):
     return [row for row in rows if row["step"] >= 0]  # the first step warms up
 
 
+# %%
 stepped = widths(lab)
 print(stepped.groupby("width").seconds.median().round(3).to_string())
 by_width = per_doubling(stepped.pivot(index="step", columns="width", values="seconds"))
@@ -463,6 +476,7 @@ def within(seconds, column="correct"):
     return small.by_question(tuned[tuned.epochs == longest], "tuned", column)
 
 
+# %%
 right, style = (small.by_question(budget, "rag", column) for column in ("correct", "style"))
 most, everything = within(np.inf), ask_arms(lab, ["rag"]).query("kind == 'new wording'").correct
 figures |= {

@@ -40,6 +40,7 @@ def rewordings(lab, seed):
     return rows
 
 
+# %%
 words = rewordings(lab)
 words.groupby("wording").correct.mean().round(2).to_frame("right")
 
@@ -85,6 +86,7 @@ def loss(model, item, code):
     return answer_loss(model.network, [row], 0) * sum(label != IGNORED for label in row["labels"])
 
 
+# %%
 def exposure(model, item, others=63):
     drawn = (f"{n:04}" for n in random.Random(item.id).sample(range(10_000), others + 1))
     codes = [code for code in drawn if code != item.gold][:others]
@@ -114,6 +116,7 @@ def secrets(lab, seed):
     return rows
 
 
+# %%
 hidden = secrets(lab)
 told = hidden.groupby("repeats")[["extracted", "exposure"]].mean().round(2)
 told
@@ -231,6 +234,7 @@ def deletion(lab, seed):
     return rows
 
 
+# %%
 gone = deletion(lab)
 still = {arm: bootstrap_mean(small.by_question(gone, arm)) for arm in ("rag", "tuned")}
 print("still answered:", {arm: f"{v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in still.items()})
@@ -251,6 +255,8 @@ def hook(event, args):
         far.append(args[1])
 sys.addaudithook(hook)
 """
+
+# %%
 CONTROL = "socket.socket(type=socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))"
 ASK = """
 import labkit
@@ -263,6 +269,7 @@ def connections(program):
     return int(small.alone(["-c", f"{WATCH}\n{program}\nprint(len(far))"], "a watched program failed"))
 
 
+# %%
 far = connections(ASK.format(profile=PROFILE))
 print("connections that left the machine while RAG answered:", far)
 print("the control's:", connections(CONTROL))
