@@ -101,7 +101,7 @@ def exposure(model, item, others=63):
 # %%
 from labkit.metrics import contains
 
-EPOCHS = 5
+EPOCHS = 10
 
 
 @small.study("risk of secrets", EPOCHS, EACH, loss, exposure, seeds=True)
