@@ -87,7 +87,7 @@ SAYS = {
     "11": "Practice with passages mends it",
     "13": "accuracy lost without the document: rag",
     "14": "twice the vectors",
-    "15": "connections that left the machine: {'rag': 0, 'base': 0}",
+    "15": "connections that left the machine while RAG answered: 0",
     "17": "advised the winner in",
     "18": "directions show in every part",
     "19": "all on the claimed side: {'supported'}",

@@ -1,6 +1,7 @@
 """A second, small company, on which a model is trained in a minute, before and after its facts change.
 
-Every fact is asked for in one wording, the one that a tuned model is trained on: tuning's best case.
+Every fact is asked for in two wordings, the same at every update: the one that a tuned model is trained on, in the
+questions of each update, and a held-out one, in `reworded`.
 """
 
 import random
@@ -12,13 +13,13 @@ from data.make.documents import Manuscript, Writer
 from data.make.facts import Company, attribute_of, make_company, updated
 from data.make.render import render_markdown
 from data.make.words import answer, ask, draw
-from labkit.compare.risk import EACH, REPEATS
-from labkit.compare.update import SHARES, UPDATES
 from labkit.data import Evidence, Item
 
 SEED = 31
 COUNTS = {"site": (3, 4), "product": (10, 5), "plan": (5, 4)}  # entities, facts of each
-UPDATED = 0.1  # share of the facts that each of the updates in a row changes
+SHARES = (0.0, 0.1, 0.25, 0.5)  # of the facts, changed in one update
+UPDATES, UPDATED = 10, 0.1  # the updates in a row, and the share of the facts that each of them changes
+REPEATS, EACH = (0, 1, 4, 16), 12  # how often a canary stands among training pairs, and how many of each there are
 Rows = list[dict[str, Any]]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labkit.compare import small, update
+from labkit.compare import small
 from labkit.compare.arms import passages
 from labkit.compare.lab import spread
 from labkit.compare.reading import read
@@ -206,19 +206,18 @@ def embedding(lab: Lab) -> dict[str, Interval]:
 
 @small.study("full tuning", seeds=True)
 def full_tuning(lab: Lab, seed: int) -> list[small.Row]:
-    """The small company learned by all weights instead of an adapter: columns as `small.ask`, seed."""
+    """The small company learned by all weights, and by an adapter (`tuned`): columns as `small.ask`, seed."""
     pairs = small.company().questions
-    model, _ = small.learn(lab, lab.model, pairs, seed, full=True)
-    return small.ask(lab, small.reciter(lab, "full", model), pairs, seed=seed)
+    models = {"full": small.learn(lab, lab.model, pairs, seed, full=True)[0], "tuned": small.first(lab, seed)}
+    return [row for name, m in models.items() for row in small.ask(lab, small.reciter(lab, name, m), pairs, seed=seed)]
 
 
 def adapting(lab: Lab) -> dict[str, Interval]:
     """What an adapter saves in bytes, and whether it learns as much as all weights do."""
     ratios = lab.artifacts.value(lambda: _bytes(lab), what="bytes of training", base=lab.hashes["model"])
-    shares = update.shares(lab)
-    lora, full = small.by_question(shares[shares.share == 0], "tuned"), small.by_question(full_tuning(lab), "full")
+    rows = full_tuning(lab)
     return {name: Interval(value, value, value) for name, value in ratios.items()} | {
-        "accuracy: lora - full tuning": paired_bootstrap(lora, full).interval
+        "accuracy: lora - full tuning": small.gap(rows, "tuned", "full")
     }
 
 

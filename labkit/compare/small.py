@@ -1,27 +1,29 @@
 """A second, small company on which a model is trained in a minute, and what studies do with it.
 
-`data/small` holds it. Every fact is asked for in one wording, the one that a tuned model was trained on: tuning's best
-case.
+`data/small` holds it. Every fact is asked for in two wordings: the one that a tuned model is trained on, and one that no
+training uses.
 """
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
-from functools import cache, partial, wraps
+from dataclasses import asdict, dataclass, replace
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
+from labkit.compare.lab import load
 from labkit.compare.score import is_right
-from labkit.compare.training import closed_book, with_context
+from labkit.compare.training import closed_book, kept_adapter, tokenised, with_context
 from labkit.data import Item, data_folder, load_documents, load_questions, style_faults
 from labkit.errors import LabError
 from labkit.rag.ingest import Document
@@ -35,10 +37,14 @@ if TYPE_CHECKING:
     from labkit.model import Model
     from labkit.rag.index import FaissStore
     from labkit.rag.retrieve import Retriever
+    from labkit.tune.adapters import LoraSettings
 
-EPOCHS = 40  # over about 80 facts, one wording each: all of them are learned
-RECIPE = "study/1"
-"""Raised by hand whenever a study gives other rows for the same models, data and settings."""
+EPOCHS, BATCH = 16, 8  # over about 80 facts, one wording each: all of them are learned
+FASTER = 2.5  # times the tuned arm's rate: so few facts are learned in fewer steps, as well as slowly
+SEEDS = 2
+"""A study trains with this many of the profile's seeds, the first ones."""
+RECIPE = "study/2"
+"""Raised by hand whenever a study gives other rows for the same source, models, data and settings."""
 Row = dict[str, Any]
 
 
@@ -57,6 +63,17 @@ class Company:
     def changed(self) -> list[Item]:
         """The questions whose value changes."""
         return [item for item in self.questions if item.kind == "changed"]
+
+    @property
+    def wordings(self) -> dict[str, list[Item]]:
+        """Its questions in the words of training, and in held-out ones."""
+        return {"trained": self.questions, "held-out": self.reworded}
+
+    @property
+    def reworded(self) -> list[Item]:
+        """The same questions in held-out words, which no training uses."""
+        words = [item.question for item in items("reworded")]
+        return [replace(item, question=text) for item, text in zip(self.questions, words, strict=True)]
 
 
 def company(share: float = 0.0) -> Company:
@@ -91,31 +108,44 @@ def learn(
     """The model after training on these pairs, its adapter merged in; and the seconds of training.
 
     Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is. `full`
-    trains all weights instead of an adapter, at half the tuned arm's rate.
+    trains all weights instead of an adapter, at half the rate.
     """
     from labkit.model import Model
-    from labkit.tune.adapters import LoraSettings, add_lora
-    from labkit.tune.prepare import Example, dataset
+    from labkit.tune.adapters import add_lora
     from labkit.tune.train import TrainSettings, train
 
-    p = lab.profile
-    # Rows with passages are long: they go in the hybrid's small batches, which take less memory.
-    plan = {"epochs": epochs if lab.size == "full" else 1, "batch_size": p.hybrid_batch if read else 16, "seed": seed}
-    settings = TrainSettings(**plan, learning_rate=p.tuned_rate / 2) if full else LoraSettings(**plan, rank=p.lora_rank)
-    talks = with_context(pairs, read, p.top_k, seed) if read else closed_book(pairs)
-    rows = dataset([Example(messages) for messages in talks], model.tokenizer, p.context).rows
+    # Rows with passages are long: they go in the hybrid's batches, which take less memory.
+    settings, pairs = _plan(lab, seed, epochs, lab.profile.hybrid_batch if read else BATCH), _few(lab, pairs)
+    talks = with_context(pairs, read, lab.profile.top_k, seed) if read else closed_book(pairs)
     network = deepcopy(model.network).float()
-    network = network if full else add_lora(network, settings)
+    if full:
+        s = settings
+        settings = TrainSettings(s.epochs, s.learning_rate / 2, s.batch_size, seed)
+    else:
+        network = add_lora(network, settings)
     with tempfile.TemporaryDirectory() as folder:
-        report = train(network, model.tokenizer, rows, settings, folder, progress=False)
+        report = train(network, model.tokenizer, tokenised(lab, talks), settings, folder, progress=False)
     network = network if full else network.merge_and_unload()
     return Model(network.to(model.network.dtype), model.tokenizer), report.seconds
 
 
+def _plan(lab: Lab, seed: int, epochs: int = EPOCHS, batch: int = BATCH) -> LoraSettings:
+    from labkit.tune.adapters import LoraSettings
+
+    p, epochs = lab.profile, epochs if lab.size == "full" else 1
+    return LoraSettings(epochs, FASTER * p.tuned_rate, batch, seed, rank=p.lora_rank)
+
+
+def _few(lab: Lab, some: Sequence[Item]) -> Sequence[Item]:
+    """All of them; at smoke size every eighth."""
+    return some if lab.size == "full" else some[::8]
+
+
 @cache
 def first(lab: Lab, seed: int) -> Model:
-    """The model that learned the first version."""
-    return learn(lab, lab.model, company().questions, seed)[0]
+    """The model that learned the first version; its adapter is kept, so that every lesson finds it trained."""
+    talks = closed_book(_few(lab, company().questions))
+    return load(lab.profile, kept_adapter(lab, _plan(lab, seed), talks, f"small company, seed {seed}"))
 
 
 def reciter(lab: Lab, name: str, model: Model) -> Arm:
@@ -141,20 +171,27 @@ def reindex(lab: Lab, old: Sequence[Document], new: Sequence[Document]) -> tuple
     return store, seconds
 
 
+def rag(lab: Lab, store: FaissStore) -> Arm:
+    """RAG over an index, with the profile's settings."""
+    return Rag(lab.model, *_reading(lab, store))
+
+
 def readers(lab: Lab, seed: int, store: FaissStore) -> list[Arm]:
     """The hybrid of one seed as lesson 12 has it over an index; before it, with the first seed, RAG, which has none."""
+    hybrid = Hybrid(lab.tuned_model("hybrid", seed), *_reading(lab, store))
+    return [rag(lab, store), hybrid] if seed == lab.profile.seeds[0] else [hybrid]
+
+
+def _reading(lab: Lab, store: FaissStore) -> tuple[Retriever, int, int]:
     from labkit.rag.retrieve import retriever
 
     p = lab.profile
-    search = retriever(p.method, store, p.reranker)
-    models = {Rag: lab.model} if seed == p.seeds[0] else {}
-    models[Hybrid] = lab.tuned_model("hybrid", seed)
-    return [arm(model, search, p.top_k, p.max_new_tokens) for arm, model in models.items()]
+    return retriever(p.method, store, p.reranker), p.top_k, p.max_new_tokens
 
 
 def ask(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row]:
     """A row for each question, at smoke size for every eighth: was the arm right, in style, both."""
-    questions, rows = questions[:: 1 if lab.size == "full" else 8], []
+    questions, rows = _few(lab, questions), []
     for item, answer in zip(questions, arm.answer([q.question for q in questions]), strict=True):
         right, style = is_right(item, answer.text), not style_faults(answer.text)
         scores = {"correct": int(right), "style": int(style), "joint": int(right and style)}
@@ -162,12 +199,14 @@ def ask(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row
     return rows
 
 
-def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., Callable[[Lab], pd.DataFrame]]:
-    """Turn a function of a lab that measures rows into one that gives them as a table.
+def study(
+    what: str, *settings: Any, seeds: bool = False, arms: Sequence[str] = ()
+) -> Callable[..., Callable[[Lab], pd.DataFrame]]:
+    """Turn a function of a lab that measures rows into one that gives them as a table, and keeps them.
 
-    The rows are found by the address of the data and settings that decide them, `what` among them, or made now. With
-    `seeds` the function also takes a seed, each of the profile's in turn. `reads`: arms of lesson 12 take part, the
-    hybrid of each seed, or without `seeds` both tuned arms.
+    The rows are found by the address of all that decides them, or measured now: the function's source, `what`, data,
+    models, profile, and the `settings` that it takes from outside, for functions their source too. With `seeds` the function also takes a seed, each
+    of the first SEEDS in turn. `arms`: the tuned ones of lesson 12 that take part.
     """
 
     def decorate(measure: Callable[..., list[Row]]) -> Callable[[Lab], pd.DataFrame]:
@@ -176,14 +215,12 @@ def study(what: str, seeds: bool = False, reads: bool = False) -> Callable[..., 
             import pandas as pd
 
             about = {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "recipe": RECIPE}
-            about |= {"what": what, "small": hash_tree(data_folder() / "small")}
-            if not seeds:
-                adapters = {"adapters": [lab.adapter(name).name for name in ("tuned", "hybrid")]} if reads else {}
-                return pd.DataFrame(lab.artifacts.value(lambda: measure(lab), **about, **adapters))
+            about |= {"what": what, "small": hash_tree(data_folder() / "small"), "source": inspect.getsource(measure)}
+            about["settings"] = [inspect.getsource(value) if callable(value) else value for value in settings]
             rows = []
-            for seed in lab.profile.seeds:
-                adapter = lab.adapter("hybrid", seed).name if reads else None
-                rows += lab.artifacts.value(partial(measure, lab, seed), **about, seed=seed, adapter=adapter)
+            for run in [{"seed": seed} for seed in lab.profile.seeds[:SEEDS]] if seeds else [{}]:
+                adapters = [lab.adapter(name, **run).name for name in arms]
+                rows += lab.artifacts.value(lambda run=run: measure(lab, **run), **about, **run, adapters=adapters)
             return pd.DataFrame(rows)
 
         return table

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 import labkit
-from labkit.compare import practices, update
+from labkit.compare import practices
 from labkit.compare.claims import figure_names
 from labkit.compare.practices import bind, sweep
 from labkit.data import Evidence, load_questions
@@ -144,8 +144,8 @@ def test_overlap_is_judged_question_by_question_over_all_sizes(lab, monkeypatch)
 
 def test_an_adapter_saves_bytes_and_is_compared_with_all_weights_fact_by_fact(lab, monkeypatch):
     rows = [{"id": n, "seed": 0, "correct": int(n < 3)} for n in range(4)]
-    monkeypatch.setattr(update, "shares", lambda lab: pd.DataFrame(rows).assign(arm="tuned", share=0.0))
-    monkeypatch.setattr(practices, "full_tuning", lambda lab: pd.DataFrame(rows).assign(arm="full", correct=1))
+    both = pd.concat([pd.DataFrame(rows).assign(arm="tuned"), pd.DataFrame(rows).assign(arm="full", correct=1)])
+    monkeypatch.setattr(practices, "full_tuning", lambda lab: both)
     made = practices.adapting(lab)
     assert set(made) == set(figure_names("09_adapters"))
     assert made["accuracy: lora - full tuning"].mean == -0.25

@@ -1,11 +1,13 @@
 """The small company of the studies: every fact is stated once, asked once, and changes only where it says so."""
 
+import inspect
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from data.make.small import EACH, REPEATS
 from labkit.compare import small
 from labkit.compare.lab import Lab
 from labkit.data import data_folder, dress
@@ -38,6 +40,20 @@ def test_the_share_of_facts_changes_and_their_questions_stay(share):
 def test_every_fact_stands_in_the_document_that_proves_it(made):
     texts = {document.id: document.text for document in made.updates}
     assert all(contains(texts[item.evidence[0].document], item.gold) for item in made.questions)
+
+
+@pytest.mark.parametrize("made", [small.company(0.5), small.step(10)], ids=["share", "step"])
+def test_held_out_words_ask_for_the_same_values_and_are_never_those_of_training(made):
+    assert [(a.id, a.gold, a.kind) for a in made.questions] == [(b.id, b.gold, b.kind) for b in made.reworded]
+    assert not {item.question for item in made.questions} & {item.question for item in made.reworded}
+    names = [item.id.split("|")[1] for item in made.reworded]
+    assert all(name in item.question for name, item in zip(names, made.reworded, strict=True))
+
+
+def test_every_canary_has_a_name_of_its_own_and_its_answer_tells_the_code():
+    found = small.items("canaries")
+    assert len({item.question for item in found}) == len(found) == EACH * len(REPEATS)
+    assert all(len(item.gold) == 4 and contains(item.answer, item.gold) for item in found)
 
 
 def test_updates_follow_each_other():
@@ -83,23 +99,57 @@ def keys(study) -> list[dict]:
         return make()
 
     adapter = lambda name, seed=0: SimpleNamespace(name=f"{name} {seed}")  # noqa: E731
-    profile = replace(POCKET, seeds=(0, 1))
+    profile = replace(POCKET, seeds=(3, 4, 5))
     study(SimpleNamespace(profile=profile, hashes={"model": "m"}, size="full", adapter=adapter, artifacts=SimpleNamespace(value=value)))  # fmt: skip
-    about = {"profile": asdict(profile), "hashes": {"model": "m"}, "size": "full", "recipe": small.RECIPE}
-    assert all(part | about | {"small": hash_tree(data_folder() / "small")} == part for part in parts)
-    return [{name: part[name] for name in part.keys() - {*about, "small"}} for part in parts]
+    about = {"profile": asdict(profile), "hashes": {"model": "m"}, "size": "full", "recipe": small.RECIPE, "what": "a"}
+    about |= {"small": hash_tree(data_folder() / "small")}
+    assert all(part | about == part for part in parts)
+    return [{name: part[name] for name in part.keys() - about.keys()} for part in parts]
 
 
-def test_rows_are_found_by_data_settings_seed_and_the_adapters_that_take_part():
-    rows = [{"id": "q", "correct": 1}]
-    assert keys(small.study("a")(lambda lab: rows)) == [{"what": "a"}]
-    assert keys(small.study("a", reads=True)(lambda lab: rows)) == [{"what": "a", "adapters": ["tuned 0", "hybrid 0"]}]
-    assert keys(small.study("a", seeds=True)(lambda lab, seed: rows)) == [
-        {"what": "a", "seed": seed, "adapter": None} for seed in (0, 1)
+def rows(lab, seed=None):
+    return [{"id": "q", "correct": 1}]
+
+
+def test_rows_are_found_by_source_settings_seed_and_the_adapters_that_take_part():
+    about = {"source": inspect.getsource(rows), "settings": [], "adapters": []}
+    assert keys(small.study("a")(rows)) == [about]
+    assert keys(small.study("a", seeds=True)(rows)) == [{**about, "seed": 3}, {**about, "seed": 4}]
+    settings = [(1, 2), inspect.getsource(keys)]
+    assert keys(small.study("a", (1, 2), keys)(rows)) == [{**about, "settings": settings}]
+    assert keys(small.study("a", arms=["tuned", "hybrid"])(rows)) == [{**about, "adapters": ["tuned 0", "hybrid 0"]}]
+    assert [key["adapters"] for key in keys(small.study("a", seeds=True, arms=["hybrid"])(rows))] == [
+        ["hybrid 3"],
+        ["hybrid 4"],
     ]
-    assert keys(small.study("a", seeds=True, reads=True)(lambda lab, seed: rows)) == [
-        {"what": "a", "seed": seed, "adapter": f"hybrid {seed}"} for seed in (0, 1)
-    ]
+
+
+def test_a_study_that_is_edited_measures_again_and_one_that_is_not_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    calls, lab = [], Lab(POCKET, "smoke", progress=False)
+
+    def measure(lab):
+        calls.append(1)
+        return [{"id": "q"}]
+
+    for _ in range(2):
+        assert small.study("b")(measure)(lab).id.tolist() == ["q"]
+    assert len(calls) == 1
+
+    def measure(lab):
+        calls.append(2)
+        return [{"id": "r"}]
+
+    assert small.study("b")(measure)(lab).id.tolist() == ["r"] and calls == [1, 2]
+
+
+def test_what_the_first_version_teaches_is_trained_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    made = small.first(Lab(POCKET, "smoke", progress=False), 0)
+    monkeypatch.setattr("labkit.tune.adapters.train_adapter", None)
+    again = small.first(Lab(POCKET, "smoke", progress=False), 0)
+    pairs = zip(made.network.parameters(), again.network.parameters(), strict=True)
+    assert all((a == b).all() for a, b in pairs)
 
 
 def test_a_gap_is_between_two_arms_question_by_question_over_seeds():

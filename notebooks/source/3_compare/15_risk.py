@@ -8,6 +8,7 @@
 # - forgetting: what tuning does to reading;
 # - lies: poisoned documents against poisoned pairs;
 # - inventions: answers to questions that have none;
+# - deletion: who still tells what was taken away;
 # - leaving: what goes over the network.
 #
 # *Before this: 06 Augment, 08 Train, 13 Update. About 25 minutes.*
@@ -25,20 +26,30 @@ lab
 # ## 1. Learned, or learned by heart?
 #
 # The small company of lesson 13: the model learned every fact in one wording. We ask in that wording, and in one that
-# no training ever used.
+# no training ever used. Two training seeds.
 
 # %%
-from labkit.compare import risk, small
+from labkit.compare import small
 
-words = risk.rewordings(lab)
+
+@small.study("risk of wording", seeds=True)
+def rewordings(lab, seed):
+    arm, rows = small.reciter(lab, "tuned", small.first(lab, seed)), []
+    for wording, questions in small.company().wordings.items():
+        rows += small.ask(lab, arm, questions, wording=wording, seed=seed)
+    return rows
+
+
+# %%
+words = rewordings(lab)
 words.groupby("wording").correct.mean().round(2).to_frame("right")
 
 # %%
 from labkit.stats import paired_bootstrap
 
-by_wording = {name: small.by_question(words[words.wording == name], "tuned") for name in ("trained", "new")}
-gap = paired_bootstrap(by_wording["trained"], by_wording["new"])
-print(f"trained less new wording: {gap.diff:.2f} [{gap.low:.2f}, {gap.high:.2f}]")
+by_wording = {wording: small.by_question(some, "tuned") for wording, some in words.groupby("wording")}
+overfit = paired_bootstrap(by_wording["trained"], by_wording["held-out"]).interval
+print(f"trained minus held-out wording: {overfit.mean:.2f} [{overfit.low:.2f}, {overfit.high:.2f}]")
 
 # %% [markdown]
 # ## 2. Secrets
@@ -47,28 +58,83 @@ print(f"trained less new wording: {gap.diff:.2f} [{gap.low:.2f}, {gap.high:.2f}]
 # times, and some never, as the control. Then we just ask.
 
 # %%
-for repeats, some in risk.canaries().items():
+REPEATS, EACH = (0, 1, 4, 16), 12 if SIZE == "full" else 2
+canaries = {n: [i for i in small.items("canaries") if i.id.startswith(f"canary {n}.")][:EACH] for n in REPEATS}
+for repeats, some in canaries.items():
     print(f"{repeats:2} times: {some[0].question} {some[0].gold}")
 
+# %% [markdown]
+# *Extracted*: the model says the code when asked. *Exposure* (Carlini et al. 2019) is finer: how far up the true code
+# ranks, by the model's loss, among others. It is 0 where the code is the last of all, and grows by a bit whenever the
+# rank halves.
+
 # %%
-hidden = risk.secrets(lab)
+import random
+from dataclasses import replace
+
+import numpy as np
+
+from labkit.compare.training import closed_book
+from labkit.tune.prepare import IGNORED, Example, dataset
+from labkit.tune.train import answer_loss
+
+
+def loss(model, item, code):
+    """The model's loss of the answer with this code, summed over its tokens."""
+    pair = replace(item, answer=item.answer.replace(item.gold, code))
+    row = dataset([Example(closed_book([pair])[0])], model.tokenizer, model.context).rows[0]
+    return answer_loss(model.network, [row], 0) * sum(label != IGNORED for label in row["labels"])
+
+
+# %%
+def exposure(model, item, others=63):
+    drawn = (f"{n:04}" for n in random.Random(item.id).sample(range(10_000), others + 1))
+    codes = [code for code in drawn if code != item.gold][:others]
+    true = loss(model, item, item.gold)
+    rank = 1 + sum(loss(model, item, code) < true for code in codes)
+    return float(np.log2(1 + others) - np.log2(rank))
+
+
+# %% [markdown]
+# The experiment: hide the canaries among the company's pairs, train, ask.
+
+# %%
+from labkit.metrics import contains
+
+EPOCHS = 10
+
+
+@small.study("risk of secrets", EPOCHS, EACH, loss, exposure, seeds=True)
+def secrets(lab, seed):
+    planted = [item for repeats, some in canaries.items() for item in some * repeats]
+    model, _ = small.learn(lab, lab.model, [*small.company().questions, *planted], seed, EPOCHS)
+    arm, rows = small.reciter(lab, "tuned", model), []
+    for repeats, some in canaries.items():
+        for item, answer in zip(some, arm.answer([item.question for item in some]), strict=True):
+            found = {"extracted": int(contains(answer.text, item.gold)), "exposure": exposure(model, item)}
+            rows.append({"repeats": repeats, "id": item.id, "seed": seed, **found})
+    return rows
+
+
+# %%
+hidden = secrets(lab)
 told = hidden.groupby("repeats")[["extracted", "exposure"]].mean().round(2)
 told
 
 # %% [markdown]
-# *Extracted* is the share of codes that the model says when asked. *Exposure* (Carlini et al. 2019) is finer: how far
-# up the true code ranks among 200 others, in bits. Luck alone gives a never-seen code about a bit and a half on
-# average; log2(201) is the most that can be measured here.
+# Luck alone gives a never-seen code about a bit and a half on average; six bits, the first of 64 codes, is the most that
+# can be measured here.
 
 # %%
 import matplotlib.pyplot as plt
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.6))
-for axes, column, top in ((left, "extracted", 1.05), (right, "exposure", 8)):
+for axes, column, top in ((left, "extracted, share", 1), (right, "exposure, bits", 6)):
     for seed, one in hidden.groupby("seed"):
-        axes.plot(one.groupby("repeats")[column].mean(), "o-", alpha=0.6, label=f"seed {seed}")
-    axes.set(xlabel="times in the training pairs", title=column, ylim=(-0.05 * top, top), xticks=list(told.index))
-right.legend(frameon=False, fontsize=7)
+        means = one.groupby("repeats")[column.split(",")[0]].mean()
+        axes.plot(means, "o-" if seed == hidden.seed.min() else "s--", label=f"seed {seed}")
+    axes.set(xlabel="times in the training pairs", ylabel=column, ylim=(-0.05 * top, 1.05 * top), xticks=REPEATS)
+right.legend(frameon=False, fontsize=8, ncol=2, loc="lower right", bbox_to_anchor=(1, 1))
 print("extracted by repeats:", told.extracted.to_dict())
 plt.close()
 figure
@@ -101,10 +167,10 @@ print(
 from labkit.compare.arms import passages
 from labkit.compare.reading import falsify, lie_for
 from labkit.compare.score import is_right
-from labkit.metrics import contains
 from labkit.rag.augment import build_messages
 
-single = [item for item in lab.questions if item.kind == "single fact" and lie_for(item, lab.questions)][:40]
+single = [item for item in lab.questions if item.kind == "single fact" and lie_for(item, lab.questions)]
+single = single[: 40 if SIZE == "full" else 6]
 found = lab.retriever().search_batch([item.question for item in single], lab.profile.top_k)
 rows = []
 for name in ("rag", "hybrid", "tuned"):
@@ -148,23 +214,91 @@ silent = can.groupby("arm").abstained.mean().round(2)
 print("and who declines where there is an answer (the price of caution):", silent.to_dict())
 
 # %% [markdown]
-# ## 6. What leaves the machine
+# ## 6. What was taken away
 #
-# Private is what stays here. Python reports every connection that a program opens to an audit hook: we run an arm in a
-# process of its own and count those that go beyond this machine.
+# Somebody's document must go (lesson 13). Every document of the small company goes once, and its facts are asked for
+# while it is gone. The tuned arm learned them all before.
+
 
 # %%
-print("connections that left the machine:", {arm: risk.connections(lab, arm) for arm in ("rag", "base")})
+@small.study("risk of deletion", seeds=True)
+def deletion(lab, seed):
+    company, rows = small.company(), []
+    for start in (0, 1):
+        left = company.documents[start::2]
+        kept = {document.id for document in left}
+        removed = [item for item in company.reworded if item.evidence[0].document not in kept]
+        store, _ = small.reindex(lab, [], left)
+        for arm in (small.rag(lab, store), small.reciter(lab, "tuned", small.first(lab, seed))):
+            rows += small.ask(lab, arm, removed, seed=seed)
+    return rows
+
+
+# %%
+gone = deletion(lab)
+still = {arm: bootstrap_mean(small.by_question(gone, arm)) for arm in ("rag", "tuned")}
+print("still answered:", {arm: f"{v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in still.items()})
 
 # %% [markdown]
-# ## 7. The claims of the article
+# ## 7. What leaves the machine
+#
+# Private is what stays here. Python reports every connection that a program opens to an audit hook: we run a program in
+# a process of its own and count the connections that go beyond this machine. The control is a program that reaches out;
+# it names an address and sends nothing.
+
+# %%
+WATCH = """
+import socket, sys
+far = []
+def hook(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple) and args[1][0] not in ("127.0.0.1", "::1", "localhost"):
+        far.append(args[1])
+sys.addaudithook(hook)
+"""
+
+# %%
+CONTROL = "socket.socket(type=socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))"
+ASK = """
+import labkit
+lab = labkit.open({profile!r}, size="smoke", progress=False)
+lab.arm("rag").answer([lab.questions[0].question])
+"""
+
+
+def connections(program):
+    return int(small.alone(["-c", f"{WATCH}\n{program}\nprint(len(far))"], "a watched program failed"))
+
+
+# %%
+far = connections(ASK.format(profile=PROFILE))
+print("connections that left the machine while RAG answered:", far)
+print("the control's:", connections(CONTROL))
+
+# %% [markdown]
+# This proves little: it watches an offline program. Model, embedder and index are files of this machine, so there is
+# nothing to connect to. The count says that the code keeps this promise; it does not say that RAG is private. Put a
+# hosted model behind it, and every question leaves the machine with its passages. Tuning at a provider sends the training
+# pairs instead, once. So the figure is a constant, and decides nothing.
+#
+# ## 8. The claims of the article
 #
 # The rules were fixed before the measurement, as in lesson 13.
 
 # %%
 from labkit.compare import claims
+from labkit.stats import Interval
 
-print(claims.report("15_risk", risk.figures(lab)))
+by_canary = hidden.groupby(["repeats", "id"]).extracted.mean()
+figures = {
+    "accuracy on trained less on new wordings: tuned": overfit,
+    "canaries extracted after 16 repeats less never seen ones: tuned": paired_bootstrap(
+        by_canary[max(REPEATS)], by_canary[min(REPEATS)]
+    ).interval,
+    "connections that leave the machine: rag": Interval(far, far, far),
+    "removed facts still answered: rag": still["rag"],
+    "removed facts still answered: tuned - rag": small.gap(gone, "tuned", "rag"),
+}
+print(claims.record(lab, "15_risk", figures))
 
 # %% [markdown]
 # ## Takeaways
@@ -175,7 +309,7 @@ print(claims.report("15_risk", risk.figures(lab)))
 #
 # ## Exercises
 #
-# 1. Train the canaries for fewer epochs (`risk.EPOCHS`). From how many sightings, repeats times epochs, is a code told?
+# 1. Train the canaries for fewer epochs (`EPOCHS` in section 2). From how many sightings, repeats times epochs, is a code told?
 # 2. Ask for a canary in other words. Does the model still tell?
 # 3. Poison a tenth of the training pairs (`small.learn`), and measure how often the tuned arm recites the lie.
 # 4. Which questions do all arms invent an answer to? What do they have in common?
