@@ -108,6 +108,11 @@ class Ingested:
         notes = [(document, note) for document in self.documents for note in document.notes]
         return self.rejected + [Rejected(document.id, "partly", note) for document, note in notes]
 
+    def tell(self) -> None:
+        """Name each of them on standard error, at once."""
+        for file in self.flawed:
+            print(file, file=sys.stderr)
+
 
 def ingest(
     folder: str | Path,

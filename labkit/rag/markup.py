@@ -70,6 +70,9 @@ def decode(data: bytes, declared: str = "") -> tuple[str, list[str]]:
 def _without_mark(data: bytes) -> str | None:
     """UTF-8 if it is, but for a few bytes; UTF-16 or UTF-32 by where zero bytes stand; None for anything else."""
     if b"\0" in data:
+        rest = data.replace(b"\0", b"")
+        if len(rest) > 0.75 * len(data) and _fits(rest, "utf-8") and not _CONTROL.search(rest.decode()):
+            return None
         little = data[1::2].count(0) >= data[::2].count(0)
         names = ("utf-32-le", "utf-32-be", "utf-16-le" if little else "utf-16-be")
         return next((name for name in names if _fits(data, name) and not _CONTROL.search(data.decode(name))), None)
@@ -251,9 +254,11 @@ def read_markdown(data: bytes) -> Reading:
         return not product and emphasis.tokenize(state, silent)
 
     text, notes = decode(data)
+    end = text.rfind("-->") + 1  # a comment without an end is none
+    text = text[:end] + text[end:].replace("<!--", "&lt;!--")
     markdown = MarkdownIt("commonmark").enable("table")
     markdown.inline.ruler.at("emphasis", emphasised)  # 2*3*4 has no emphasis in it
-    return _page(markdown.render(text) or "<p></p>", notes, "h1", "h2", "h3", "h4", "h5", "h6")
+    return _page(f"<body>{markdown.render(text)}</body>", notes, "h1", "h2", "h3", "h4", "h5", "h6")
 
 
 def rows_text(rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -38,17 +38,21 @@ def read_pdf(data: bytes) -> Reading:
         try:
             reader = pypdf.PdfReader(io.BytesIO(data))
             if reader.is_encrypted and not reader.decrypt(""):
-                if reader.trailer["/Encrypt"].get("/StmF", "/Identity") != "/Identity":
+                how = reader.trailer["/Encrypt"]
+                if how["/V"] < 4 or how.get("/StmF", "/Identity") != "/Identity":
                     raise Unreadable("encrypted", "it needs a password; save a copy without one")
                 reader._encryption = None  # only what is attached to it is encrypted
             title = reader.metadata["/Title"] if "/Title" in (reader.metadata or ()) else None
             pages, pictured, failed = _pages(reader, data)
         except pypdf.errors.LimitReachedError as error:
             raise Unreadable("refused", f"it unpacks beyond a limit ({error}); leave it out, or split it") from error
-        except pypdf.errors.PyPdfError as error:
-            title, pages, pictured, failed = None, _second(data), [], []
+        except (MemoryError, Unreadable):
+            raise
+        except Exception:  # of any kind: what pypdf makes of a damaged file is not foreseen
+            title, pages, pictured = None, [_second_text(page) for page in _second(data)], []
+            failed = [*range(1, len(pages) + 1)]
             if not pages:
-                raise Unreadable("broken", f"no page is found in it ({error}); open it and save it again") from error
+                raise
     if pages and len(pictured) == len(pages):
         raise Unreadable("scanned image", "pictures without a text layer; run OCR on it first")
     if failed and not "".join(pages).strip():
@@ -65,39 +69,42 @@ def _pages(reader: Any, data: bytes) -> tuple[list[str], list[int], list[int]]:
     pages, pictured, failed, second = [], [], [], None
     for number, page in enumerate(reader.pages, start=1):
         try:
-            text, damaged = _page_text(page), False
+            text = _page_text(page)
+            damaged, lost = False, _unmapped(text) > 0.3 or not text.strip() and _is_lost(page)
         except (MemoryError, LimitReachedError):
             raise
         except Exception:  # one bad page must not lose the others
-            text, damaged = "", True
-        lost = damaged or _is_garbled(text) or not text.strip() and _is_lost(page)
+            text, damaged, lost = "", True, True
         if lost or _is_misspaced(text):
             second = _second(data) if second is None else second
-            other = max(second[number - 1 : number], default="")
-            known = not _is_garbled(other)
-            text = other if known and (lost or len(other) > len(text) // 2) else "" if lost else text
-            failed += [number] if damaged or not text.strip() else []
-        if len(text.strip()) < _FEW and number not in failed and _is_picture(page):
+            other = _second_text(second[number - 1]) if number <= len(second) else ""
+            text = other if _unmapped(other) < 0.3 and (lost or len(other) > len(text) // 2) else "" if lost else text
+        failed += [number] if damaged or lost and not text.strip() or _unmapped(text) > 0.03 else []
+        if len(text.strip()) < _FEW and number not in failed and _pictured(page) > (1 / 3 if text.strip() else 0):
             pictured.append(number)
         pages.append("\n".join(filter(None, [text, *_filled(page)])))
     return pages, pictured, failed
 
 
-def _second(data: bytes) -> list[str]:
-    """The pages by pdfminer, which forgives other faults than pypdf does; empty ones where it fails too."""
+def _second(data: bytes) -> list[Any]:
+    """The pages as pdfminer finds them, which forgives other faults than pypdf does; none where it fails too."""
     import pdfplumber
 
-    texts: list[str] = []
     try:
-        with pdfplumber.open(io.BytesIO(data)) as file:
-            for page in file.pages:
-                texts.append("")
-                texts[-1] = page.extract_text(x_tolerance_ratio=0.15) or ""
+        return pdfplumber.open(io.BytesIO(data)).pages
     except MemoryError:
         raise
-    except Exception:  # what it read until then is more than nothing
-        return texts
-    return texts
+    except Exception:
+        return []
+
+
+def _second_text(page: Any) -> str:
+    try:
+        return page.extract_text(x_tolerance_ratio=0.15) or ""
+    except MemoryError:
+        raise
+    except Exception:
+        return ""
 
 
 def _is_lost(page: Any) -> bool:
@@ -106,9 +113,9 @@ def _is_lost(page: Any) -> bool:
     return contents is not None and not contents.get_data().strip()
 
 
-def _is_garbled(text: str) -> bool:
-    """Whether most letters have no meaning in the fonts of the file."""
-    return sum(map(len, _UNMAPPED.findall(text))) > 0.3 * len(text.strip()) > 0
+def _unmapped(text: str) -> float:
+    """The share of the letters that have no meaning in the fonts of the file."""
+    return sum(map(len, _UNMAPPED.findall(text))) / max(1, len(text.strip()))
 
 
 def _is_misspaced(text: str) -> bool:
@@ -117,37 +124,32 @@ def _is_misspaced(text: str) -> bool:
     return (length > 15 or 0 < length < 2.2) and sum(map(str.isascii, text)) > 0.9 * len(text)
 
 
-def _is_picture(page: Any) -> bool:
-    """Whether pictures cover a third of the page."""
+def _pictured(page: Any) -> float:
+    """The share of the page that pictures cover."""
     area = 0.0
 
     def visit(operator: bytes, operands: list[Any], cm: list[float], _: Any) -> None:
         nonlocal area
-        forms = page.get("/Resources", {}).get_object().get("/XObject", {}).get_object()
-        if (
-            operator == b"INLINE IMAGE"
-            or operator == b"Do"
-            and forms.get(operands[0], {}).get_object().get("/Subtype") == "/Image"
-        ):
+        forms = page["/Resources"].get("/XObject", {}) if operator == b"Do" else {}
+        if operator == b"INLINE IMAGE" or operator == b"Do" and forms.get_object()[operands[0]]["/Subtype"] == "/Image":
             area += abs(cm[0] * cm[3] - cm[1] * cm[2])
 
-    try:
+    with suppress(Exception):  # nothing is lost here
         page.extract_text(visitor_operand_before=visit)
-    except Exception:  # it was read before; here nothing is lost
-        return False
-    return area > float(page.mediabox.width * page.mediabox.height) / 3
+    return area / float(page.mediabox.width * page.mediabox.height)
 
 
 def _filled(page: Any) -> Iterator[str]:
     """Values of form fields and notes that are written on the page."""
     for entry in page.get("/Annots", None) or ():
-        note = entry.get_object()
-        field = note if "/T" in note or "/Parent" not in note else note["/Parent"].get_object()
-        value = field.get("/V") if note.get("/Subtype") == "/Widget" else None
-        if note.get("/Subtype") == "/FreeText" and isinstance(note.get("/Contents"), str):
-            yield note["/Contents"]
-        elif isinstance(value, str) and value.strip("/ ") not in ("", "Off") and field.get("/FT") != "/Sig":
-            yield f"{field.get('/TU') or field.get('/T', 'field')}: {value.lstrip('/')}"
+        with suppress(AttributeError, KeyError, TypeError):  # an entry that is none
+            note = entry.get_object()
+            field = note["/Parent"] if "/T" not in note and "/Parent" in note else note
+            value = field.get("/V") if note.get("/Subtype") == "/Widget" and field.get("/FT") != "/Sig" else None
+            if note.get("/Subtype") == "/FreeText" and isinstance(note.get("/Contents"), str):
+                yield note["/Contents"]
+            elif isinstance(value, str) and value.strip("/ ") not in ("", "Off"):
+                yield f"{field.get('/TU') or field.get('/T', 'field')}: {value.lstrip('/')}"
 
 
 def _numbers(pages: list[int]) -> str:
