@@ -47,12 +47,11 @@ _ENDINGS = {
     "rtf": "rtf", "json": "json jsonl ipynb", "xml": "xml",
 }  # fmt: skip
 FORMATS = {f".{ending}": kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
-_OTHERS = {
-    "png jpg jpeg gif tif tiff bmp webp heic": "a picture; read it with a program for OCR, and save the text as .txt",
-    "zip 7z rar tar gz tgz bz2 xz": "an archive; unpack it into the folder",
-    "doc xls ppt msg pages": "a format of one program; save it as .docx, .xlsx, .pptx, .eml or .pdf",
-    "mp3 wav m4a mp4 mov avi mkv": "a recording; write down what is said in it",
-}
+_OTHERS = (
+    ("png jpg jpeg gif tif tiff bmp webp heic", "a picture; read it with a program for OCR, and save the text as .txt"),
+    ("zip 7z rar tar gz tgz bz2 xz", "an archive; unpack it into the folder"),
+    ("doc xls ppt msg pages", "a format of one program; save it as .docx, .xlsx, .pptx, .eml or .pdf"),
+)
 # Soft hyphens (with the end of a line that they made), spaces without width, marks of direction; joined letters and letters in
 # the forms that they take beside others, as PDF files hold them.
 _UNSEEN = re.compile("\u00ad\n?|[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -105,8 +104,7 @@ class Ingested:
     @property
     def flawed(self) -> list[Rejected]:
         """The files that were left out, and a row for each note on one that is read."""
-        notes = [(document, note) for document in self.documents for note in document.notes]
-        return self.rejected + [Rejected(document.id, "partly", note) for document, note in notes]
+        return self.rejected + [Rejected(d.id, "partly", note) for d in self.documents for note in d.notes]
 
     def tell(self) -> None:
         """Name each of them on standard error, at once."""
@@ -123,7 +121,8 @@ def ingest(
 ) -> Ingested:
     """Read every file below `folder`, in the order of their paths; hidden files are passed over.
 
-    A child process reads them, each file within `seconds` and `megabytes` of memory; links are never followed.
+    A child process reads them, each file within `seconds` of processor time and `megabytes` of memory; links are never
+    followed, and of copies of one text one is kept.
     Raises `LabError` if the folder is missing or holds no file at all; a bad file never raises.
 
     >>> ingested = ingest("data/documents")
@@ -140,26 +139,25 @@ def ingest(
     with bar(len(paths), "ingest", progress and len(paths) > 20) as steps:
         for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes)), strict=True):
             answer["id"] = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+            answer = {name: tuple(value) if isinstance(value, list) else value for name, value in answer.items()}
             if "reason" in answer:
                 ingested.rejected.append(Rejected(**answer))
             else:
-                lists = {name: tuple(answer[name]) for name in ("pages", "notes")}
-                ingested.documents.append(Document(**answer | lists))
+                ingested.documents.append(Document(**answer))
             steps.update()
     return _without_copies(ingested)
 
 
-def _without_copies(ingested: Ingested) -> Ingested:
+def _without_copies(found: Ingested) -> Ingested:
     """Of documents of one text only that with the shortest path: copies would take every place of a search."""
     first: dict[str, Document] = {}
-    for document in sorted(ingested.documents, key=lambda d: (bool(d.notes), d.id.count("/"), len(d.id), d.id)):
+    for document in sorted(found.documents, key=lambda d: (bool(d.notes), d.id.count("/"), len(d.id), d.id)):
         first.setdefault(document.text, document)
-    kept = {document.id for document in first.values()}
-    copies = [
-        Rejected(d.id, "copy", f"the same text as {first[d.text].id}, which is read; leave one of them out")
-        for d in ingested.documents if d.id not in kept
-    ]  # fmt: skip
-    return Ingested([d for d in ingested.documents if d.id in kept], ingested.rejected + copies)
+    detail, copies = "the same text as {}, which is read; leave one of them out", []
+    for document in found.documents:
+        if (kept := first[document.text].id) != document.id:
+            copies.append(Rejected(document.id, "copy", detail.format(kept)))
+    return Ingested([d for d in found.documents if first[d.text] is d], found.rejected + copies)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -173,21 +171,11 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def verdicts(ingested: Ingested) -> pd.DataFrame:
-    """One row a file, those left out first: file, verdict, what is wrong, what to do."""
+    """One row a file, or a note on one, those left out first: file, verdict, what is wrong, what to do."""
     import pandas as pd
 
-    flawed: dict[str, list[Rejected]] = {}
-    for file in ingested.flawed:
-        flawed.setdefault(file.id, []).append(file)
-    rows = [
-        (
-            name,
-            files[0].reason,
-            *(", ".join(part) for part in zip(*(f.detail.partition("; ")[::2] for f in files), strict=True)),
-        )
-        for name, files in flawed.items()
-    ]
-    rows += [(document.id, "loaded", "", "") for document in ingested.documents if document.id not in flawed]
+    rows = [(file.id, file.reason, *file.detail.partition("; ")[::2]) for file in ingested.flawed]
+    rows += [(document.id, "loaded", "", "") for document in ingested.documents if not document.notes]
     return pd.DataFrame(rows, columns=["file", "verdict", "wrong", "remedy"])
 
 
@@ -233,10 +221,8 @@ def _checked_bytes(path: Path, max_bytes: int) -> tuple[bytes, str]:
     if path.exists() and not path.is_file():
         raise Unreadable("refused", "not a file but a device, pipe or socket; leave it out")
     if kind is None:
-        advice = next((advice for endings, advice in _OTHERS.items() if ending[1:] in endings.split()), "")
-        raise Unreadable(
-            "unsupported", advice or f"no reader for '{path.suffix}'; save it as .pdf, .docx, .html, .md or .txt"
-        )
+        advice = f"no reader for '{ending}'; save it as .pdf, .docx, .html, .md or .txt"
+        raise Unreadable("unsupported", next((text for names, text in _OTHERS if ending[1:] in names.split()), advice))
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # should a link have come in its place
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
@@ -256,12 +242,9 @@ def _join(parts: list[str]) -> tuple[str, tuple[int, ...]]:
 
 def _clean(text: str) -> str:
     """One kind of line end and space; letters instead of their forms in print, and without what is not seen in print."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ")
-    if not text.isascii():
-        text = _UNSEEN.sub("", text)
-        text = _FORMS.sub(lambda forms: unicodedata.normalize("NFKC", forms[0]), text)
-        text = text.encode("utf-8", "replace").decode()  # lone surrogates break every tokenizer
-    text = text.replace("\0", "")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\u00a0", " ")
+    text = _FORMS.sub(lambda forms: unicodedata.normalize("NFKC", forms[0]), _UNSEEN.sub("", text))
+    text = text.encode("utf-8", "replace").decode()  # lone surrogates break every tokenizer
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip()
 
 

@@ -24,9 +24,7 @@ _SYMBOLS = dict(zip("F0B0 F0B1 F0B4 F0A3 F0B3 F0B7 F0AE F061 F062 F06D F070 F057
 def _package(data: bytes) -> zipfile.ZipFile:
     """A package whose parts are not larger than a document's are."""
     if data.startswith(b"\xd0\xcf\x11\xe0"):
-        raise Unreadable(
-            "encrypted", "a password-protected or old binary file; save it without, as .docx, .xlsx or .pptx"
-        )
+        raise Unreadable("encrypted", "a password-protected or old binary file; save it as plain .docx, .xlsx or .pptx")
     if not data:
         raise Unreadable("empty", "there are no bytes in it; leave it out, or save it again")
     package = zipfile.ZipFile(io.BytesIO(data))
@@ -48,24 +46,32 @@ def _xml(package: zipfile.ZipFile, name: str) -> Any:
     return etree.fromstring(markup, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
 
 
-def _related(package: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
-    """The parts that a part refers to as of this kind, by the name that it calls them."""
+def _related(package: zipfile.ZipFile, part: str, *kinds: str) -> dict[str, str]:
+    """The parts that a part refers to as of these kinds, by the name that it calls them."""
     folder, name = posixpath.split(part)
     found = _xml(package, posixpath.join(folder, "_rels", f"{name}.rels"))
-    targets = {r.get("Id"): r.get("Target", "") for r in found if r.get("Type", "").endswith(f"/{kind}")}
+    targets = {r.get("Id"): r.get("Target", "") for r in found if r.get("Type", "").rpartition("/")[2] in kinds}
     return {key: posixpath.normpath(posixpath.join("/", folder, target))[1:] for key, target in targets.items()}
 
 
-def _value(node: Any, *names: str) -> str | None:
-    """The attribute `val` at the end of a path of local names: strict documents have other namespaces."""
-    for name in names:
+def _trees(package: zipfile.ZipFile, part: str, *kinds: str) -> list[Any]:
+    return [_xml(package, path) for path in _related(package, part, *kinds).values()]
+
+
+def _main(package: zipfile.ZipFile) -> str:
+    """The path of the document itself, which some programs call otherwise."""
+    return next(iter(_related(package, "", "officeDocument").values()))
+
+
+def _core_title(package: zipfile.ZipFile) -> str | None:
+    return next((node.text for tree in _trees(package, "", "core-properties") for node in tree.iter("{*}title")), None)
+
+
+def _get(node: Any, *names: str) -> str | None:
+    """An attribute by its local name, at the end of a path of local names: strict documents have other namespaces."""
+    for name in names[:-1]:
         node = node.find(f"{{*}}{name}") if node is not None else None
-    return next((value for key, value in node.items() if key.endswith("val")), "") if node is not None else None
-
-
-def _attribute(node: Any, name: str) -> str | None:
-    """An attribute by its local name."""
-    return next((value for key, value in node.items() if key.rpartition("}")[2] == name), None)
+    return next((v for k, v in node.items() if k.rpartition("}")[2] == names[-1]), "") if node is not None else None
 
 
 # Elements of Word, PowerPoint and OpenDocument as HTML has them, and what was removed or is no text.
@@ -77,6 +83,7 @@ _OPEN_DOCUMENT = {
     "p": "p", "h": "p", "table": "table", "table-row": "tr", "table-cell": "td", "line-break": "br", "tab": "tab", "s": "tab",
     "frame": "div", "page": "div", "list-item": "li",
 }  # fmt: skip
+_FIGURES = {"lowerLetter": "a", "upperLetter": "A", "lowerRoman": "i", "upperRoman": "I"}
 _REMOVED = "del moveFrom Fallback instrText pPr fPr sSupPr tracked-changes annotation note-citation forms".split()
 
 
@@ -86,22 +93,25 @@ def _as_html(tree: Any, names: dict[str, str] = _OFFICE) -> Any:
 
     etree.strip_elements(tree, *(f"{{*}}{name}" for name in _REMOVED), with_tail=False)
     for mark in list(tree.iter("{*}vanish", "{*}vertAlign")):
-        run = mark.getparent().getparent()
-        if mark.tag.endswith("vanish") and _value(mark.getparent(), "vanish") not in ("0", "false"):
+        run, value = mark.getparent().getparent(), _get(mark, "val")
+        if mark.tag.endswith("vanish") and value not in ("0", "false"):
             run.clear(keep_tail=True)
-        elif _value(mark.getparent(), "vertAlign") == "superscript":
+        elif value == "superscript":
             run.tag = "sup"
     for node in list(tree.iter(etree.Element)):
         name = node.tag.rpartition("}")[2]
         if names is _OFFICE:
-            node.tail, node.text = None, node.text if name == "t" else None
+            node.tail, node.text = None, {"t": node.text, "noBreakHyphen": "-"}.get(name)
         if name == "sym":
-            code = (_attribute(node, "char") or "F020").upper()
+            code = _get(node, "char").upper()
             node.text = _SYMBOLS.get(code, chr(int(code, 16)))
-        elif name == "noBreakHyphen":
-            node.text = "-"
         node.tag = "li" if node.get("label") else names.get(name, "span")
     return tree
+
+
+def _texts(trees: Iterable[Any]) -> list[str]:
+    """What parts say, each text once."""
+    return [text for text in dict.fromkeys(lines_of(_as_html(tree)) for tree in trees) if text]
 
 
 def read_docx(data: bytes) -> Reading:
@@ -109,181 +119,109 @@ def read_docx(data: bytes) -> Reading:
     from lxml import etree
 
     package = _package(data)
-    main = next(iter(_related(package, "", "officeDocument").values()), "word/document.xml")
-    tree, title = _xml(package, main), None
-    remarks = {}
-    for kind in ("footnote", "endnote"):
-        for path in _related(package, main, f"{kind}s").values():
-            remarks |= {(kind, _attribute(note, "id")): lines_of(_as_html(note)) for note in _xml(package, path)}
+    main = _main(package)
+    tree, titles = _xml(package, main), []
+    remarks = [note for part in _trees(package, main, "footnotes", "endnotes") for note in part]
+    said = {(note.tag, _get(note, "id")): " ".join(lines_of(_as_html(note)).split()) for note in remarks}
     for place in tree.iter("{*}footnoteReference", "{*}endnoteReference"):
-        kind = place.tag.rpartition("}")[2].removesuffix("Reference")
-        etree.SubElement(
-            place, "t"
-        ).text = f" (note: {' '.join(remarks.get((kind, _attribute(place, 'id')), '').split())})"
-    for paragraph, label, heading in _labelled(package, main, tree):
-        if heading:
-            first = etree.Element("t")
-            first.text = f"{label} ".lstrip()
-            paragraph.insert(1, first)
-            title = title or "".join(node.text or "" for node in paragraph.iter("{*}t"))
-        elif label:
-            paragraph.set("label", label)
-    furniture = {
-        kind: _texts(package, _related(package, main, kind).values()) for kind in ("header", "footer", "diagramData")
+        text = said.get((place.tag.removesuffix("Reference"), _get(place, "id")))
+        etree.SubElement(place, "t").text = f" (note: {text})" if text else ""
+    for paragraph, label, name in _labelled(package, main, tree):
+        if name.startswith(("heading", "title")):
+            titles.append("".join(node.text or "" for node in paragraph.iter("{*}t")))
+            paragraph.insert(1, etree.Element("t"))
+            paragraph[1].text = f"{label} ".lstrip()
+        elif label or name.startswith("list"):
+            paragraph.set("label", label or "-")
+    above, beside = (_texts(_trees(package, main, *kinds)) for kinds in (["header"], ["diagramData", "footer"]))
+    return Reading(
+        next(filter(None, titles), _core_title(package)), ["\n\n".join([*above, lines_of(_as_html(tree)), *beside])]
+    )
+
+
+def _labelled(package: zipfile.ZipFile, main: str, tree: Any) -> Iterator[tuple[Any, str, str]]:
+    """Each paragraph with a style or a number: its label as Word counts, and the name of its style."""
+    styles = {
+        _get(style, "styleId"): style for part in _trees(package, main, "styles") for style in part.iter("{*}style")
     }
-    body = lines_of(_as_html(tree))
-    parts = [*furniture["header"], body, *furniture["diagramData"], *furniture["footer"]]
-    return Reading(title or _core_title(package), ["\n\n".join(parts)])
+    levels: dict[tuple[str | None, str], Any] = {}
+    for part in _trees(package, main, "numbering"):
+        kinds = {_get(kind, "abstractNumId"): list(kind.iter("{*}lvl")) for kind in part.iter("{*}abstractNum")}
+        for number in part.iter("{*}num"):
+            found = kinds.get(_get(number, "abstractNumId", "val"), [])
+            levels |= {(_get(number, "numId"), _get(level, "ilvl")): level for level in found}
+    counts: dict[tuple[str | None, str], int] = {}
+    for paragraph in (node for node in tree.iter("{*}p") if node.find("{*}pPr") is not None):
+        style = owner = styles.get(_get(paragraph, "pPr", "pStyle", "val"))
+        node = paragraph
+        while _get(node, "pPr", "numPr", "numId", "val") is None and owner is not None:
+            node, owner = owner, styles.get(_get(owner, "basedOn", "val"))
+        numbered = _get(node, "pPr", "numPr", "numId", "val"), _get(node, "pPr", "numPr", "ilvl", "val") or "0"
+        yield paragraph, _count(levels, counts, *numbered), (_get(style, "name", "val") or "").lower()
 
 
-def _texts(package: zipfile.ZipFile, paths: Iterable[str]) -> list[str]:
-    """What parts say, each text once."""
-    return [text for text in dict.fromkeys(lines_of(_as_html(_xml(package, path))) for path in paths) if text]
-
-
-def _core_title(package: zipfile.ZipFile) -> str | None:
-    for path in _related(package, "", "core-properties").values():
-        return next((node.text for node in _xml(package, path).iter("{*}title")), None)
-    return None
-
-
-def _labelled(package: zipfile.ZipFile, main: str, tree: Any) -> Iterator[tuple[Any, str, bool]]:
-    """Each paragraph that is numbered, has a bullet or is a heading: its label as Word counts, and whether it is one."""
-    styles = {}
-    for path in _related(package, main, "styles").values():
-        styles = {_attribute(style, "styleId"): style for style in _xml(package, path).iter("{*}style")}
-    levels, counts = _levels(package, main), {}
-    for paragraph in tree.iter("{*}p"):
-        if paragraph.find("{*}pPr") is None:
-            continue
-        style = styles.get(_value(paragraph, "pPr", "pStyle"))
-        name = (_value(style, "name") or "").lower()
-        number, level = _value(paragraph, "pPr", "numPr", "numId"), _value(paragraph, "pPr", "numPr", "ilvl")
-        while number is None and style is not None:
-            number, level = _value(style, "pPr", "numPr", "numId"), level or _value(style, "pPr", "numPr", "ilvl")
-            style = styles.get(_value(style, "basedOn"))
-        label = _count(levels.get(number, {}), counts.setdefault(number, {}), level or "0")
-        label = label or ("-" if name.startswith("list") and number != "0" else "")
-        if label or name.startswith(("heading", "title")):
-            yield paragraph, label, name.startswith(("heading", "title"))
-
-
-def _levels(package: zipfile.ZipFile, main: str) -> dict[str | None, dict[str, Any]]:
-    """The levels of each numbering by its id."""
-    for path in _related(package, main, "numbering").values():
-        tree = _xml(package, path)
-        kinds = {_attribute(kind, "abstractNumId"): kind for kind in tree.iter("{*}abstractNum")}
-        found = ((number, kinds.get(_value(number, "abstractNumId"))) for number in tree.iter("{*}num"))
-        return {
-            _attribute(number, "numId"): {_attribute(level, "ilvl"): level for level in kind.iter("{*}lvl")}
-            for number, kind in found
-            if kind is not None
-        }
-    return {}
-
-
-def _count(levels: dict[str, Any], counts: dict[str, int], level: str) -> str:
+def _count(levels: dict[Any, Any], counts: dict[Any, int], number: str | None, level: str) -> str:
     """The label of the next item at a level, which ends the counts below it."""
-    if level not in levels:
+    from reportlab.lib.sequencer import Sequencer
+
+    if (kind := levels.get((number, level))) is None or _get(kind, "numFmt", "val") == "none":
         return ""
-    if _value(levels[level], "numFmt") in ("bullet", "none"):
-        return "-" if _value(levels[level], "numFmt") == "bullet" else ""
-    start = int(_value(levels[level], "start") or 1)
-    counts[level] = counts.get(level, start - 1) + 1
-    for below in [key for key in counts if key > level]:
+    if _get(kind, "numFmt", "val") == "bullet":
+        return "-"
+    counts[number, level] = counts.get((number, level), int(_get(kind, "start", "val") or 1) - 1) + 1
+    for below in [key for key in counts if key[0] == number and key[1] > level]:
         del counts[below]
+    write = Sequencer()
 
-    def shown(mark: re.Match[str]) -> str:
-        key = str(int(mark[1]) - 1)
-        return _figure(counts.get(key, 1), _value(levels.get(key), "numFmt") or "decimal")
+    def figure(mark: re.Match[str]) -> str:
+        key = number, str(int(mark[1]) - 1)
+        form = _FIGURES.get(_get(levels.get(key), "numFmt", "val") or "", "1")
+        write.setFormat("n", form)
+        write.reset("n", counts.get(key, 1))
+        return write.format("%(n)s")
 
-    return re.sub(r"%(\d)", shown, _value(levels[level], "lvlText") or "")
-
-
-def _figure(number: int, form: str) -> str:
-    """A number as Word's lists write it.
-
-    >>> _figure(4, "lowerRoman"), _figure(28, "upperLetter")
-    ('iv', 'BB')
-    """
-    text = str(number)
-    if form.endswith("Letter"):
-        text = chr(97 + (number - 1) % 26) * (1 + (number - 1) // 26)
-    elif form.endswith("Roman"):
-        steps = (
-            (1000, "m"),
-            (900, "cm"),
-            (500, "d"),
-            (400, "cd"),
-            (100, "c"),
-            (90, "xc"),
-            (50, "l"),
-            (40, "xl"),
-            (10, "x"),
-        )
-        text = ""
-        for value, letters in (*steps, (9, "ix"), (5, "v"), (4, "iv"), (1, "i")):
-            text, number = text + letters * (number // value), number % value
-    return text.upper() if form.startswith("upper") else text
+    return re.sub(r"%(\d)", figure, _get(kind, "lvlText", "val") or "")
 
 
 def read_pptx(data: bytes) -> Reading:
     """PPTX: a part for each slide in order of the presentation, with its notes; hidden slides are left out."""
     package = _package(data)
-    main = next(iter(_related(package, "", "officeDocument").values()), "ppt/presentation.xml")
-    targets, parts, hidden = _related(package, main, "slide"), [], []
+    main = _main(package)
+    slides, parts, hidden = _related(package, main, "slide"), [], []
     for number, entry in enumerate(_xml(package, main).iter("{*}sldId"), start=1):
-        path = targets[next(value for key, value in entry.items() if key.startswith("{") and key.endswith("id"))]
+        path = slides[next(value for key, value in entry.items() if key.endswith("}id"))]
         slide = _xml(package, path)
-        if slide.get("show") in ("0", "false"):
-            hidden.append(number)
-        more = [*_related(package, path, "diagramData").values(), *_related(package, path, "notesSlide").values()]
-        parts.append(
-            "" if hidden[-1:] == [number] else "\n\n".join([lines_of(_as_html(slide)), *_texts(package, more)])
-        )
-    notes = (
-        [f"slide {', '.join(map(str, hidden))} is hidden and left out; show it in the presentation"] if hidden else []
-    )
-    return Reading(
-        _core_title(package) or next((part.strip().partition("\n")[0] for part in parts if part.strip()), None),
-        parts,
-        notes,
-    )
+        hidden += [number] if slide.get("show") in ("0", "false") else []
+        trees = [] if number in hidden else [slide, *_trees(package, path, "diagramData", "notesSlide")]
+        parts.append("\n\n".join(_texts(trees)))
+    notes = [f"slide {number} is hidden and left out; show it in the presentation" for number in hidden]
+    return Reading(_core_title(package) or "".join(parts).partition("\n")[0], parts, notes)
 
 
 def read_xlsx(data: bytes) -> Reading:
     """XLSX: a part for each sheet, a line for each row with its columns' names, values as they were last computed."""
     import openpyxl
 
-    package = _package(data)
-    lost = sum(
-        len(re.findall(rb"</f>(?:<v\s*/>|<v></v>)?</c>", package.read(name)))
-        for name in package.namelist()
-        if "worksheets/sheet" in name
-    )
+    package, parts = _package(data), []
+    sheets = [package.read(name) for name in package.namelist() if "worksheets/sheet" in name]
+    lost = sum(len(re.findall(rb"</f>(?:<v\s*/>|<v></v>)?</c>", sheet)) for sheet in sheets)
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-    parts = []
     for sheet in book.worksheets:
         if sheet.sheet_state == "visible":
             sheet.reset_dimensions()
-            rows = ([_shown(cell) for cell in row] for row in sheet.iter_rows())
+            rows = ([_shown(cell.value, str(cell.number_format)) for cell in row] for row in sheet.iter_rows())
             parts.append("\n".join([sheet.title, "", *rows_text(rows)]))
     notes = [f"{lost} formulas hold no value; open it in a spreadsheet program and save it"] if lost else []
     return Reading(book.properties.title, parts, notes)
 
 
-def _shown(cell: Any) -> str:
-    """The value of a cell about as the sheet shows it."""
-    value = cell.value
-    if isinstance(value, float) and "%" in str(cell.number_format):
-        return f"{round(value * 100, 4):g}%"
-    if hasattr(value, "isoformat"):
-        return (
-            value.isoformat(" ").removesuffix(" 00:00:00")
-            if hasattr(value, "hour") and hasattr(value, "year")
-            else value.isoformat()
-        )
-    return "" if value is None else f"{value:.15g}" if isinstance(value, float) else str(value).strip()
+def _shown(value: Any, form: str) -> str:
+    """A value about as the sheet shows it."""
+    if isinstance(value, int | float) and "%" in form:
+        return f"{value * 100:.6g}%"
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return "" if value is None else str(value).removesuffix(" 00:00:00").strip()
 
 
 def read_odf(data: bytes) -> Reading:
@@ -291,8 +229,7 @@ def read_odf(data: bytes) -> Reading:
     package = _package(data)
     tree = _xml(package, "content.xml")
     for cell in list(tree.iter("{*}table-cell")):  # what stands in several cells alike is written once
-        times = int(_attribute(cell, "number-columns-repeated") or 1)
-        for _ in range(min(times, 100) - 1 if len(cell) else 0):
+        for _ in range(1, min(int(_get(cell, "number-columns-repeated") or 1), 100) if len(cell) else 0):
             cell.addnext(copy.deepcopy(cell))
     titles = [node.text for node in [*_xml(package, "meta.xml").iter("{*}title"), *tree.iter("{*}h")]]
     return Reading(next(filter(None, titles), None), [lines_of(_as_html(tree, _OPEN_DOCUMENT))])
@@ -301,20 +238,15 @@ def read_odf(data: bytes) -> Reading:
 def read_epub(data: bytes) -> Reading:
     """EPUB: a part for each chapter, in the order of its spine."""
     package = _package(data)
-    book = next(_attribute(node, "full-path") for node in _xml(package, "META-INF/container.xml").iter("{*}rootfile"))
-    tree = _xml(package, book)
-    paths = {
-        item.get("id"): posixpath.join(posixpath.dirname(book), unquote(item.get("href")))
-        for item in tree.iter("{*}item")
-    }
+    book = next(_get(node, "full-path") for node in _xml(package, "META-INF/container.xml").iter("{*}rootfile"))
+    tree, folder = _xml(package, book), posixpath.dirname(book)
+    paths = {item.get("id"): posixpath.join(folder, unquote(item.get("href"))) for item in tree.iter("{*}item")}
     chapters = [paths[item.get("idref")] for item in tree.iter("{*}itemref")]
-    locked = {
-        unquote(node.get("URI", "")) for node in _xml(package, "META-INF/encryption.xml").iter("{*}CipherReference")
-    }
-    if locked & set(chapters):
+    locked = (node.get("URI") for node in _xml(package, "META-INF/encryption.xml").iter("{*}CipherReference"))
+    if set(map(unquote, locked)) & set(chapters):
         raise Unreadable("encrypted", "its chapters are protected; use a copy without protection")
-    parts = [read_html(package.read(path)).parts[0] for path in chapters]
-    return Reading(next((node.text for node in tree.iter("{*}title")), None), parts)
+    title = next((node.text for node in tree.iter("{*}title")), None)
+    return Reading(title, [read_html(package.read(path)).parts[0] for path in chapters])
 
 
 def read_mail(data: bytes) -> Reading:

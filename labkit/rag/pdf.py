@@ -57,8 +57,8 @@ def read_pdf(data: bytes) -> Reading:
         raise Unreadable("scanned image", "pictures without a text layer; run OCR on it first")
     if failed and not "".join(pages).strip():
         raise Unreadable("broken", "its letters cannot be told; print it to PDF again, or run OCR on it")
-    notes = [f"{_numbers(pictured)} a picture with hardly any text; run OCR on it first"] if pictured else []
-    notes += [f"{_numbers(failed)} not readable, or not wholly; open it and print it to PDF again"] if failed else []
+    notes = [f"{_numbers(pictured)}: a picture with hardly any text; run OCR on it first"] if pictured else []
+    notes += [f"{_numbers(failed)}: not or not wholly readable; open it and print it to PDF again"] if failed else []
     return Reading(title if isinstance(title, str) else None, _rejoined(pages), notes)
 
 
@@ -68,16 +68,21 @@ def _pages(reader: Any, data: bytes) -> tuple[list[str], list[int], list[int]]:
 
     pages, pictured, failed, second = [], [], [], None
     for number, page in enumerate(reader.pages, start=1):
+        text, damaged, lost = "", True, True
         try:
             text = _page_text(page)
-            damaged, lost = False, _unmapped(text) > 0.3 or not text.strip() and _is_lost(page)
+            contents = None if text.strip() else page.get_contents()
+            damaged = (
+                contents is not None and not contents.get_data().strip()
+            )  # there is something, and nothing unpacks
+            lost = damaged or _unmapped(text) > 0.3
         except (MemoryError, LimitReachedError):
             raise
         except Exception:  # one bad page must not lose the others
-            text, damaged, lost = "", True, True
+            pass
         if lost or _is_misspaced(text):
             second = _second(data) if second is None else second
-            other = _second_text(second[number - 1]) if number <= len(second) else ""
+            other = "".join(map(_second_text, second[number - 1 : number]))
             text = other if _unmapped(other) < 0.3 and (lost or len(other) > len(text) // 2) else "" if lost else text
         failed += [number] if damaged or lost and not text.strip() or _unmapped(text) > 0.03 else []
         if len(text.strip()) < _FEW and number not in failed and _pictured(page) > (1 / 3 if text.strip() else 0):
@@ -88,29 +93,17 @@ def _pages(reader: Any, data: bytes) -> tuple[list[str], list[int], list[int]]:
 
 def _second(data: bytes) -> list[Any]:
     """The pages as pdfminer finds them, which forgives other faults than pypdf does; none where it fails too."""
-    import pdfplumber
+    with suppress(Exception):
+        import pdfplumber
 
-    try:
         return pdfplumber.open(io.BytesIO(data)).pages
-    except MemoryError:
-        raise
-    except Exception:
-        return []
+    return []
 
 
 def _second_text(page: Any) -> str:
-    try:
-        return page.extract_text(x_tolerance_ratio=0.15) or ""
-    except MemoryError:
-        raise
-    except Exception:
-        return ""
-
-
-def _is_lost(page: Any) -> bool:
-    """Whether the page has contents of which nothing can be unpacked."""
-    contents = page.get_contents()
-    return contents is not None and not contents.get_data().strip()
+    with suppress(Exception):
+        return page.extract_text(x_tolerance_ratio=0.15)
+    return ""
 
 
 def _unmapped(text: str) -> float:
@@ -153,16 +146,15 @@ def _filled(page: Any) -> Iterator[str]:
 
 
 def _numbers(pages: list[int]) -> str:
-    """The pages as ranges, with the verb.
+    """The pages as ranges.
 
     >>> _numbers([2, 3, 4, 9])
-    'pages 2-4, 9 are each'
+    'page 2-4, 9'
     """
     ranges: list[list[int]] = []
     for page in pages:
         ranges[-1:] = [[ranges[-1][0], page]] if ranges and page == ranges[-1][-1] + 1 else [*ranges[-1:], [page]]
-    words = ["-".join(map(str, r)) for r in ranges]
-    return f"{'page' if len(pages) == 1 else 'pages'} {', '.join(words)} {'is' if len(pages) == 1 else 'are each'}"
+    return f"page {', '.join('-'.join(map(str, ends)) for ends in ranges)}"
 
 
 @dataclass
