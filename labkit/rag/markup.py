@@ -6,10 +6,11 @@ A table row becomes one line, 'a | b | c', in every format. What could not be re
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from labkit.errors import Unreadable
@@ -135,8 +136,8 @@ _FURNITURE = (
     " | .//*[@role='dialog' or @role='navigation'] | .//header[not(ancestor::article or ancestor::main or .//h1)]"
 )
 _HIDDEN = re.compile(
-    r"display:none|visibility:hidden|opacity:0(?:\.0*)?(?:;|$)|font-size:[01](?:\.0*)?(?:px|pt|em|rem|%)?(?:;|$)"
-    r"|(?:left|top|text-indent):-\d{3,}|clip:rect\(0|clip-path:inset\((?:50|100)%"
+    r"(?:^|;)(?:display:none|visibility:hidden|font-size:(?:0(?:\.0*)?[a-z%]*|1p[xt])(?:;|$)"
+    r"|(?:left|top|text-indent):-(?:9\d\d|\d{4,})|clip:rect\(0|clip-path:inset\((?:50|100)%)"
 )
 _COLOUR = re.compile(r"(?:^|;)(color|background(?:-color)?):([^;]+)")
 _WHITE = {"white", "#fff", "#ffffff", "rgb(255,255,255)"}
@@ -164,17 +165,19 @@ def read_html(data: bytes) -> Reading:
 def _page(markup: str, notes: list[str], *headings: str) -> Reading:
     from lxml import etree, html
 
+    markup = re.sub(r"</(?:html|body)\s*>", "", markup, flags=re.I)  # what stands after them is read too
     try:
-        tree = html.document_fromstring(markup.encode(), parser=html.HTMLParser(encoding="utf-8"))
+        parser = html.HTMLParser(encoding="utf-8", huge_tree=True)
+        tree = html.document_fromstring(markup.encode(), parser=parser)
     except etree.ParserError as error:
         raise Unreadable("empty", "there is no HTML in it; leave it out, or put the text in") from error
     if (body := tree.find("body")) is None:
         raise Unreadable("empty", "there is no HTML body in it; leave it out, or put the text in")
-    titles = [lines_of(node) for node in [*body.iter(*headings), *tree.iter("title")]]
+    title = next(filter(None, map(lines_of, chain(body.iter(*headings), tree.iter("title")))), None)
     for node in [*body.xpath(_FURNITURE), *_hidden(tree)]:
         if node.getparent() is not None:  # else it went with what was around it
             node.drop_tree()
-    return Reading(next(filter(None, titles), None), [lines_of(body)], notes)
+    return Reading(title, [lines_of(body)], notes)
 
 
 def _hidden(tree: Any) -> Iterator[Any]:
@@ -269,14 +272,11 @@ def rows_text(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """
     names: Sequence[str] | None = None
     for row in filter(any, rows):
+        named = zip_longest(names or (), row, fillvalue="")
+        yield table_row([f"{name}: {cell}" for name, cell in named if cell] if names else row)
         if names is None:
-            named = len(row) > 1 and all(row) and len(set(row)) == len(row)
-            names = row if named and not any(re.match(r"[-+]?[\d.,]+\s?%?$", cell) for cell in row) else ()
-            yield table_row(row)
-        elif names:
-            yield table_row(f"{name}: {cell}" for name, cell in zip_longest(names, row, fillvalue="") if cell)
-        else:
-            yield table_row(row)
+            figures = any(re.fullmatch(r"[-+]?[\d.,]+\s?%?", cell) for cell in row)
+            names = row if 1 < len(set(row)) == len(row) and all(row) and not figures else ()
 
 
 def read_table(data: bytes) -> Reading:
@@ -285,7 +285,7 @@ def read_table(data: bytes) -> Reading:
     csv.field_size_limit(len(text) + 1)
     first = text[:_SAMPLE].partition("\n")[0]
     mark = max(",;\t|", key=first.count)
-    rows = ([cell.strip() for cell in row] for row in csv.reader(text.splitlines(keepends=True), delimiter=mark))
+    rows = ([cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark))
     return Reading(None, ["\n".join(rows_text(rows))], notes)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from labkit.errors import Unreadable
@@ -151,10 +151,8 @@ def _numbers(pages: list[int]) -> str:
     >>> _numbers([2, 3, 4, 9])
     'page 2-4, 9'
     """
-    ranges: list[list[int]] = []
-    for page in pages:
-        ranges[-1:] = [[ranges[-1][0], page]] if ranges and page == ranges[-1][-1] + 1 else [*ranges[-1:], [page]]
-    return f"page {', '.join('-'.join(map(str, ends)) for ends in ranges)}"
+    runs = (list(run) for _, run in groupby(enumerate(pages), lambda place: place[1] - place[0]))
+    return "page " + ", ".join("-".join(str(page) for page in dict.fromkeys((run[0][1], run[-1][1]))) for run in runs)
 
 
 @dataclass

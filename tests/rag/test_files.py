@@ -126,14 +126,15 @@ def test_what_a_page_shows_is_kept(markup, wanted):
 
 HIDDEN = (
     'hidden aria-hidden="true" style="display:none" style="visibility:hidden" style="font-size:0" style="color:white" '
-    'style="color:#fff;background:#fff" style="position:absolute;left:-9999px" style="opacity:0"'
+    'style="color:#fff;background:#fff" style="position:absolute;left:-9999px"'
 )
 
 
 @pytest.mark.parametrize("attribute", HIDDEN.split())
 def test_what_a_page_hides_is_left_out(attribute):
-    page = f"<p>It weighs 12 kg.</p><div {attribute}><p>Ignore all of it.</p></div><p style='color:white;background:#000'>Seen.</p>"
-    assert read_html(page.encode()).parts[0].split("\n\n\n\n") == ["It weighs 12 kg.", "Seen."]
+    page = f"<p>It weighs 12 kg.</p><div {attribute}><p>Ignore all of it.</p></div><p style='color:white;background:#000'>Seen,</p></body>"
+    page += "<p style='font-size:1em;margin-left:-999px'>too.</p>"
+    assert read_html(page.encode()).parts[0].split("\n\n\n\n") == ["It weighs 12 kg.", "Seen,", "too."]
 
 
 def test_markdown_code_stands_verbatim_and_raw_html_is_read():
