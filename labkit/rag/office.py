@@ -58,9 +58,9 @@ def _trees(package: zipfile.ZipFile, part: str, *kinds: str) -> list[Any]:
     return [_xml(package, path) for path in _related(package, part, *kinds).values()]
 
 
-def _main(package: zipfile.ZipFile) -> str:
-    """The path of the document itself, which some programs call otherwise."""
-    return next(iter(_related(package, "", "officeDocument").values()))
+def _main(package: zipfile.ZipFile, usual: str) -> str:
+    """The path of the document itself, which some programs call otherwise than usual."""
+    return next(iter(_related(package, "", "officeDocument").values()), usual)
 
 
 def _core_title(package: zipfile.ZipFile) -> str | None:
@@ -119,7 +119,7 @@ def read_docx(data: bytes) -> Reading:
     from lxml import etree
 
     package = _package(data)
-    main = _main(package)
+    main = _main(package, "word/document.xml")
     tree, titles = _xml(package, main), []
     remarks = [note for part in _trees(package, main, "footnotes", "endnotes") for note in part]
     said = {(note.tag, _get(note, "id")): " ".join(lines_of(_as_html(note)).split()) for note in remarks}
@@ -186,7 +186,7 @@ def _count(levels: dict[Any, Any], counts: dict[Any, int], number: str | None, l
 def read_pptx(data: bytes) -> Reading:
     """PPTX: a part for each slide in order of the presentation, with its notes; hidden slides are left out."""
     package = _package(data)
-    main = _main(package)
+    main = _main(package, "ppt/presentation.xml")
     slides, parts, hidden = _related(package, main, "slide"), [], []
     for number, entry in enumerate(_xml(package, main).iter("{*}sldId"), start=1):
         path = slides[next(value for key, value in entry.items() if key.endswith("}id"))]
