@@ -326,7 +326,7 @@ def sweep(
 
 @app.command()
 def embed(
-    folder: Annotated[Path, typer.Argument(help="Documents: PDF, DOCX, HTML, Markdown, text.")],
+    folder: Annotated[Path, typer.Argument(help="Documents, as PDF, DOCX, HTML, Markdown or text.")],
     out: Annotated[Path, typer.Option(help="Parquet file for the chunks and their vectors.")],
     profile: ProfileName = "pocket",
     ray: Annotated[bool, typer.Option("--ray", help="Compute through ray.data; alone, on this machine.")] = False,
@@ -341,8 +341,6 @@ def embed(
     check(resolve, profile)
     with session(profile) as progress:
         result = embed_folder(folder, out, profile, address or ("local" if ray else None), progress)
-    for file in result.rejected:
-        print(f"left out: {file.id}: {file.reason}: {file.detail}")
     print(f"{result.chunks} chunks, vectors of {result.dimensions} numbers: {out}")
 
 

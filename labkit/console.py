@@ -34,6 +34,8 @@ class OneLine:
         except TyperException as error:
             wrong = error.format_message().removeprefix("Invalid value: ")
             status, problem = 2, f"error: {wrong}{'' if 'choose' in wrong else ' (--help lists what there is)'}"
+        except UnicodeEncodeError as error:  # half of a character, as a file's name in another encoding has
+            status, problem = 1, f"error: not UTF-8: {ascii(error.object)[:120]}: rename the file or folder"
         except (KeyboardInterrupt, typer.Abort):
             status = 130
         if status == 130:  # so Typer says of Ctrl-C, too; the line may hold a bar, or the terminal's ^C

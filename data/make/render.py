@@ -94,7 +94,8 @@ def _row(cells: tuple[str, ...], tag: str) -> str:
 def render_markdown(manuscript: Manuscript) -> bytes:
     """Markdown with pipe tables; the revision stands in italics at the end."""
     parts = [_markdown(block) for block in manuscript.blocks]
-    return ("\n\n".join([*parts, f"*{manuscript.revision}*"]) + "\n").encode()
+    text = "\n\n".join([*parts, f"*{manuscript.revision}*"]) + "\n"
+    return text.replace("&", "&amp;").replace("<", "&lt;").encode()  # in Markdown, HTML means what it does
 
 
 def _markdown(block: Block) -> str:

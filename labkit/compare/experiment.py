@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison: the result as written to JSON, a row per answer, artifacts used, documents refused."""
+    """A finished comparison: the result as written to JSON, a row per answer, artifacts used, documents refused or read partly."""
 
     result: dict[str, Any]
     answers: pd.DataFrame
@@ -163,4 +163,4 @@ def run_compare(lab: Lab) -> Comparison:
         },
         "peak_rss_mb": round(peak_rss_mb(), 1),
     }
-    return Comparison(result, answers, lab.artifacts.used, lab.ingested.rejected)
+    return Comparison(result, answers, lab.artifacts.used, lab.ingested.flawed)

@@ -122,8 +122,6 @@ def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> C
     asks = f"{len(lab.documents)} documents, {len(lab.questions)} questions"
     arms = f"Comparing {', '.join(lab.profile.arms)} over {lab.corpus}: profile {lab.profile.name}, {lab.size} size"
     print(f"{arms}, {asks}", file=sys.stderr)
-    for file in lab.ingested.rejected:
-        print(f"left out: {file.id}: {file.reason}: {file.detail}", file=sys.stderr)
     if first := preview(lab):
         console.print("\nA first look, at a few questions:")
         console.print(terminal(first))

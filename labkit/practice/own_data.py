@@ -47,6 +47,7 @@ class OwnLab(Lab):
     def original(self) -> Ingested:
         """Your documents."""
         files = ingest(self.folder, progress=self.progress)
+        files.tell()
         if not files.documents:
             first = files.rejected[0]
             raise LabError(f"no document in {self.folder.name} can be read, the first is {first.id}: {first.detail}")

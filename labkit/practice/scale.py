@@ -344,6 +344,7 @@ def embed_folder(
     if out.suffix != ".parquet":
         raise LabError(f"{out} must end in .parquet, which pandas.read_parquet reads")
     files = ingest(folder, progress=progress)
+    files.tell()
     out.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,7 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError, Unreadable
 from labkit.quiet import bar
-from labkit.rag.readers import Reading, read_docx, read_html, read_markdown, read_pdf, read_text
+from labkit.rag.markup import Reading, read_html, read_json, read_markdown, read_table, read_text, read_xml
+from labkit.rag.office import read_docx, read_epub, read_mail, read_odf, read_pptx, read_rtf, read_xlsx
+from labkit.rag.pdf import read_pdf
 from labkit.store import ROOT
 
 if TYPE_CHECKING:
@@ -33,23 +37,39 @@ if TYPE_CHECKING:
 
 MAX_BYTES, MAX_CHARACTERS = 20_000_000, 20_000_000
 READERS: dict[str, Callable[[bytes], Reading]] = {
-    "pdf": read_pdf, "docx": read_docx, "html": read_html, "markdown": read_markdown, "text": read_text,
+    "pdf": read_pdf, "docx": read_docx, "html": read_html, "markdown": read_markdown, "text": read_text, "table": read_table,
+    "xlsx": read_xlsx, "pptx": read_pptx, "odf": read_odf, "epub": read_epub, "mail": read_mail, "rtf": read_rtf,
+    "json": read_json, "xml": read_xml,
 }  # fmt: skip
-FORMATS = {
-    ".pdf": "pdf", ".docx": "docx", ".html": "html", ".htm": "html", ".md": "markdown",
-    ".markdown": "markdown", ".txt": "text",
+_ENDINGS = {
+    "pdf": "pdf", "docx": "docx docm dotx dotm", "html": "html htm xhtml", "markdown": "md markdown", "text": "txt text log rst",
+    "table": "csv tsv", "xlsx": "xlsx xlsm", "pptx": "pptx pptm ppsx", "odf": "odt ods odp", "epub": "epub", "mail": "eml",
+    "rtf": "rtf", "json": "json jsonl ipynb", "xml": "xml",
 }  # fmt: skip
+FORMATS = {f".{ending}": kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
+_OTHERS = (
+    ("png jpg jpeg gif tif tiff bmp webp heic", "a picture; read it with a program for OCR, and save the text as .txt"),
+    ("zip 7z rar tar gz tgz bz2 xz", "an archive; unpack it into the folder"),
+    ("doc xls ppt msg pages", "a format of one program; save it as .docx, .xlsx, .pptx, .eml or .pdf"),
+)
+# Soft hyphens (with the end of a line that they made), spaces without width, marks of direction; joined letters and letters in
+# the forms that they take beside others, as PDF files hold them.
+_UNSEEN = re.compile("\u00ad\n?|[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_FORMS = re.compile("[\ufb00-\ufdff\ufe70-\ufefc]+")
 _JUNK_TITLES = {"", "untitled", "anonymous", "unspecified"}
 _TOO_MUCH_MEMORY = "reading it takes more memory than is allowed; split it"
 _FILES_PER_LIFE = 200  # of a child process, so that what parsers leak is given back
 _START_SECONDS = 60
+_WAITS = 10  # times the seconds that a file may take, on a machine that is busy
 Answer = dict[str, Any]
 """The fields of a Document or of an Unreadable; `last`: the child process serves no more."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One readable file: `id` is its posix path in the folder, `pages` where in `text` each page starts."""
+    """One readable file: `id` is its posix path in the folder, `pages` where in `text` each page starts, `notes` what is
+    missing from the text or unsure in it, and after a semicolon what to do.
+    """
 
     id: str
     title: str
@@ -57,18 +77,21 @@ class Document:
     format: str
     sha256: str
     pages: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """One file left out: empty, scanned image, encrypted, broken, too large, refused, unsupported or timed out.
-
-    `detail` says what is wrong and, after a semicolon, what to do.
+    """One file left out: empty, scanned image, encrypted, broken, too large, refused, unsupported, timed out or a copy;
+    or one that is read partly. `detail` says what is wrong and, after a semicolon, what to do.
     """
 
     id: str
     reason: str
     detail: str
+
+    def __str__(self) -> str:
+        return f"{'read' if self.reason == 'partly' else 'left out'}: {self.id}: {self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +100,16 @@ class Ingested:
 
     documents: list[Document]
     rejected: list[Rejected]
+
+    @property
+    def flawed(self) -> list[Rejected]:
+        """The files that were left out, and a row for each note on one that is read."""
+        return self.rejected + [Rejected(d.id, "partly", note) for d in self.documents for note in d.notes]
+
+    def tell(self) -> None:
+        """Name each of them on standard error, at once."""
+        for file in self.flawed:
+            print(file, file=sys.stderr)
 
 
 def ingest(
@@ -88,7 +121,8 @@ def ingest(
 ) -> Ingested:
     """Read every file below `folder`, in the order of their paths; hidden files are passed over.
 
-    A child process reads them, each file within `seconds` and `megabytes` of memory; links are never followed.
+    A child process reads them, each file within `seconds` of processor time and `megabytes` of memory; links are never
+    followed, and of copies of one text one is kept.
     Raises `LabError` if the folder is missing or holds no file at all; a bad file never raises.
 
     >>> ingested = ingest("data/documents")
@@ -100,17 +134,30 @@ def ingest(
         raise LabError(f"no folder at {folder}: give the path of a folder that holds documents")
     paths = sorted(_walk(root), key=lambda path: path.relative_to(root).as_posix())
     if not paths:
-        raise LabError(f"the folder {folder} holds no files: put PDF, DOCX, HTML, Markdown or text in it")
+        raise LabError(f"the folder {folder} holds no files: put documents in it, as PDF, DOCX or text")
     ingested = Ingested([], [])
     with bar(len(paths), "ingest", progress and len(paths) > 20) as steps:
         for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes)), strict=True):
             answer["id"] = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+            answer = {name: tuple(value) if isinstance(value, list) else value for name, value in answer.items()}
             if "reason" in answer:
                 ingested.rejected.append(Rejected(**answer))
             else:
-                ingested.documents.append(Document(**answer | {"pages": tuple(answer["pages"])}))
+                ingested.documents.append(Document(**answer))
             steps.update()
-    return ingested
+    return _without_copies(ingested)
+
+
+def _without_copies(found: Ingested) -> Ingested:
+    """Of documents of one text only that with the shortest path: copies would take every place of a search."""
+    first: dict[str, Document] = {}
+    for document in sorted(found.documents, key=lambda d: (bool(d.notes), d.id.count("/"), len(d.id), d.id)):
+        first.setdefault(document.text, document)
+    detail, copies = "the same text as {}, which is read; leave one of them out", []
+    for document in found.documents:
+        if (kept := first[document.text].id) != document.id:
+            copies.append(Rejected(document.id, "copy", detail.format(kept)))
+    return Ingested([d for d in found.documents if first[d.text] is d], found.rejected + copies)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -124,11 +171,11 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def verdicts(ingested: Ingested) -> pd.DataFrame:
-    """One row a file, those left out first: file, verdict, what is wrong, what to do."""
+    """One row a file, or a note on one, those left out first: file, verdict, what is wrong, what to do."""
     import pandas as pd
 
-    rows = [(file.id, file.reason, *file.detail.partition("; ")[::2]) for file in ingested.rejected]
-    rows += [(document.id, "loaded", "", "") for document in ingested.documents]
+    rows = [(file.id, file.reason, *file.detail.partition("; ")[::2]) for file in ingested.flawed]
+    rows += [(document.id, "loaded", "", "") for document in ingested.documents if not document.notes]
     return pd.DataFrame(rows, columns=["file", "verdict", "wrong", "remedy"])
 
 
@@ -143,7 +190,7 @@ def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
     path = Path(path)
     try:
         data, kind = _checked_bytes(path, max_bytes)
-        title, parts = READERS[kind](data)
+        title, parts, notes = READERS[kind](data)
     except Unreadable:
         raise
     except MemoryError as error:
@@ -160,8 +207,8 @@ def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
     if len(text) > MAX_CHARACTERS:
         raise Unreadable("too large", f"it holds {len(text) / 1e6:.0f} million characters; split it")
     digest = hashlib.sha256(data).hexdigest()
-    pages = starts if kind == "pdf" else ()
-    return Document(path.name, _own_title(title) or _clean(path.stem), text, kind, digest, pages)
+    pages = starts if kind in ("pdf", "pptx") else ()
+    return Document(path.name, _own_title(title) or _clean(path.stem), text, kind, digest, pages, tuple(notes))
 
 
 def _checked_bytes(path: Path, max_bytes: int) -> tuple[bytes, str]:
@@ -169,11 +216,13 @@ def _checked_bytes(path: Path, max_bytes: int) -> tuple[bytes, str]:
         raise Unreadable("refused", "a link, and links are not followed; copy the real file or folder in")
     if path.is_dir():
         raise Unreadable("broken", "a folder that cannot be listed; check its permissions")
-    kind = FORMATS.get(path.suffix.lower())
+    ending = path.suffix.lower()
+    kind = FORMATS.get(ending, None if ending else "text")
     if path.exists() and not path.is_file():
         raise Unreadable("refused", "not a file but a device, pipe or socket; leave it out")
     if kind is None:
-        raise Unreadable("unsupported", f"no reader for '{path.suffix}'; save it as {', '.join(FORMATS)}")
+        advice = f"no reader for '{ending}'; save it as .pdf, .docx, .html, .md or .txt"
+        raise Unreadable("unsupported", next((text for names, text in _OTHERS if ending[1:] in names.split()), advice))
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # should a link have come in its place
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
@@ -192,7 +241,9 @@ def _join(parts: list[str]) -> tuple[str, tuple[int, ...]]:
 
 
 def _clean(text: str) -> str:
+    """One kind of line end and space; letters instead of their forms in print, and without what is not seen in print."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\u00a0", " ")
+    text = _FORMS.sub(lambda forms: unicodedata.normalize("NFKC", forms[0]), _UNSEEN.sub("", text))
     text = text.encode("utf-8", "replace").decode()  # lone surrogates break every tokenizer
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip()
 
@@ -264,13 +315,14 @@ class _Worker:
         """The file's answer, or that time is up, or how the process died."""
         try:
             self.pipe.send_bytes(os.fsencode(path))
-            if self.pipe.poll(self.limits.seconds):
+            # The system ends a child after so many seconds of processor time; one that only waits is ended here.
+            if self.pipe.poll(_WAITS * self.limits.seconds):
                 return json.loads(self.pipe.recv_bytes())
             status = -signal.SIGXCPU
         except (EOFError, OSError):
             status = self.process.wait()
         if status == -signal.SIGXCPU:
-            detail = f"reading it takes over {self.limits.seconds:g} seconds; split it, or allow more"
+            detail = f"reading it takes over {self.limits.seconds:g} seconds of processor time; split it, or allow more"
             return {"reason": "timed out", "detail": detail, "last": True}
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return {"reason": "broken", "detail": f"its reader died ({how}); open it and save it again", "last": True}
@@ -291,8 +343,7 @@ def serve() -> None:
         pipe.send_bytes(b"ready")
         for count in range(1, _FILES_PER_LIFE + 1):
             path = Path(os.fsdecode(pipe.recv_bytes()))
-            # Should the parent die while a file is read, nobody else would end this process.
-            _limit("CPU", int(time.process_time() + limits.seconds) + 2)
+            _limit("CPU", math.ceil(time.process_time() + limits.seconds))
             pipe.send_bytes(_answer(path, limits, last=count == _FILES_PER_LIFE))
 
 

@@ -24,7 +24,8 @@ lab
 # ## 1. A folder becomes documents
 #
 # Each file becomes one `Document`: its text, its title, and where it is from. The hash tells later whether the file
-# has changed; `pages` says where in the text each page of a PDF starts, so that an answer can cite a page.
+# has changed; `pages` says where in the text each page of a PDF starts, so that an answer can cite a page; `notes` say
+# what is missing or unsure. These documents are of four kinds; slides, sheets, mail, e-books and others are read too.
 
 # %%
 import pandas as pd
@@ -156,7 +157,7 @@ def html_trafilatura(path):
 
 
 # %% [markdown]
-# Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, python-docx and lxml;
+# Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, lxml and markdown-it;
 # it was written with documents like these at hand, so it plays at home here.
 
 # %%
@@ -429,7 +430,7 @@ put("good.docx", word)
 put("empty.md", "")
 put("broken.docx", word[: len(word) // 2])
 put("large.txt", "All work and no play. " * 200_000)
-put("sheet.xlsx", "PK")
+put("plan.dwg", "AC1032")
 
 # %% [markdown]
 # Text that is there for a person, not for a program. A scanned page is a picture of its words:
@@ -464,14 +465,17 @@ with zipfile.ZipFile(inbox / "bomb.docx", "a", zipfile.ZIP_DEFLATED) as package:
     print("bomb.docx unpacks to", f"{sum(part.file_size for part in package.infolist()):,} bytes")
 
 # %% [markdown]
-# XML that declares entities (they can fetch other files), a link to a file outside the folder, and a text on which a
-# search pattern runs for minutes.
+# XML that declares entities (they can fetch other files), a link to a file outside the folder, and a page that draws a
+# hundred thousand letters, each for itself.
 
 # %%
 with zipfile.ZipFile(inbox / "entity.docx", "w") as package:
     package.writestr("word/document.xml", '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>')
 (inbox / "link.txt").symlink_to(data_folder() / "style.md")
-put("slow.md", "<!--" * 250_000)
+slow = Canvas(str(inbox / "slow.pdf"), pageCompression=1)
+for _ in range(100_000):
+    slow.drawString(50, 700, "x")
+slow.save()
 
 # %% [markdown]
 # And two old files in old encodings, which is no reason to refuse them.
@@ -481,8 +485,8 @@ put("preis.txt", "Größe: 5 m², Preis: 10 €".encode("cp1252"))
 put("насос.txt", ("Насос весит двенадцать килограммов. " * 3).encode("cp1251"))
 
 # %% [markdown]
-# `ingest` has each file parsed in a child process with limits. A reader that hangs is ended, one that crashes is
-# replaced, and only its file is lost.
+# `ingest` has each file parsed in a child process with limits of processor time and memory. A reader that hangs is
+# ended, one that crashes is replaced, and only its file is lost.
 
 # %%
 from labkit.rag.ingest import ingest, verdicts
@@ -493,7 +497,9 @@ print(f"{time.perf_counter() - start:.1f} s; read:", {d.id: d.text[:24] for d in
 verdicts(inboxed)
 
 # %% [markdown]
-# Every file has a verdict, every bad one a remedy: a list to hand to whoever owns the files.
+# Every file has a verdict, every bad one a remedy: a list to hand to whoever owns the files. Between `loaded` and left
+# out stands `partly`: a document whose pages are pictures here and there, or whose encoding had to be guessed. Copies of
+# one text are kept once, as they would take every place among the passages that a search finds.
 
 # %%
 verdicts(inboxed).query("verdict != 'loaded'").to_csv(Path(place.name) / "quarantine.csv", index=False)
@@ -512,7 +518,8 @@ CODE = """
 import json, psutil, resource, sys, time
 from labkit.rag.ingest import ingest
 start = time.perf_counter()
-read = len(ingest(sys.argv[1], progress=False).documents)
+found = ingest(sys.argv[1], progress=False)
+read = len(found.documents) + sum(file.reason == "copy" for file in found.rejected)
 here, child = psutil.Process().memory_info().rss / 1e6, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
 print(json.dumps({"read": read, "seconds": time.perf_counter() - start, "MB here": here, "MB of largest child": child}))
 """

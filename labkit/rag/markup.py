@@ -1,0 +1,345 @@
+"""Readers of text, HTML, Markdown, tables and data: bytes in; the document's own title, its text and notes out.
+
+A table row becomes one line, 'a | b | c', in every format. What could not be read is named in the notes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+
+from labkit.errors import Unreadable
+
+
+class Reading(NamedTuple):
+    """What a reader makes of a file: its own title, its parts (pages), and what is missing or unsure: 'what; remedy'."""
+
+    title: str | None
+    parts: list[str]
+    notes: Sequence[str] = ()
+
+
+_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # fmt: skip
+_SAMPLE = 100_000
+_CONTROL = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_LATIN = "cp1252 cp1250 cp1254 iso8859_2 cp1257 mac_roman cp850".split()  # in case of a tie the first
+_OTHERS = "cp1251 koi8_r cp866 cp1253 cp1255 cp1256 cp932 euc_jp gb18030 big5 cp949".split()
+# Letters beyond ASCII of German, French, Spanish, Portuguese, Italian, Nordic, Icelandic, Polish, Czech, Slovak, Hungarian,
+# Romanian, Slovene and Croatian, Turkish, Lithuanian, Latvian, Estonian; and signs that stand between words in any of them.
+_ALPHABETS = (
+    "äöüßé àâæçéèêëîïôœùûüÿ áéíñóúüç ãáàâçéêíõóôúü àèéìíîòóùú åäöæøé áðéíóúýþæö ąćęłńóśźż áčďéěíňóřšťúůýž "
+    "áäčďéíĺľňóôŕšťúýž áéíóöőúüű ăâîşţ čćđšž çğıiöşüâî ąčęėįšųūž āčēģīķļņšūž äõöüšž"
+).split()
+_SIGNS = set("„“”‘’‚«»‹›–—…€£§°±²³µ·•º©®™¿¡½×\u00a0\u00ad")
+# The code page that a declared encoding means in practice, as browsers take it.
+_MEANT = {"iso-8859-1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "iso-8859-9": "cp1254"}
+_DECLARED = re.compile(rb"""<meta[^>]{1,300}charset\s*=\s*["']?([\w-]+)|^\s*<\?xml[^>]{1,300}encoding\s*=\s*["']([\w-]+)""", re.I)  # fmt: skip
+
+
+def decode(data: bytes, declared: str = "") -> tuple[str, list[str]]:
+    """Text and notes: by its mark, as UTF-16 or UTF-8, as `declared`, else in the code page that fits its letters.
+
+    A few bad bytes in UTF-8 are replaced. Raises `Unreadable` for binary data.
+
+    >>> decode("Größe".encode("cp1252"))
+    ('Größe', [])
+    """
+    notes: list[str] = []
+    if not data.rstrip(b"\0").count(0):
+        data = data.rstrip(b"\0")
+    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None) or _without_mark(data)
+    if encoding is None and b"\0" in data:
+        notes.append(f"{data.count(0)} zero bytes were left out; save it again")
+        data = data.replace(b"\0", b"")
+    if encoding is None:
+        encoding, unsure = (declared, False) if _fits(data, declared) else _code_page(data)
+        notes += [f"its encoding is unsure, read as {encoding}; save it again as UTF-8"] if unsure else []
+    text = data.decode(encoding, "replace").removeprefix("\ufeff")
+    if encoding == "utf-8" and (bad := text.count("\ufffd") - data.count("\ufffd".encode())):
+        line = text[: text.index("\ufffd")].count("\n") + 1
+        notes.append(f"not UTF-8 at {bad} places, the first in line {line}, and replaced there; save it again as UTF-8")
+    if len(_CONTROL.findall(text[:_SAMPLE])) > len(text[:_SAMPLE]) / 100:
+        raise Unreadable("broken", "binary data under the name of a text file; leave it out")
+    return text, notes
+
+
+def _without_mark(data: bytes) -> str | None:
+    """UTF-8 if it is, but for a few bytes; UTF-16 or UTF-32 by where zero bytes stand; None for anything else."""
+    if b"\0" in data:
+        rest = data.replace(b"\0", b"")
+        if len(rest) > 0.75 * len(data) and _fits(rest, "utf-8") and not _CONTROL.search(rest.decode()):
+            return None
+        little = data[1::2].count(0) >= data[::2].count(0)
+        names = ("utf-32-le", "utf-32-be", "utf-16-le" if little else "utf-16-be")
+        return next((name for name in names if _fits(data, name) and not _CONTROL.search(data.decode(name))), None)
+    text = data.decode("utf-8", "replace")
+    # By chance two bytes of a code page look like one letter of UTF-8, but then many more do not.
+    letters, bad = sum(char > "\x7f" for char in text) if not text.isascii() else 0, text.count("\ufffd")
+    return "utf-8" if letters >= 3 * bad else None
+
+
+def _fits(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+        return True
+    except (UnicodeError, LookupError):
+        return False
+
+
+def _code_page(data: bytes) -> tuple[str, bool]:
+    """The code page in which most letters are those of one language, and whether another is as likely."""
+    from charset_normalizer import from_bytes
+
+    # Only lines with such letters tell: English around them would drown a few words of Russian.
+    sample = b"\n".join(line for line in data[:_SAMPLE].splitlines() if not line.isascii())
+    matches = list(from_bytes(sample, cp_isolation=[*_LATIN, *_OTHERS]))
+    if not matches or matches[0].encoding in _LATIN:
+        scores = {name: _likeness(sample.decode(name)) for name in _LATIN if _fits(sample, name)}
+        best = max(scores, key=scores.__getitem__, default="cp1252")
+        rivals = {sample.decode(name) for name, score in scores.items() if score >= scores[best]}
+        return best, scores.get(best, 0) < 0.95 or len(rivals) > 1
+    best = matches[0]
+    near = [m for m in matches[1:] if m.chaos < best.chaos + 0.02 and m.coherence > best.coherence - 0.1]
+    return best.encoding, bool(near)
+
+
+def _likeness(text: str) -> float:
+    """The share of the characters beyond ASCII that one language would write where they stand."""
+    signs, letters = 0, []
+    for before, char, after in zip(f" {text}", text, f"{text[1:]} ", strict=False):
+        if char > "\x7f":
+            if char in _SIGNS and (char in "’\u00ad" or not (before.isalpha() and after.isalpha())):
+                signs += 1
+            else:
+                letters.append("?" if char.isupper() and before.islower() else char.lower())
+    known = max(sum(letter in alphabet for letter in letters) for alphabet in _ALPHABETS)
+    return (signs + known) / max(1, signs + len(letters))
+
+
+def read_text(data: bytes) -> Reading:
+    """Plain text, its encoding found by `decode`; the title is the file's name."""
+    text, notes = decode(data)
+    return Reading(None, [text], notes)
+
+
+# Of HTML: what is no content of a page, what is hidden, and which elements stand apart from the text around them.
+_FURNITURE = (
+    ".//script | .//style | .//noscript | .//template | .//nav | .//iframe | .//svg | .//annotation"
+    " | .//footer[not(ancestor::blockquote or ancestor::td)]"
+    " | .//button[not(@aria-expanded or ancestor::dt or ancestor::summary or ancestor::h1 or ancestor::h2"
+    " or ancestor::h3 or ancestor::h4 or ancestor::h5 or ancestor::h6)]"
+    " | .//*[@role='dialog' or @role='navigation'] | .//header[not(ancestor::article or ancestor::main or .//h1)]"
+)
+_HIDDEN = re.compile(
+    r"(?:^|;)(?:display:none|visibility:hidden|font-size:(?:0(?:\.0*)?[a-z%]*|1p[xt])(?:;|$)"
+    r"|(?:left|top|text-indent):-(?:9\d\d|\d{4,})|clip:rect\(0|clip-path:inset\((?:50|100)%)"
+)
+_COLOUR = re.compile(r"(?:^|;)(color|background(?:-color)?):([^;]+)")
+_WHITE = {"white", "#fff", "#ffffff", "rgb(255,255,255)"}
+_BLOCKS = frozenset(
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure form "
+    "h1 h2 h3 h4 h5 h6 header footer hgroup hr legend main menu ol optgroup option p section select summary table td th tr ul".split()
+)
+_RAISED = str.maketrans("0123456789+-()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ")
+
+
+def read_html(data: bytes) -> Reading:
+    """Title (first h1, else title element) and text; navigation, scripts, page furniture and hidden text are dropped.
+
+    Raises `Unreadable` if there is no body.
+
+    >>> read_html(b"<title>Pump</title><p>It weighs 12 kg.</p>").parts
+    ['It weighs 12 kg.']
+    """
+    found = _DECLARED.search(data)
+    declared = (found[1] or found[2]).decode().lower() if found else ""
+    text, notes = decode(data, _MEANT.get(declared, declared))
+    return _page(text, notes, "h1")
+
+
+def _page(markup: str, notes: list[str], *headings: str) -> Reading:
+    from lxml import etree, html
+
+    markup = re.sub(r"</(?:html|body)\s*>", "", markup, flags=re.I)  # what stands after them is read too
+    try:
+        parser = html.HTMLParser(encoding="utf-8", huge_tree=True)
+        tree = html.document_fromstring(markup.encode(), parser=parser)
+    except etree.ParserError as error:
+        raise Unreadable("empty", "there is no HTML in it; leave it out, or put the text in") from error
+    if (body := tree.find("body")) is None:
+        raise Unreadable("empty", "there is no HTML body in it; leave it out, or put the text in")
+    title = next(filter(None, map(lines_of, chain(body.iter(*headings), tree.iter("title")))), None)
+    for node in [*body.xpath(_FURNITURE), *_hidden(tree)]:
+        if node.getparent() is not None:  # else it went with what was around it
+            node.drop_tree()
+    return Reading(title, [lines_of(body)], notes)
+
+
+def _hidden(tree: Any) -> Iterator[Any]:
+    """Elements that no reader of the page sees; what a control of the page unfolds is seen."""
+    unfolded = {name for value in tree.xpath("//@aria-controls") for name in value.split()}
+    styled = bool(tree.xpath("//style | //link[@rel='stylesheet']"))
+    for node in tree.xpath("//body//*[@hidden or @aria-hidden='true' or @style]"):
+        if node.get("id") in unfolded or node.get("role") == "tabpanel" or node.get("hidden") == "until-found":
+            continue
+        style = re.sub(r"\s", "", node.get("style", "")).lower()
+        colours = dict(_COLOUR.findall(style))
+        ground = colours.get("background-color", colours.get("background"))
+        if ground is None and colours.get("color") in _WHITE and not styled:
+            around = node.xpath("ancestor-or-self::*[@bgcolor or @background or contains(@style, 'background')]")
+            ground = None if around else colours["color"]
+        same = ground is not None and (ground == colours.get("color") or {ground, colours.get("color")} <= _WHITE)
+        if node.get("hidden") is not None or node.get("aria-hidden") or _HIDDEN.search(style) or same:
+            yield node
+
+
+def lines_of(tree: Any) -> str:
+    """The text of a tree with HTML's names: a line for each row and item, an empty line around other blocks."""
+    return "\n".join(re.sub(r"^ (?=\S)", "", line).rstrip() for line in _lines(tree).split("\n")).strip()
+
+
+def _lines(node: Any) -> str:
+    tag = node.tag
+    if not isinstance(tag, str):
+        return ""  # a comment
+    if tag == "tr" and node.find(".//table") is None:  # else the table only places things on the page
+        return "\n" + table_row(_lines(cell) for cell in node.iterchildren("td", "th"))
+    if tag in ("br", "tab", "pre"):
+        return {"br": "\n", "tab": " "}.get(tag) or f"\n\n{node.text_content()}\n\n"
+    if tag == "input" and node.get("type", "text") in ("text", "number", "email", "tel", "date", "url"):
+        return f" {node.get('value', '')} "
+    if tag in ("msup", "mfrac") and len(node) == 2:  # of MathML and of Word's equations
+        above, below = map(_lines, node)
+        return f"{above}/{below}" if tag == "mfrac" else above + _raised(below)
+    if tag == "img":
+        return node.get("alt", "")
+    for number, item in enumerate(node.iterchildren("li") if tag == "ol" else (), int(node.get("start", 1))):
+        item.set("label", f"{number}.")
+    text = _squeeze(node.text) + "".join([_lines(child) + _squeeze(child.tail) for child in node])
+    if tag == "li":
+        return f"\n{node.get('label', '-')} {text.strip()}"
+    if tag in _BLOCKS:
+        return f"\n\n{text.strip()}\n\n"
+    return _raised(text) if tag == "sup" else text
+
+
+def _raised(text: str) -> str:
+    """10³ is not 103: digits stay raised."""
+    return text.translate(_RAISED) if re.fullmatch(r"[\d+()n-]+", text) else text
+
+
+def _squeeze(text: str | None) -> str:
+    return re.sub(r"\s+", " ", text or "")
+
+
+def table_row(cells: Iterable[str]) -> str:
+    """The cells of a row on one line.
+
+    >>> table_row(["Bolt", "3 g"])
+    'Bolt | 3 g'
+    """
+    return " | ".join(" ".join(cell.split()) for cell in cells)
+
+
+def read_markdown(data: bytes) -> Reading:
+    """Markdown by markdown-it, read as the HTML that it stands for; the title is the first heading."""
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import emphasis
+
+    def emphasised(state: Any, silent: bool) -> bool:
+        within = state.src[max(0, state.pos - 1) : state.pos + 2]
+        product = len(within) == 3 and within[1] == "*" and within[0].isalnum() and within[2].isalnum()
+        return not product and emphasis.tokenize(state, silent)
+
+    text, notes = decode(data)
+    end = text.rfind("-->") + 1  # a comment without an end is none
+    text = text[:end] + text[end:].replace("<!--", "&lt;!--")
+    markdown = MarkdownIt("commonmark").enable("table")
+    markdown.inline.ruler.at("emphasis", emphasised)  # 2*3*4 has no emphasis in it
+    return _page(f"<body>{markdown.render(text)}</body>", notes, "h1", "h2", "h3", "h4", "h5", "h6")
+
+
+def rows_text(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A line for each row of a table; with its column's name before each cell where the first row is one of names.
+
+    >>> list(rows_text([["Part", "Weight"], ["Bolt", "3 g"]]))
+    ['Part | Weight', 'Part: Bolt | Weight: 3 g']
+    """
+    names: Sequence[str] | None = None
+    for row in filter(any, rows):
+        named = zip_longest(names or (), row, fillvalue="")
+        yield table_row([f"{name}: {cell}" for name, cell in named if cell] if names else row)
+        if names is None:
+            figures = any(re.fullmatch(r"[-+]?[\d.,]+\s?%?", cell) for cell in row)
+            names = row if 1 < len(set(row)) == len(row) and all(row) and not figures else ()
+
+
+def read_table(data: bytes) -> Reading:
+    """CSV and other text with one row a line, whatever divides its cells."""
+    text, notes = decode(data)
+    csv.field_size_limit(len(text) + 1)
+    first = text[:_SAMPLE].partition("\n")[0]
+    mark = max(",;\t|", key=first.count)
+    rows = ([cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark))
+    return Reading(None, ["\n".join(rows_text(rows))], notes)
+
+
+def read_json(data: bytes) -> Reading:
+    """JSON, or JSON lines: a line 'name: value' for each value, an empty line between records."""
+    text, notes = decode(data)
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(values, dict) and isinstance(values.get("cells"), list):
+        return read_markdown(_notebook(values["cells"]).encode())
+    records = values if isinstance(values, list) else [values]
+    return Reading(None, ["\n\n".join("\n".join(_flat(record)) for record in records)], notes)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _flat(inner, name)
+    elif value not in (None, ""):
+        yield f"{name}: {value}" if name else str(value)
+
+
+def _notebook(cells: list[dict[str, Any]]) -> str:
+    """The prose and the code of a Jupyter notebook, and what was printed, as Markdown."""
+    parts = []
+    for cell in cells:
+        source, code = "".join(cell.get("source", "")), cell.get("cell_type") == "code"
+        printed = "".join("".join(output.get("text", "")) for output in cell.get("outputs", []))
+        parts += [f"~~~~~~\n{text}\n~~~~~~" if code else text for text in (source, printed) if text]
+    return "\n\n".join(parts)
+
+
+def read_xml(data: bytes) -> Reading:
+    """XML: prose where text and elements mix, else a line 'name: value' for each element and attribute that has one."""
+    from lxml import etree
+
+    tree = etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True))
+    return Reading(None, ["\n".join(_named(tree))])
+
+
+def _named(node: Any) -> Iterator[str]:
+    if not isinstance(node.tag, str):
+        return  # a comment
+    name = node.tag.rpartition("}")[2]
+    yield from (f"{name} {key.rpartition('}')[2]}: {value}" for key, value in node.items())
+    loose = (node.text or "") + "".join(child.tail or "" for child in node)
+    if loose.strip():
+        text = " ".join("".join(node.itertext()).split())
+        yield text if len(node) else f"{name}: {text}"
+    else:
+        for child in node:
+            yield from _named(child)
