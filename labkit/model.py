@@ -243,12 +243,13 @@ RECIPE = "greedy/1"
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer. `output_tokens` counts the end token; `seconds` is the share of its batch, by tokens."""
+    """One answer. `output_tokens` counts the end token; `seconds` is the share of its batch, by tokens; `cut`: it had no end."""
 
     text: str
     prompt_tokens: int
     output_tokens: int
     seconds: float
+    cut: bool = False
 
 
 class Model:
@@ -336,8 +337,8 @@ class Model:
         sizes = [(len(prompt), len(output)) for prompt, output in zip(prompts.values(), outputs, strict=True)]
         per_token = (time.perf_counter() - began) / sum(map(sum, sizes))
         return {
-            i: Generation(text, *size, sum(size) * per_token)
-            for i, text, size in zip(prompts, texts, sizes, strict=True)
+            i: Generation(text, *size, sum(size) * per_token, output[-1] not in self._ends)
+            for i, text, size, output in zip(prompts, texts, sizes, outputs, strict=True)
         }
 
     def _check(self, prompts: Sequence[list[int]], room: int) -> None:

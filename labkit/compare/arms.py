@@ -23,7 +23,7 @@ RIVALS = ("prompted", "naive")
 
 @dataclass(frozen=True)
 class Answer:
-    """What an arm said: the text, the passages it was given, tokens, and seconds (its share of the batch)."""
+    """What an arm said: the text, the passages it was given, tokens, seconds (its share of the batch), and if it was cut off."""
 
     question: str
     text: str
@@ -32,6 +32,7 @@ class Answer:
     output_tokens: int
     retrieval_seconds: float
     generation_seconds: float
+    cut: bool = False
 
     @property
     def cited_hits(self) -> list[Hit]:
@@ -73,7 +74,7 @@ class Arm:
         ]
         made = self.model.generate(prompts, self.max_new_tokens, self.batch_tokens, progress, self.cache)
         return [
-            Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds)
+            Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds, g.cut)
             for q, hits, g in zip(questions, found, made, strict=True)
         ]
 

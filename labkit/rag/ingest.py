@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from labkit.errors import LabError, Unreadable
 from labkit.quiet import bar
@@ -98,13 +99,14 @@ def ingest(
     root = Path(folder)
     if not root.is_dir():
         raise LabError(f"no folder at {folder}: give the path of a folder that holds documents")
-    paths = sorted(_walk(root), key=lambda path: path.relative_to(root).as_posix())
+    paths = sorted(_walk(root), key=lambda path: normalize("NFC", path.relative_to(root).as_posix()))
     if not paths:
         raise LabError(f"the folder {folder} holds no files: put PDF, DOCX, HTML, Markdown or text in it")
     ingested = Ingested([], [])
     with bar(len(paths), "ingest", progress and len(paths) > 20) as steps:
         for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes)), strict=True):
-            answer["id"] = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+            name = normalize("NFC", path.relative_to(root).as_posix())  # as some systems hand names over decomposed
+            answer["id"] = name.encode("utf-8", "replace").decode()
             if "reason" in answer:
                 ingested.rejected.append(Rejected(**answer))
             else:
