@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -98,8 +99,10 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
     if missing:
         raise LabError(f"{adapter} holds no {missing[0]}: give the folder that train_adapter wrote")
     try:
-        tuned = PeftModel.from_pretrained(network, str(adapter))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        with warnings.catch_warnings():  # weights that the file lacks would stay untrained, with no more than a warning
+            warnings.filterwarnings("error", "(?s).*missing adapter keys")
+            tuned = PeftModel.from_pretrained(network, str(adapter))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, UserWarning) as error:
         reason = " ".join(str(error).split())[:120]
         raise LabError(f"{adapter} does not fit this model ({reason}): train it on this base") from error
     if not merge:
