@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -99,8 +100,10 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
     if missing:
         raise LabError(f"{adapter} holds no {missing[0]}: give the folder that train_adapter wrote")
     try:
-        tuned = PeftModel.from_pretrained(network, str(adapter))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        with warnings.catch_warnings():  # weights that the file lacks would stay untrained, with no more than a warning
+            warnings.filterwarnings("error", "(?s).*missing adapter keys")
+            tuned = PeftModel.from_pretrained(network, str(adapter))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, UserWarning) as error:
         reason = " ".join(str(error).split())[:120]
         raise LabError(f"{adapter} does not fit this model ({reason}): train it on this base") from error
     if not merge:
@@ -280,12 +283,13 @@ RECIPE = "greedy/1"
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer. `output_tokens` counts the end token; `seconds` is the share of its batch, by tokens."""
+    """One answer. `output_tokens` counts the end token; `seconds` is the share of its batch, by tokens; `cut`: it had no end."""
 
     text: str
     prompt_tokens: int
     output_tokens: int
     seconds: float
+    cut: bool = False
 
 
 class Model:
@@ -380,8 +384,8 @@ class Model:
         sizes = [(before + len(prompt), len(output)) for prompt, output in zip(prompts.values(), outputs, strict=True)]
         per_token = (time.perf_counter() - began) / sum(map(sum, sizes))
         return {
-            i: Generation(text, *size, sum(size) * per_token)
-            for i, text, size in zip(prompts, texts, sizes, strict=True)
+            i: Generation(text, *size, sum(size) * per_token, output[-1] not in self._ends)
+            for i, text, size, output in zip(prompts, texts, sizes, outputs, strict=True)
         }
 
     def _check(self, prompts: Sequence[list[int]], room: int) -> None:

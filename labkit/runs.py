@@ -20,6 +20,8 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "PYTHONWARNINGS": "ignore::DeprecationWarning,ignore::FutureWarning,ignore:IProgress not found",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "JUPYTER_PATH": "",  # kernels of other environments may lie there, under the name of ours
+    "JUPYTER_PREFER_ENV_PATH": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "MATPLOTLIBRC": str(ROOT / "matplotlibrc"),
 }
@@ -40,13 +42,21 @@ def environment(profile: str | None) -> Iterator[None]:
 
 
 def kernel_options() -> dict[str, Any]:
-    """How a notebook's process starts: encrypted where it can be, and silent when it is stopped in a cell."""
+    """How a notebook's process starts: in this interpreter, encrypted where it can be, silent when it is stopped in a cell."""
     import zmq
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
     from traitlets.config import Config
+
+    class Here(AsyncKernelManager):
+        """Looks for a kernel named python3 nowhere: whatever lies in Jupyter's folders, it is this interpreter's."""
+
+        def _kernel_spec_manager_default(self) -> KernelSpecManager:
+            return KernelSpecManager(kernel_dirs=[])
 
     encryption = "auto" if zmq.has("curve") else "disabled"
     config = Config(KernelManager={"transport_encryption": encryption})
-    return {"config": config, "extra_arguments": ["--log-level=CRITICAL"]}
+    return {"config": config, "kernel_manager_class": Here, "extra_arguments": ["--log-level=CRITICAL"]}
 
 
 def shown(path: Path) -> str:

@@ -26,7 +26,7 @@ weights tuned without context that are then given some."""
 
 @dataclass(frozen=True)
 class Answer:
-    """What an arm said: the text, the passages it was given, tokens, and seconds (its share of the batch)."""
+    """What an arm said: the text, the passages it was given, tokens, seconds (its share of the batch), and if it was cut off."""
 
     question: str
     text: str
@@ -35,6 +35,7 @@ class Answer:
     output_tokens: int
     retrieval_seconds: float
     generation_seconds: float
+    cut: bool = False
 
     @property
     def cited_hits(self) -> list[Hit]:
@@ -95,7 +96,7 @@ class Arm:
         prompts = [self.messages(q, hits) for q, hits in zip(questions, found, strict=True)]
         made = self.model.generate(prompts, self.max_new_tokens, self.batch_tokens, progress, self.cache)
         return [
-            Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds)
+            Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds, g.cut)
             for q, hits, g in zip(questions, found, made, strict=True)
         ]
 

@@ -40,7 +40,7 @@ def ask_arm(
     """Answers of one arm to the lab's questions, or to some `items`, searched for and scored now: one row per question."""
     asked = lab.questions if items is None else items
     answers = lab.arm(name, seed).answer([item.question for item in asked], progress)
-    return [{"arm": name, "seed": seed, **score(i, a)} for i, a in zip(asked, answers, strict=True)]
+    return [{"arm": name, "seed": seed, **score(i, a, lab.right)} for i, a in zip(asked, answers, strict=True)]
 
 
 def ask_arms(

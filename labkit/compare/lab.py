@@ -129,6 +129,12 @@ class Lab:
         """The metrics that its questions cannot feed: none."""
         return frozenset()
 
+    def right(self, item: Item, text: str) -> bool:
+        """Whether a text answers an item."""
+        from labkit.compare.score import is_right
+
+        return is_right(item, text)
+
     def judged(self, answers: pd.DataFrame) -> pd.DataFrame:
         """Scored answers with style and joint by the style that training teaches: as they were scored."""
         return answers

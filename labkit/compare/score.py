@@ -71,12 +71,14 @@ def recall(item: Item, hits: Sequence[Hit]) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def score(item: Item, answer: Answer) -> dict[str, Any]:
+def score(item: Item, answer: Answer, rule: Callable[[Item, str], bool] = is_right) -> dict[str, Any]:
     """Everything that is measured of one answer; true and false as 1 and 0.
 
-    `cited`: right, with a cited passage that proves it.
+    `cited`: right, with a cited passage that proves it. `cut`: at the last token allowed; nothing said till then declines nothing.
     """
-    declined, right = abstained(answer.text), is_right(item, answer.text)
+    declined, right = abstained(answer.text), rule(item, answer.text)
+    if answer.cut and not answer.text:
+        declined = right = False
     cited = right and any(holds(hit, e) for hit in answer.cited_hits for e in item.evidence)
     style = not style_faults(answer.text)
     return {
@@ -92,6 +94,7 @@ def score(item: Item, answer: Answer) -> dict[str, Any]:
         "joint": int(right and style),
         "cited": int(cited),
         "abstained": int(declined),
+        "cut": int(answer.cut),
         "retrieved": recall(item, answer.hits),
         "prompt_tokens": answer.prompt_tokens,
         "output_tokens": answer.output_tokens,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 class Endpoint:
     """A model behind a URL, with what the arms ask of a `Model`: it answers, greedily, and counts prompts.
+
+    What a model thinks aloud between <think> and </think> is cut from its answer.
 
     `name` is the model's; without one, the first that the server lists. A key is read from OPENAI_API_KEY and kept
     nowhere. Questions and passages go to that server. Its weights cannot be seen, so its `fingerprint` is its address.
@@ -84,10 +87,11 @@ class Endpoint:
         options = {"model": self.name, "messages": messages, "temperature": 0, "max_tokens": room}
         began = time.perf_counter()
         reply = self._call(lambda client: client.chat.completions.create(**options))
-        text = (reply.choices[0].message.content or "").strip() if reply.choices else ""
-        used = reply.usage
+        choice, used = reply.choices[0] if reply.choices else None, reply.usage
+        text = (choice.message.content or "") if choice else ""
+        text = re.sub(r"^\s*<think>.*?(?:</think>|\Z)|^.*?</think>", "", text, count=1, flags=re.DOTALL).strip()
         sizes = (used.prompt_tokens, used.completion_tokens) if used else (self.count(messages), len(text) // 3)
-        return Generation(text, *sizes, time.perf_counter() - began)
+        return Generation(text, *sizes, time.perf_counter() - began, bool(choice and choice.finish_reason == "length"))
 
     def _call(self, ask: Callable[[OpenAI], Any]) -> Any:
         """What the server answers; every way to fail as one line with its remedy."""

@@ -18,9 +18,11 @@ from labkit.data import Evidence, Item, data_folder
 from labkit.errors import LabError
 from labkit.metrics import abstained, f1, normalise
 from labkit.practice.generator import endpoint
+from labkit.practice.judge import COSINE, F1, Judge, is_free
 from labkit.practice.questions import UNKNOWN, Questions, load
 from labkit.profile import resolve
-from labkit.rag.augment import ABSTAIN, FORMS, FRAMED
+from labkit.rag.augment import ABSTAIN, FORMS, FRAMED, build_messages
+from labkit.rag.embed import load_embedder
 from labkit.rag.ingest import Document, Ingested, ingest
 from labkit.stats import bootstrap_mean
 from labkit.store import ROOT, address
@@ -61,7 +63,25 @@ class OwnLab(Lab):
     @cached_property
     def asked(self) -> Questions:
         """Your questions, checked against the documents and parted."""
-        return load(self.file, self.documents, self.within)
+        return load(self.file, self.documents, self.within, self.fits)
+
+    def fits(self, text: str) -> bool:
+        """Whether the models have room for a text and an answer to it."""
+        room, asked = self.profile.max_new_tokens, build_messages(text)
+        models = [model for model in (self.model, self.generator) if model]
+        return all(model.count(asked) + room <= min(self.profile.context, model.context) for model in models)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What judges answers that no document holds word for word; always with one embedder, as its thresholds are."""
+        embedder = load_embedder("bundled", cache_dir=self.runs / "vectors")
+        return Judge(embedder, [document.text for document in self.documents])
+
+    def right(self, item: Item, text: str) -> bool:
+        """As every lab's; of an answer that no document holds word for word, also what says the same."""
+        if super().right(item, text) or not is_free(item):
+            return super().right(item, text)
+        return any(self.judge(item.question, text, form) for form in (item.gold, *item.accepted))
 
     @cached_property
     def questions(self) -> list[Item]:
@@ -93,7 +113,10 @@ class OwnLab(Lab):
         """The answers with the columns style and joint by your replies: both 0 where there are none."""
         style = self.asked.style
         scores = [int(style is not None and not style.faults(text)) for text in answers.text]
-        return answers.assign(style=scores, joint=answers.correct * scores)
+        free, pairs = {i.id: i for i in self.questions if is_free(i)}, zip(answers.id, answers.text, strict=True)
+        exact = [name not in free or super(OwnLab, self).right(free[name], text) for name, text in pairs]
+        decided = ["value" if sure else "F1 and cosine" for sure in exact]
+        return answers.assign(style=scores, joint=answers.correct * scores, decided_by=decided)
 
     @property
     def instruction(self) -> str:
@@ -155,16 +178,25 @@ def compare_own(lab: OwnLab) -> Comparison:
         *recommend(comparison.answers, needs),
         price(arms, arm, seconds),
         *failures(comparison.answers, arm),
-        *_cautions(lab),
+        *_cautions(lab, comparison.answers),
     ]
     about = {"experiment": "own_data", "notes": lab.asked.notes, "recommendation": advice}
     return replace(comparison, result=comparison.result | about)
 
 
-def _cautions(lab: OwnLab) -> list[str]:
-    """What to keep in mind: rows that were left out, and two models where two answer."""
-    lost = [note for note in lab.asked.notes if note.startswith("left out: ")]
-    cautions = [f"Of your questions {len(lost)} were left out, the first {lost[0].partition(': ')[2]}."] if lost else []
+def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
+    """What to keep in mind: rows that were left out, how others were judged, and two models where two answer."""
+    lost = [note.partition(": ")[2] for note in lab.asked.notes if note.startswith("left out: ")]
+    cautions = [f"Of your questions {len(lost)} were left out: {'; '.join(lost[:20])}."] if lost else []
+    if free := {item.id for item in lab.questions if is_free(item)}:
+        right = answers[answers.id.isin(free) & (answers.correct == 1)].decided_by.value_counts()
+        by = ", ".join(f"{n} by {measure}" for measure, n in right.items()) or "none"
+        cautions.append(
+            f"No document holds the answers to {len(free)} of the {len(lab.questions)} questions word for word; what was said to "
+            f"them is right where it holds the value, or by F1 from {F1} and cosine from {COSINE} on. So decided: {by}."
+        )
+    if cut := int(answers.cut.sum()):
+        cautions.append(f"{cut} of {len(answers)} answers were cut off at {lab.profile.max_new_tokens} tokens.")
     lessons, golds = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
     if share := sum(gold in lessons for gold in golds) / max(1, len(golds)):
         cautions.append(

@@ -6,9 +6,9 @@ import json
 import math
 import os
 import re
-import zipfile
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from labkit.data import Evidence, Item
 from labkit.errors import LabError
 from labkit.metrics import contains
+from labkit.practice.judge import NEAREST, Nearest
 from labkit.rag.augment import ABSTAIN, values
 from labkit.rag.ingest import Document
 from labkit.store import write_bytes
 from labkit.tune.leaks import duplicates, split
 from labkit.tune.prepare import Example
+from labkit.tune.table import decode, read_table
 
 if TYPE_CHECKING:
     from labkit.model import Message
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from labkit.rag.chunk import Chunk
 
 NEEDED, OPTIONAL = ("question", "answer"), ("document", "quote", "kind", "rivals", "reply", "split")
-FORMATS = (".csv", ".jsonl", ".xlsx")
+FORMATS = (".csv", ".tsv", ".jsonl", ".xlsx")
 GAP = "____"
 LEAST = 8  # questions on either side of the split
 SIDES = ("train", "test", "dev", "held")  # of the split; the last two are left aside
@@ -46,12 +48,12 @@ class Questions:
 
 
 def read_rows(path: Path | str) -> list[dict[str, str]]:
-    """The rows of a CSV, JSON-lines or Excel file as text by column, with the row's number in the file under "row".
+    """The rows of a table or of JSON lines as text by column, with the row's number in the file under "row".
 
     Columns are question and answer (accepted forms with a bar between them, empty where no document answers), and if you like document
     (several with a bar between them), quote, kind, rivals (for a question which of two: the other one), reply (the answer as it should
-    sound) and split (train or test; dev and held are left aside). Raises LabError for a file that cannot be read, a missing column
-    and a missing question.
+    sound) and split (train or test; dev and held are left aside). A row that cannot be read has its reason under "fault". Raises
+    LabError for a file that cannot be read, a missing column and a missing question.
 
     >>> read_rows("data/prose/questions.csv")[0]["answer"]
     'Manaus'
@@ -61,73 +63,105 @@ def read_rows(path: Path | str) -> list[dict[str, str]]:
     if missing := [name for name in NEEDED if name not in columns]:
         remedy = f"name the columns {', '.join(NEEDED)}, and if you have them {', '.join(OPTIONAL)}"
         raise LabError(f"{path.name} lacks the column {' and '.join(missing)}: it has {', '.join(columns)}; {remedy}")
-    numbered = enumerate(cells, start=1 if path.suffix.casefold() == ".jsonl" else 2)
-    rows = [{**row, "row": str(n)} for n, row in numbered if any(row.values())]
-    if empty := [row["row"] for row in rows if not row["question"]]:
+    rows = [dict.fromkeys(columns, "") | row | {"row": str(n)} for n, row in cells if any(row.values())]
+    if empty := [row["row"] for row in rows if not row["question"] and "fault" not in row]:
         raise LabError(f"{path.name}, row {_some(empty)} has no question: write one, or delete the row")
     if not rows:
         raise LabError(f"{path.name} holds no questions: write at least {2 * LEAST}, one in a row")
     return rows
 
 
-def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Column names in small letters, and each row's cells as stripped text."""
-    import pandas as pd
-
-    kind = path.suffix.casefold()
-    if kind not in FORMATS or not path.is_file():
+def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Column names in small letters, and each row's number with its cells as stripped text, or with a fault."""
+    if (kind := path.suffix.casefold()) not in FORMATS or not path.is_file():
         raise LabError(f"no file of questions at {path}: name one that is there and ends in {', '.join(FORMATS)}")
-    try:
-        if kind == ".jsonl":
-            lines = path.read_text("utf-8-sig").splitlines()
-            table = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
-        elif kind == ".xlsx":
-            table = pd.read_excel(path, dtype=str, keep_default_na=False)
-        else:
-            table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False, keep_default_na=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LabError(f"cannot read {path.name} ({reason}): save it again as UTF-8") from error
-    table.columns = [str(name).strip().casefold() for name in table.columns]
-    texts = table.astype(object).where(table.notna(), "").map(lambda cell: str(cell).strip())
-    return list(table.columns), texts.to_dict("records")
+    if kind != ".jsonl":
+        names, *records = [cells for _, cells in read_table(path)] or [[]]
+        header = [name.strip().casefold() for name in names]
+        return header, [(n, _cells(header, cells)) for n, cells in enumerate(records, start=2)]
+    rows = []
+    for number, line in enumerate(decode(path.read_bytes()).split("\n"), start=1):
+        try:
+            pairs = json.loads(line).items() if line.strip() else ()
+            rows.append((number, {str(name).strip().casefold(): _cell(value) for name, value in pairs}))
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise LabError(f"cannot read {path.name}, line {number} ({error}): write one JSON object a line") from error
+    return list(dict.fromkeys(name for _, row in rows for name in row)), rows
 
 
-def check(rows: Sequence[dict[str, str]], documents: Sequence[Document]) -> tuple[list[Item], list[str]]:
-    """The rows that can be judged, as items with the documents that prove them, and a note on each that cannot.
+def _cell(value: object) -> str:
+    """A value of JSON as text, a list of accepted answers with bars between them."""
+    return "|".join(map(_cell, value)) if isinstance(value, list) else "" if value is None else str(value).strip()
 
-    An answer counts as found where a document holds its text, whatever case and thousands separators; what no document
-    holds, and what was asked before (nearly the same words, the same answer), is left out. Raises LabError for a document
-    that is not there, and where no answer is found at all.
+
+def _cells(header: list[str], cells: list[str] | str) -> dict[str, str]:
+    """A row's cells by column; a fault where it has more of them than columns, or bytes that are no text."""
+    fault = cells if isinstance(cells, str) else ""
+    if len(cells) > len(header) and not fault:
+        fault = f"{len(cells)} cells under {len(header)} columns; put quotes around a text that holds the separator"
+    if not "".join(cells).isprintable() and any("\ud800" <= char <= "\udfff" for char in "".join(cells)):
+        fault = "bytes that are not UTF-8; save the file again as UTF-8"
+    return {"fault": fault} if fault else dict(zip(header, map(str.strip, cells), strict=False))
+
+
+def check(
+    rows: Sequence[dict[str, str]], documents: Sequence[Document], fits: Callable[[str], bool] = lambda text: True
+) -> tuple[list[Item], list[str]]:
+    """The rows that can be asked, as items with the documents that prove them, and a note on each that cannot, or not so well.
+
+    An answer is found where a document holds its text (`labkit.metrics.contains`). One that no document holds is kept: the nearest
+    sentence of the documents stands for its proof (`labkit.practice.judge`). Left out is what was asked before (nearly the same words, the same
+    answer), and a row whose question and reply do not fit. Raises LabError for a document that is not there.
     """
-    names = {name: d for d in documents for name in (Path(d.id).stem, Path(d.id).name, d.id)}
-    if strange := [(row["row"], name) for row in rows for name in _parts(row, "document") if name not in names]:
+    rows, names = [{"question": "", "answer": "", **row} for row in rows], _names(documents)
+    repeats, items, unfinished, notes = _repeats(rows), [], [], []
+    if strange := [(row["row"], name) for row in rows for name in _parts(row, "document") if not _named(name, names)]:
         which = f"row {_some([row for row, _ in strange])} names the document '{strange[0][1]}'"
         remedy = f"choose one as {documents[0].id}, or leave the cell empty"
         raise LabError(f"{which}, which is not among the {len(documents)} read: {remedy}")
-    repeats, items, unfinished, unproved, notes = _repeats(rows), [], [], [], []
+    free, nearest = [], Nearest(documents)
     for n, row in enumerate(rows):
-        forms, places = _parts(row, "answer"), [names[name] for name in _parts(row, "document")]
-        proof = [(d.id, form) for d in places or documents for form in forms if contains(d.text, form)]
-        if GAP in row["question"]:
+        forms, places = _parts(row, "answer"), [_named(name, names) for name in _parts(row, "document")]
+        if "fault" in row:
+            reason = row["fault"]
+        elif GAP in row["question"]:
             unfinished.append(row["row"])
             reason = "a sentence with a gap; write a question"
         elif n in repeats:
             reason = "as nearly the same was asked before"
-        elif forms and not proof:
-            unproved.append(row["answer"])
-            where = row["document"] if row.get("document") else "any document"
-            reason = f"whose answer '{row['answer']}' is not in {where}; write it as it stands there"
+        elif not fits(f"{row['question']} {row.get('reply') or row['answer']}"):
+            reason = "longer than the model's context; shorten it"
         else:
+            proof = [(d.id, form) for d in places or documents for form in forms if contains(d.text, form)]
             items.append(_item(row, forms, dict(reversed(proof)), [d.id for d in places]))
+            if forms and not proof:
+                free.append(row["row"])
+                quoted = tuple(replace(e, kind=NEAREST) for e in items[-1].evidence)
+                proof = quoted or nearest(f"{row['question']} {forms[0]}", places)
+                items[-1] = replace(items[-1], evidence=proof)
             continue
         notes.append(f"left out: row {row['row']}, {reason}")
     if unfinished and not items:
         raise LabError(f"row {_some(unfinished)} is a sentence with a gap still: write a question for each")
-    if not any(item.gold for item in items):
-        first = f", the first '{unproved[0]}'" if unproved else ""
-        raise LabError(f"no answer is found in any document{first}: write each as it stands there")
+    if free:
+        whose = f"no document holds the answers of {len(free)} rows word for word: {_some(free)}"
+        notes.append(f"{whose}; what is said to them is judged by F1 and cosine (labkit.practice.judge)")
     return items, notes
+
+
+def _names(documents: Sequence[Document]) -> dict[str, Document]:
+    """Each document by its path, its file's name and its stem, in one normal form and with slashes."""
+    return {_path(name): d for d in documents for name in (Path(d.id).stem, Path(d.id).name, d.id)}
+
+
+def _path(name: str) -> str:
+    return unicodedata.normalize("NFC", name).replace("\\", "/")
+
+
+def _named(name: str, names: Mapping[str, Document]) -> Document | None:
+    """The document of that path, or of the longest end of it that is one: a path may be of another machine."""
+    parts = _path(name).split("/")
+    return next((names[end] for n in range(len(parts)) if (end := "/".join(parts[n:])) in names), None)
 
 
 def _repeats(rows: Sequence[dict[str, str]]) -> set[int]:
@@ -153,9 +187,9 @@ def _some(rows: Sequence[str]) -> str:
 def _item(row: dict[str, str], forms: Sequence[str], proof: dict[str, str], places: Sequence[str]) -> Item:
     """A row as an item: what proves it is the answer in a document, or a quote of each where several are named."""
     quotes, evidence = _parts(row, "quote", " || "), []
-    if len(places) > 1 and len(quotes) == len(places):
+    if len(quotes) == len(places) and (len(places) > 1 or not proof):
         evidence = [Evidence(name, "", quote, "", "", "") for name, quote in zip(places, quotes, strict=True)]
-    elif forms:
+    elif proof:
         first, *others = list(proof)[::-1]
         evidence = [Evidence(first, proof[first], row.get("quote", ""), "", "", "", tuple(others))]
     kind = row.get("kind") or ("in the documents" if forms else UNKNOWN)
@@ -163,7 +197,10 @@ def _item(row: dict[str, str], forms: Sequence[str], proof: dict[str, str], plac
     return Item(_name(row), kind, row["question"], gold, gold or ABSTAIN, rivals, tuple(evidence), tuple(forms[1:]))
 
 
-def load(path: Path | str, documents: Sequence[Document], within: float | None = None) -> Questions:
+def load(
+    path: Path | str, documents: Sequence[Document], within: float | None = None,
+    fits: Callable[[str], bool] = lambda text: True,
+) -> Questions:  # fmt: skip
     """Read, check and split a file of questions; half of them is for the test where no column `split` parts them.
 
     `within` is the half-width wanted of an interval on a share: raises LabError where the test is too small for it, saying
@@ -173,7 +210,7 @@ def load(path: Path | str, documents: Sequence[Document], within: float | None =
     160
     """
     rows = read_rows(path)
-    items, notes = check(rows, documents)
+    items, notes = check(rows, documents, fits)
     train, test = _parted(items, {_name(row): row.get("split", "").casefold() for row in rows}, _lost(notes))
     if min(len(train), len(test)) < LEAST:
         sizes = f"{len(train)} to train and {len(test)} to test on{_lost(notes)}"

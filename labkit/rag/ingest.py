@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from labkit.errors import LabError, Unreadable
 from labkit.quiet import bar
@@ -132,14 +133,15 @@ def ingest(
     root = Path(folder)
     if not root.is_dir():
         raise LabError(f"no folder at {folder}: give the path of a folder that holds documents")
-    paths = sorted(_walk(root), key=lambda path: path.relative_to(root).as_posix())
+    paths = sorted(_walk(root), key=lambda path: normalize("NFC", path.relative_to(root).as_posix()))
     if not paths:
         raise LabError(f"the folder {folder} holds no files: put documents in it, as PDF, DOCX or text")
     ingested = Ingested([], [])
     with bar(len(paths), "ingest", progress and len(paths) > 20) as steps:
         for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes)), strict=True):
-            answer["id"] = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
-            answer = {name: tuple(value) if isinstance(value, list) else value for name, value in answer.items()}
+            name = normalize("NFC", path.relative_to(root).as_posix())  # as some systems hand names over decomposed
+            answer = {part: tuple(value) if isinstance(value, list) else value for part, value in answer.items()}
+            answer["id"] = name.encode("utf-8", "replace").decode()
             if "reason" in answer:
                 ingested.rejected.append(Rejected(**answer))
             else:

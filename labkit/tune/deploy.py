@@ -146,7 +146,8 @@ def merge(
 ) -> tuple[Model, float]:
     """The merged model in `dtype`, and the largest difference that merging made to a logit, both in float32.
 
-    Only one copy of the weights is held. Raises LabError as `load_model` does.
+    Only one copy of the weights is held. Raises LabError as `load_model` does, and for an adapter that names another base
+    or changes nothing.
 
     >>> model, gap = merge("data/models/pocket", adapter, [messages])
     """
@@ -157,7 +158,14 @@ def merge(
     if dtype not in DTYPES:
         raise LabError(f"unknown dtype '{dtype}': choose {', '.join(DTYPES)}")
     beside = load_model(base, dtype="float32", adapter=adapter, merge=False)
+    name = beside.network.active_peft_config.base_model_name_or_path
+    if name and Path(name).name != Path(base).name:
+        remedy = f"merge it into that, or write {Path(base).name} into its adapter_config.json if they are the same"
+        raise LabError(f"{adapter} was trained on {Path(name).name}, not on {Path(base).name}: {remedy}")
     before = logits(beside, conversations)
+    with beside.network.disable_adapter():
+        if largest_gap(logits(beside, conversations), before) == 0:
+            raise LabError(f"{adapter} changes nothing in {Path(base).name}: train it, or serve the base as it is")
     with quiet():
         network = beside.network.merge_and_unload()
     folders = [find(str(base), None), Path(adapter)]

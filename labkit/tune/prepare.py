@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
 from labkit.model import encode, ends, render
 from labkit.store import write_bytes
+from labkit.tune.table import read_table
 
 if TYPE_CHECKING:
     import torch
@@ -72,15 +70,15 @@ def _line(n: int, example: Example) -> str:
 
 
 def read_pairs(path: Path | str) -> tuple[list[Example], list[BadRow]]:
-    """The examples of a .jsonl or .csv file and its bad rows; LabError for another file, and for no example.
+    """The examples of a .jsonl file or a table, and its bad rows; LabError for another file, and for no example.
 
     >>> read_pairs("pairs.csv")[1]
     [BadRow(line=4, reason='no response')]
     """
-    kinds = {".jsonl": read_examples, ".csv": read_csv}
-    if Path(path).suffix not in kinds:
-        raise LabError(f"{path} is neither .jsonl nor .csv: write one conversation a line, or prompt,response rows")
-    good, bad = kinds[Path(path).suffix](path)
+    kinds = {".jsonl": read_examples, ".csv": read_csv, ".tsv": read_csv, ".xlsx": read_csv}
+    if (kind := Path(path).suffix.casefold()) not in kinds:
+        raise LabError(f"{path} is neither {', '.join(kinds)}: write one conversation a line, or prompt,response rows")
+    good, bad = kinds[kind](path)
     if not good:
         first = f"; line {bad[0].line}: {bad[0].reason}" if bad else ""
         raise LabError(f"{path} holds no example{first}: give at least one prompt with its response")
@@ -93,7 +91,11 @@ def read_examples(path: Path | str) -> tuple[list[Example], list[BadRow]]:
     Every line that is not blank is one or the other. What stands beside `messages` becomes tags. Raises LabError
     for a file that cannot be read.
     """
-    lines = enumerate(_text_of(path, "JSON-lines").split("\n"), start=1)
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")  # what is wrong in it, `fault` tells
+    except OSError as error:
+        raise LabError(f"cannot read {path} ({type(error).__name__}): give a JSON-lines file") from error
+    lines = enumerate(text.split("\n"), start=1)
     return _good_and_bad((number, _parse(line)) for number, line in lines if line.strip())
 
 
@@ -112,14 +114,6 @@ def _parse(line: str) -> Example | str:
         return f"not JSON: {error}"
     messages = row.pop("messages", None) if isinstance(row, dict) else None
     return fault(messages) or (f"a tag {wrong}" if (wrong := _encoded(row)) else Example(messages, row))
-
-
-def _text_of(path: Path | str, kind: str) -> str:
-    """A file's text, in which bytes that are not UTF-8 stay as lone surrogates, for `fault` to tell of."""
-    try:
-        return Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise LabError(f"cannot read {path} ({type(error).__name__}): give a {kind} file") from error
 
 
 def fault(messages: Any) -> str | None:
@@ -156,13 +150,12 @@ def _encoded(value: Any) -> str | None:
 def read_csv(
     path: Path | str, prompt: str = "prompt", response: str = "response", system: str = "system"
 ) -> tuple[list[Example], list[BadRow]]:
-    """The good rows of a CSV file, and each bad one with the number of its first line and a reason.
+    """The good rows of a table (`labkit.tune.table`), and each bad one with the number of its first line and a reason.
 
     The three arguments name columns; `system` may be missing, other columns become tags, an empty cell is none.
-    A quote that is never closed costs its own line and no other. Raises LabError for a file that cannot be read or
-    lacks a column.
+    Raises LabError for a file that cannot be read or lacks a column.
     """
-    rows = _records(list(io.StringIO(_text_of(path, "CSV"), newline="")))
+    rows = (row for row in read_table(path) if row[1])
     header = next(rows, (1, []))[1]
     names = {system: "system", prompt: "user", response: "assistant"}
     if isinstance(header, str) or not {prompt, response} <= set(header) or len(set(header)) < len(header):
@@ -183,22 +176,6 @@ def _example(cells: list[str], header: list[str], names: dict[str, str]) -> Exam
     messages = [{"role": role, "content": row[name]} for name, role in names.items() if row.get(name)]
     tags = {name: cell for name, cell in row.items() if name not in names and cell}
     return fault(messages) or Example(messages, tags)
-
-
-def _records(lines: list[str]) -> Iterator[tuple[int, list[str] | str]]:
-    """Each record with the number of its first line; behind a broken one, with its reason, reading goes on a line below."""
-    at = 0
-    while at < len(lines):
-        reader, start = csv.reader(islice(lines, at, None), strict=True), at
-        try:
-            for cells in reader:
-                if "".join(cells).strip():
-                    yield start + 1, cells
-                start = at + reader.line_num
-            return
-        except csv.Error as error:
-            yield start + 1, f"not CSV: {error}"
-            at = start + 1
 
 
 def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase, limit: int) -> tuple[list[int], list[int]]:

@@ -7,12 +7,15 @@ import threading
 import pytest
 
 from labkit import LabError
-from labkit.data import data_folder, load_questions
+from labkit.compare.arms import Answer
+from labkit.compare.score import score
+from labkit.data import Item, data_folder, load_questions
 from labkit.model import load_model
 from labkit.practice.generator import Endpoint, endpoint
 from labkit.practice.own_data import compare_own, open_own
+from labkit.practice.questions import UNKNOWN
 from labkit.profile import POCKET
-from labkit.rag.augment import build_messages
+from labkit.rag.augment import ABSTAIN, build_messages
 from labkit.tune.deploy import serve
 
 PROSE = data_folder() / "prose"
@@ -67,6 +70,19 @@ class Scripted(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self):
+        """Says what the path says, in base 16, for the reason before it."""
+        _, reason, text, *_ = self.path.split("/")
+        message = {"role": "assistant", "content": bytes.fromhex(text).decode()}
+        choice = {"index": 0, "finish_reason": reason, "message": message}
+        body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
     def log_message(self, *words):
         pass
 
@@ -95,3 +111,22 @@ def test_no_server_and_no_address_are_told_of():
     with pytest.raises(LabError, match="'localhost:8000' is no address of a server"):
         Endpoint("localhost:8000")
     assert endpoint("") is None
+
+
+@pytest.mark.parametrize(
+    "reason, said, text, cut",
+    [
+        ("stop", "<think>41 or 42?</think>\n\nIt weighs 41 kg.", "It weighs 41 kg.", False),
+        ("stop", "41 or 42?</think>It weighs 41 kg.", "It weighs 41 kg.", False),
+        ("stop", "The <think> tag opens it.", "The <think> tag opens it.", False),
+        ("length", "<think>Let me see: 41 or", "", True),
+        ("length", "It weighs", "It weighs", True),
+    ],
+)
+def test_what_a_model_thinks_is_no_answer_and_one_cut_off_declines_nothing(scripted, reason, said, text, cut):
+    model = Endpoint(f"{scripted}/{reason}/{said.encode().hex()}", "m")
+    (made,) = model.generate([build_messages("How heavy?")])
+    assert (made.text, made.cut) == (text, cut)
+    asked = Item("q", UNKNOWN, "How heavy?", None, ABSTAIN)
+    row = score(asked, Answer("How heavy?", made.text, (), 1, 1, 0.0, 0.0, made.cut))
+    assert (row["abstained"], row["correct"], row["cut"]) == (0, 0, int(cut))

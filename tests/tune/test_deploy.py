@@ -11,6 +11,7 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from labkit import LabError
 from labkit.model import load_model
@@ -100,6 +101,22 @@ def test_merging_takes_the_wanted_precision_and_refuses_another(base, adapter):
         merge(base, adapter, TALKS, dtype="int4")
     with pytest.raises(LabError, match="holds no adapter_config.json"):
         merge(base, base, TALKS)
+
+
+def test_an_adapter_that_changes_nothing_lacks_weights_or_names_another_base_is_not_merged(base, adapter, tmp_path):
+    untrained = add_lora(load_model(base, dtype="float32").network, LoraSettings(rank=4))
+    save_adapter(untrained, tmp_path / "untrained", str(base))
+    with pytest.raises(LabError, match="untrained changes nothing in tiny: train it"):
+        merge(base, tmp_path / "untrained", TALKS)
+    save_adapter(untrained, tmp_path / "other", "someone/other-model")
+    with pytest.raises(LabError, match="other was trained on other-model, not on tiny: merge it into that"):
+        merge(base, tmp_path / "other", TALKS)
+    shutil.copytree(adapter, tmp_path / "part")
+    weights = load_file(adapter / "adapter_model.safetensors")
+    weights.popitem()
+    save_file(weights, tmp_path / "part" / "adapter_model.safetensors")
+    with pytest.raises(LabError, match="part does not fit this model .*missing adapter keys"):
+        load_model(base, adapter=tmp_path / "part")
 
 
 def test_merging_into_four_bits_changes_more_than_merging_in_full_precision(base, adapter, merged):

@@ -1,0 +1,156 @@
+"""Tables as people save them: text with any separator, quoting and encoding, or a sheet of Excel as it is shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import LabError
+
+Record = tuple[int, list[str] | str]
+"""A row's number in the file, from 1, and its cells, or what is wrong with it."""
+
+
+def read_table(path: Path | str) -> list[Record]:
+    """The rows of a .csv, .tsv or .xlsx file, the header first; a blank row has no cells.
+
+    A quote that is never closed costs its own line and no other; a formula without a stored value costs its row. Bytes
+    that are wrong in UTF-8 stay as lone surrogates. Raises LabError for a file that cannot be read.
+    """
+    path = Path(path)
+    try:
+        rows = list(_sheet(path) if path.suffix.casefold() == ".xlsx" else _records(decode(path.read_bytes())))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LabError(f"cannot read {path.name} ({reason}): save it again as CSV in UTF-8, or as .xlsx") from error
+    header = rows[0][1] if rows and isinstance(rows[0][1], list) else []
+    width = max((n for n, name in enumerate(header, start=1) if name), default=0)
+    return [(n, _cut(cells, width) if isinstance(cells, list) else cells) for n, cells in rows]
+
+
+def _cut(cells: list[str], width: int) -> list[str]:
+    """Cells without the empty ones behind those of the header; none of a blank row."""
+    if not "".join(cells).strip():
+        return []
+    return cells[:width] if not "".join(cells[width:]).strip() else cells
+
+
+def decode(data: bytes) -> str:
+    """Text in UTF-16 with or without a mark, in UTF-8, or in a guessed encoding where little of it is UTF-8."""
+    even, odd = data[:400:2].count(0), data[1:400:2].count(0)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    if max(even, odd) > len(data[:400]) / 5:
+        return data.decode("utf-16-be" if even > odd else "utf-16-le")
+    text = data.decode("utf-8-sig", "surrogateescape")
+    wrong = len(re.findall("[\udc80-\udcff]", text))
+    if not wrong or data.startswith(b"\xef\xbb\xbf") or len(re.findall("[^\0-\x7f]", text)) > 2 * wrong:
+        return text
+    from charset_normalizer import from_bytes
+
+    guess = from_bytes(data).best() if sum(byte > 127 for byte in data) > 0.4 * len(data) else None
+    return data.decode(guess.encoding if guess else "cp1252", "replace")
+
+
+def _records(text: str) -> Iterator[Record]:
+    """Each record with the number of its first line; behind a broken one, with its reason, reading goes on a line below."""
+    lines = list(io.StringIO(text, newline=""))
+    named = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None  # as Excel writes it
+    at, mark = (1, named[1]) if named else (0, max(",;\t|", key=lambda mark: _columns(lines, mark)))
+    loose = any(f'{mark} "' in line for line in lines[:20])
+    while at < len(lines):
+        reader, start = csv.reader(islice(lines, at, None), delimiter=mark, strict=True, skipinitialspace=loose), at
+        try:
+            for cells in reader:
+                yield start + 1, cells
+                start = at + reader.line_num
+            return
+        except csv.Error as error:
+            yield start + 1, f"not CSV: {error}"
+            at = start + 1
+
+
+def _columns(lines: list[str], mark: str) -> int:
+    try:
+        return len(next(csv.reader(lines, delimiter=mark, strict=True), []))
+    except csv.Error:
+        return 0
+
+
+def _sheet(path: Path) -> Iterator[Record]:
+    """The rows of the first sheet, each cell as a spreadsheet shows it."""
+    from openpyxl import load_workbook
+
+    stored, written = (load_workbook(path, data_only=only).worksheets[0].iter_rows() for only in (True, False))
+    for number, (cells, formulas) in enumerate(zip(stored, written, strict=False), start=1):
+        unknown = [cell.coordinate for cell, formula in zip(cells, formulas, strict=True)
+                   if cell.data_type == "e" or (cell.value is None and formula.data_type == "f")]  # fmt: skip
+        wrong = (
+            f"{', '.join(unknown)} holds an error or a formula without a stored value; save the file in a spreadsheet"
+        )
+        yield number, wrong if unknown else [shown(cell.value, cell.number_format).strip() for cell in cells]
+
+
+def shown(value: Any, form: str = "General") -> str:
+    """A value as a spreadsheet shows it in a number format of Excel's, with English names of months.
+
+    >>> shown(0.125, "0.0%"), shown(1240.5, '"£"#,##0.00'), shown(date(2031, 5, 8), "d mmmm yyyy")
+    ('12.5%', '£1,240.50', '8 May 2031')
+    """
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    sections = re.sub(r"\[\$([^\]-]*)[^\]]*\]|\[(?!h)[^\]]*\]|_.|\*.", r"\1", form, flags=re.IGNORECASE).split(";")
+    if isinstance(value, date | time | timedelta):
+        return _moment(value, "m/d/yyyy" if form == "mm-dd-yy" else sections[0])  # Excel's short date
+    if value < 0 and len(sections) > 1:
+        value, form = -value, sections[1]
+    else:
+        form = sections[0]
+    form = re.sub(r'"([^"]*)"|\\(.)', r"\1\2", form)
+    slot = re.search(r"[#0?][#0?,]*(?:\.([#0?]*))?(E\+0+)?", form)
+    if "general" in form.casefold() or "/" in form or not slot:
+        return f"{value:.11g}".upper()
+    exact = Decimal(repr(value)) * (100 if "%" in form else 1)
+    places, zeros = len(slot[1] or ""), (slot[1] or "").count("0")
+    text = (
+        f"{float(exact):.{places}E}"
+        if slot[2]
+        else f"{exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):{',' if ',' in slot[0] else ''}f}"
+    )
+    whole, _, part = text.partition(".")
+    part = part[:zeros] + part[zeros:].rstrip("0")
+    whole = whole.zfill(slot[0].partition(".")[0].count("0")) if "," not in slot[0] else whole
+    return form[: slot.start()] + whole + ("." + part if part else "") + form[slot.end() :]
+
+
+def _moment(value: date | time | timedelta, form: str) -> str:
+    """A date, a time or a span in a format of Excel's, in which m is a minute beside hours or seconds."""
+    moment: Any = datetime(1900, 1, 1) + value if isinstance(value, timedelta) else value
+    twelve, before, text = "am/pm" in form.casefold(), "", ""
+    tokens = re.findall(r'"[^"]*"|\\.|am/pm|\[h+\]|y+|m+|d+|h+|s+|.', form, re.IGNORECASE)
+    for n, token in enumerate(tokens):
+        kind, after = token.casefold(), next((t.casefold() for t in tokens[n + 1 :] if t[0].casefold() in "ymdhs"), "")
+        minute = kind in ("m", "mm") and (before[:1] == "h" or before[:2] == "[h" or after[:1] == "s")
+        hours = int(value.total_seconds()) // 3600 if kind[:1] == "[" and isinstance(value, timedelta) else None
+        code = (
+            "%M"
+            if minute
+            else {"yy": "%y", "mmm": "%b", "mmmm": "%B", "ddd": "%a", "dddd": "%A", "am/pm": "%p"}.get(kind)
+        )
+        code = code or {"y": "%Y", "m": "%m", "d": "%d", "h": "%I" if twelve else "%H", "s": "%S", "[": "%H"}.get(
+            kind[0]
+        )
+        piece = str(hours) if hours is not None else moment.strftime(code) if code else token.strip('"\\')
+        text += piece.lstrip("0") or "0" if code and len(kind) == 1 else piece
+        before = kind if code else before
+    return text
