@@ -114,7 +114,7 @@ def _markdown(block: Block) -> str:
 
 
 def render_docx(manuscript: Manuscript) -> bytes:
-    """A Word document; its revision stands in the footer.
+    """A Word document; its revision stands in the properties.
 
     >>> render_docx(manuscript)[:2]
     b'PK'
@@ -124,9 +124,8 @@ def render_docx(manuscript: Manuscript) -> bytes:
     document = docx.Document()
     for block in manuscript.blocks:
         _add(document, block)
-    document.sections[0].footer.paragraphs[0].text = f"{manuscript.house}, {manuscript.revision}"
     about = document.core_properties
-    about.title, about.author, about.comments, about.revision = manuscript.title, manuscript.house, "", 1
+    about.title, about.author, about.comments, about.revision = manuscript.title, manuscript.house, manuscript.revision, 1
     about.created = about.modified = DATED
     _slim(document)
     buffer = io.BytesIO()
