@@ -20,7 +20,7 @@ from labkit.compare.experiment import ask_arms, in_turn
 from labkit.compare.small import by_question
 from labkit.model import greedy
 from labkit.rag.augment import build_messages
-from labkit.rag.vectors import VectorIndex, more_vectors
+from labkit.rag.index import VectorIndex, more_vectors
 from labkit.stats import Interval, bootstrap, bootstrap_mean, paired_bootstrap, paired_ratio, unpaired_bootstrap
 
 if TYPE_CHECKING:
