@@ -179,6 +179,16 @@ say("Tuning keeps the style better than asking for it", "hybrid", "prompted", "s
 say("Right and in style at once, the hybrid beats asking", "hybrid", "prompted", "joint")
 
 # %% [markdown]
+# ## The claims of the article
+#
+# What these answers say of the article's claims, kept for the ledger of lesson 19:
+
+# %%
+from labkit.compare import claims
+
+print(claims.record(lab, "11_hybrid", claims.figures(lab, "11_hybrid")))
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. The interaction above is in accuracy. Compute it for `joint`. Why has it another sign, if it has?

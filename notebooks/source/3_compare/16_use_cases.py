@@ -320,14 +320,14 @@ figure
 def reversal(name, metric):
     """The first weight of a metric, below and above the stated one, at which another arm leads; nothing if none does."""
     stated = np.array(jobs[name][1]) / sum(jobs[name][1])
-    this = np.array(list(studies[name].weights)) == metric
+    this, table = np.array(list(studies[name].weights)) == metric, np.array([means[name][arm] for arm in ARMS])
     others = np.where(this, 0, stated)
     for end in (0.0, 1.0):
         for at in np.linspace(stated @ this, end, 201):
-            scores = (at * this + (1 - at) * others / others.sum()) @ pd.DataFrame(means[name])
-            if scores.max() > scores[best[name]] + 1e-9:
+            scores = table @ (at * this + (1 - at) * others / others.sum())
+            if scores.max() > scores[ARMS.index(best[name])] + 1e-9:
                 about = {"job": studies[name].title, "metric": metric, "stated": stated @ this, "at": at}
-                yield {**about, "leader": best[name], "rival": scores.idxmax()}
+                yield {**about, "leader": best[name], "rival": ARMS[scores.argmax()]}
                 break
 
 
