@@ -6,7 +6,7 @@
 # - search exactly, by hand and with FAISS, and see that they agree;
 # - trade a little recall for much time or memory with four kinds of index, on a thousand to a hundred thousand vectors;
 # - change, delete and filter documents, save the store, and see a damaged one refused;
-# - ask the same questions of LangChain's FAISS and of Chroma, and look at what they leave on disk.
+# - ask the same questions of LangChain's FAISS and of Chroma, and see what a pickle may do.
 #
 # *Before this: 03 Embed. About 25 minutes.*
 
@@ -239,8 +239,7 @@ assert holds(current, fact)
 
 # %% [markdown]
 # Deleting is where kinds differ. FAISS can cut a row out of a flat list, but not a node out of a graph. Our store fills
-# every kind again with the vectors that stay: a hundredth of a second for ten thousand of them in a list, but two for a
-# graph. What you see is the same:
+# every kind again with the vectors that stay, which takes a graph much longer than a list. What you see is the same:
 
 # %%
 for factory in ("Flat", "HNSW32", "IVF8,Flat"):
@@ -270,17 +269,13 @@ for wanted in ({"document_id": fact.document}, lambda document: document.metadat
 # the vectors in FAISS's format and the chunks as JSON, and a manifest with the SHA-256 hash of each, written last.
 
 # %%
-import json
 import tempfile
 from pathlib import Path
 
 place = tempfile.TemporaryDirectory()
 folder = Path(place.name) / "store"
 store.save(folder)
-
-# %%
-manifest = json.loads((folder / "manifest.json").read_text())
-print({name: value if name != "files" else {k: v[:12] for k, v in value.items()} for name, value in manifest.items()})
+print(sorted(path.name.partition("-")[2] or path.name for path in folder.iterdir()))
 
 # %% [markdown]
 # FAISS trusts what it reads: a file changed with intent could crash the process or worse. So the hash is checked before
@@ -304,8 +299,7 @@ except LabError as error:
 
 # %% [markdown]
 # A hash is no signature: whoever can write the manifest too can change both. It shows damage, not intent.
-
-# %% [markdown]
+#
 # ## 7. The same through LangChain's FAISS and Chroma
 #
 # Many tutorials use the FAISS store of `langchain-community`. That package is no longer maintained, and nothing in
@@ -395,17 +389,9 @@ compared[["found with a filter"]].round(3)
 # The community store takes the 20 nearest (`fetch_k`) and drops what does not pass. An empty answer from a filtered
 # search may mean just that.
 #
-# What lies on disk?
-
-# %%
-stores["labkit"].save(Path(place.name) / "labkit")
-stores["langchain-community"].save_local(str(Path(place.name) / "langchain-community"))
-files = [(name, path) for name in stores for path in sorted((Path(place.name) / name).rglob("*")) if path.is_file()]
-pd.DataFrame([(name, path.name, path.stat().st_size) for name, path in files], columns=["store", "file", "bytes"])
-
-# %% [markdown]
-# `index.pkl` is a *pickle*: a small program that Python runs to make objects. It can do anything that you can.
-# LangChain warns of it; so many examples switch the warning off that it is worth seeing once what it means.
+# What the community store saves is a *pickle*, `index.pkl`: a small program that Python runs to make objects. It can do
+# anything that you can. LangChain warns of it; so many examples switch the warning off that it is worth seeing once what
+# it means.
 
 # %%
 import pickle
@@ -418,6 +404,7 @@ class Planted:
 
 # %%
 poisoned = Path(place.name) / "langchain-community"
+stores["langchain-community"].save_local(str(poisoned))
 (poisoned / "index.pkl").write_bytes(pickle.dumps(Planted()))
 try:
     FAISS.load_local(str(poisoned), lab.embedder, allow_dangerous_deserialization=True)
