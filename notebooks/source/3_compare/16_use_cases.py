@@ -128,20 +128,22 @@ from labkit.model import Model, load_model
 from labkit.tune.adapters import LoraSettings, add_lora
 from labkit.tune.train import Check, answer_loss, train
 
-p, MOST = lab.profile, {True: 30, False: 20} if SIZE == "full" else {True: 1, False: 1}  # epochs; True: to recite
+p, (RECITE, READ) = lab.profile, (30, 20) if SIZE == "full" else (1, 1)  # epochs at most
 
 
 def learn(study, name, seed):
-    """The model after training, and the epoch whose weights it has."""
+    """The model after training, and how far it was trained."""
     rows, held = prepare(study, name, seed)
-    epochs = MOST[rows is held]
-    settings = LoraSettings(epochs=epochs, learning_rate=p.tuned_rate, batch_size=8, seed=seed, rank=p.lora_rank)
+    most = RECITE if rows is held else READ
+    settings = LoraSettings(epochs=most, learning_rate=p.tuned_rate, batch_size=8, seed=seed, rank=p.lora_rank)
     model = load_model(p.model_path, dtype="float32")
     network, pad = add_lora(model.network, settings), model.tokenizer.pad_token_id or 0
     check = Check(lambda: {"loss": answer_loss(network, held, pad)}, patience=2)
     report = train(network, model.tokenizer, rows, settings, lab.runs / "training", progress=False, check=check)
     merged = network.merge_and_unload().to(lab.model.network.dtype)
-    return Model(merged, model.tokenizer), 1 + check.best(report.epochs), len(report.epochs)
+    epochs = len(report.epochs)
+    far = {"epochs trained": epochs, "epoch kept": 1 + check.best(report.epochs), "stopped by itself": epochs < most}
+    return Model(merged, model.tokenizer), far
 
 
 # %% [markdown]
@@ -156,12 +158,12 @@ TUNED, SEEDS = ("tuned", "hybrid"), lab.profile.seeds[:1]
 
 
 def do(study, name, seed):
-    model, best, epochs = learn(study, name, seed) if name in TUNED else (lab.model, 0, 0)
+    model, far = learn(study, name, seed) if name in TUNED else (lab.model, {})
     reader = use_cases.retriever(lab, study, name)
     arm = arm_class(name)(model, reader, study.passages, p.max_new_tokens)
     answers = arm.answer([item.question for item in study.questions])
     for item, answer in zip(study.questions, answers, strict=True):
-        row = {"job": study.name, "arm": name, "seed": seed, "epochs": epochs, "best": best, **score(item, answer)}
+        row = {"job": study.name, "arm": name, "seed": seed, **far, **score(item, answer)}
         yield row | measures(study, item, row)
 
 
@@ -178,11 +180,9 @@ told.set_index("arm")[["text", "correct", "style", "prompt_tokens"]]
 # tuned arm breaks the style, its utility judges the training and not the method.
 
 # %%
-trained = rows[rows.arm.isin(TUNED)].groupby(["job", "arm"], sort=False)
-table = trained[["epochs", "best", "style"]].mean().rename(columns={"epochs": "epochs trained", "best": "epoch kept"})
-stopped = {name: some.epochs.max() < MOST[name[1] == "tuned" and not studies[name[0]].given] for name, some in trained}
-table["stopped by itself"] = pd.Series(stopped)
-table.round(2)
+columns = ["epochs trained", "epoch kept", "stopped by itself", "style"]
+trained = rows[rows.arm.isin(TUNED)].astype(dict.fromkeys(columns, float))
+trained.groupby(["job", "arm"], sort=False)[columns].mean().round(2)
 
 # %% [markdown]
 # The utility of an arm is the weighted mean of its metrics, so it too runs from 0 to 1. Seeds are averaged for each
