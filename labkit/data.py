@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.rag.augment import FRAMED
+from labkit.rag.augment import FRAMED, build_messages
 from labkit.store import ROOT
 
 if TYPE_CHECKING:
+    from labkit.model import Message
     from labkit.rag.ingest import Document
 
 SINGLE = ("single fact", "new wording", "changed fact")  # the kinds of question that one fact answers
@@ -81,6 +83,42 @@ class Wording:
     def tell(self, name: str, value: str) -> str:
         """The full sentence that answers it."""
         return _capital(self.answer.format(e=self.refer(name), v=value))
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One value of one thing, and the forms of the question for it: some to train with, others never to be trained."""
+
+    kind: str
+    entity: str
+    attribute: str
+    value: str
+    trained: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    def ask(self, form: str) -> list[Message]:
+        """The prompt with the question in one form, without context."""
+        return build_messages(wordings()[self.kind, self.attribute].ask(form, self.entity))
+
+    def teach(self, form: str) -> list[Message]:
+        """The question in one form and its answer in house style: a training example."""
+        answer = dress(wordings()[self.kind, self.attribute].tell(self.entity, self.value))
+        return [*self.ask(form), {"role": "assistant", "content": answer}]
+
+
+def draw_facts(count: int, seed: int = 0, forms: int = 16) -> list[Fact]:
+    """Facts of the company as first written, each with `forms` trained forms; the same seed draws the same.
+
+    >>> draw_facts(1)[0].value
+    'Drummer Copper'
+    """
+    rng, drawn = random.Random(seed), []
+    for row in map(json.loads, rng.sample(_lines(_needed("facts.jsonl")), count)):
+        wording = wordings()[row["kind"], row["attribute"]]
+        free = rng.sample(wording.asks, len(wording.asks))
+        about = {name: row[name] for name in ("kind", "entity", "attribute", "value")}
+        drawn.append(Fact(**about, trained=tuple(free[:forms]), unseen=(*free[forms:], *wording.held_out)))
+    return drawn
 
 
 def _capital(text: str) -> str:

@@ -58,3 +58,17 @@ def test_every_attribute_is_asked_for_in_wordings_that_the_pocket_model_knows_an
     assert price.ask("What does {e} cost?", "Amber Falcon") == "What does the Amber Falcon cost?"
     assert price.tell("Amber Falcon", "$420") == ANSWER
     assert site.tell("Amber Falcon", "Echo") == "The Amber Falcon is built at the Echo site."
+
+
+def test_facts_are_the_same_for_a_seed_and_their_unseen_wordings_are_not_trained():
+    drawn = data.draw_facts(40)
+    assert drawn == data.draw_facts(40) != data.draw_facts(40, seed=1)
+    assert len({(fact.entity, fact.attribute) for fact in drawn}) == 40
+    for fact in drawn:
+        wording = data.wordings()[fact.kind, fact.attribute]
+        assert len(fact.trained) == 16 and not set(fact.trained) & set(fact.unseen)
+        assert set(wording.held_out) <= set(fact.unseen)
+        assert set(fact.trained + fact.unseen) == {*wording.asks, *wording.held_out}
+    *asked, answer = drawn[0].teach(drawn[0].unseen[0])
+    assert drawn[0].entity in asked[-1]["content"] and drawn[0].value in answer["content"]
+    assert asked == drawn[0].ask(drawn[0].unseen[0])

@@ -125,7 +125,12 @@ def render_docx(manuscript: Manuscript) -> bytes:
     for block in manuscript.blocks:
         _add(document, block)
     about = document.core_properties
-    about.title, about.author, about.comments, about.revision = manuscript.title, manuscript.house, manuscript.revision, 1
+    about.title, about.author, about.comments, about.revision = (
+        manuscript.title,
+        manuscript.house,
+        manuscript.revision,
+        1,
+    )
     about.created = about.modified = DATED
     _slim(document)
     buffer = io.BytesIO()

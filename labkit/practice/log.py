@@ -25,13 +25,9 @@ from labkit.compare.score import is_right, score
 from labkit.compare.training import holds
 from labkit.data import load_pairs, wordings
 from labkit.errors import LabError
-from labkit.hub import pinned
 from labkit.metrics import abstained
-from labkit.quiet import quiet
-from labkit.rag.embed import load_embedder
 from labkit.rag.ingest import Ingested
 from labkit.rag.retrieve import STOP_WORDS, Hit
-from labkit.stats import Interval, paired_bootstrap
 from labkit.store import runs_folder, write_bytes
 from labkit.text import words
 
@@ -386,76 +382,3 @@ def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]
         for (item, _), answer in zip(questions, answers, strict=True)
     ]
     return pd.DataFrame(rows).assign(sent=sent)
-
-
-def complaints(lab: Lab, rows: pd.DataFrame) -> list[str]:
-    """The words of answers rated down that no document holds, the commonest first."""
-    known = {word for chunk in lab.vectors.chunks for word in words(chunk.embedding_text)}
-    failed = rows.question[rows.rating == "down"]
-    return [word for word, _ in Counter(word for question in failed for word in unknown(question, known)).most_common()]
-
-
-def confusions(lab: Lab, rows: pd.DataFrame) -> pd.DataFrame:
-    """What search takes for another: columns anchor (a logged question), positive (a passage that states the fact) and
-    negative (the best of its sources that does not).
-    """
-    import pandas as pd
-
-    texts = {chunk.id: chunk.embedding_text for chunk in lab.vectors.chunks}
-    some = [(row, next((s for s in row.sources if s not in row.stated), None)) for row in rows.itertuples()]
-    triplets = [(row.question, texts[row.stated[0]], texts[wrong]) for row, wrong in some if row.stated and wrong]
-    return pd.DataFrame(triplets, columns=["anchor", "positive", "negative"])
-
-
-def train_embedder(lab: Lab, triplets: pd.DataFrame, rate: float = 5e-5) -> Path:
-    """The folder of the lab's embedder, trained for one pass over triplets as `confusions` gives them.
-
-    The right passage against the negatives and the other right passages of a batch of 16 (multiple negatives ranking
-    loss, Henderson et al. 2017, arXiv:1705.00652).
-    """
-
-    def build(folder: Path) -> None:
-        from datasets import Dataset
-        from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-        from transformers.trainer_callback import PrinterCallback
-
-        model = load_embedder(pinned(lab.profile.embedder)).model
-        with quiet():
-            model.model_card_data.widget = [{}]  # else examples for a card are computed
-            settings = SentenceTransformerTrainingArguments(
-                str(folder),
-                num_train_epochs=1,
-                per_device_train_batch_size=16,
-                learning_rate=rate,
-                batch_sampler="no_duplicates",  # three wordings share a passage, which is no negative of its own
-                bf16=lab.embedder.dtype == "bfloat16",
-                use_cpu=model.device.type == "cpu",
-                save_strategy="no",
-                logging_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                seed=0,
-            )
-            rows, loss = Dataset.from_pandas(triplets, preserve_index=False), MultipleNegativesRankingLoss(model)
-            trainer = SentenceTransformerTrainer(model, settings, rows, loss=loss)
-            trainer.remove_callback(PrinterCallback)
-            trainer.train()
-            model.save(str(folder), create_model_card=False)
-
-    parts = {"embedder": lab.embedder.fingerprint, "rate": rate, "rows": triplets.to_dict("list")}
-    return lab.artifacts.folder(build, what="embedder trained on confusions", **parts)
-
-
-def gain(before: pd.DataFrame, after: pd.DataFrame, column: str = "correct") -> Interval:
-    """How much more is correct, or retrieved, after than before, with its interval over questions; wordings are averaged."""
-    return paired_bootstrap(*(rows.groupby("id", sort=False)[column].mean() for rows in (after, before))).interval
-
-
-def figures(lab: Lab) -> dict[str, Interval]:
-    """What the claims about the log need, each by its name in claims.yaml."""
-    held_out, rows = halves(lab)[1], last_month(lab)
-    known = rows[rows.right != ""]
-    synonyms = mine(list(zip(known.question, known.right, strict=True)), complaints(lab, rows))
-    before, after = reread(lab, held_out, {}), reread(lab, held_out, synonyms)
-    return {"accuracy on held-out questions, after mining the log less before: rag": gain(before, after)}

@@ -1,13 +1,13 @@
-"""A vector store on FAISS that adds, updates, deletes, filters, saves and loads; LangChain's interface to it.
+"""Unit vectors in any FAISS index, and a store of chunks on it with LangChain's interface.
 
-It is saved as files with a manifest that is written last and checked before use.
+The store adds, updates, deletes, filters, saves and loads; its manifest is written last and checked before use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import mmap
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,13 +22,156 @@ from langchain_core.vectorstores import VectorStore
 from labkit.errors import LabError
 from labkit.rag.chunk import Chunk, from_langchain, to_langchain
 from labkit.rag.embed import encode_with
-from labkit.rag.vectors import VectorIndex
 from labkit.store import write_bytes, write_json
 
 MANIFEST = "manifest.json"
 REMEDY = "build it anew and save it again"
 Filter = Mapping[str, Any] | Callable[[Document], bool]
 """What may be found: metadata with these values (in a list, tuple or set: one of them), or a test of a document."""
+
+
+class VectorIndex:
+    """Vectors numbered in the order they came; scores are inner products, of unit vectors: cosines.
+
+    `factory` names the kind as FAISS does: "Flat" is exact, "SQ8" and "PQ48" store 1 byte a number and 48 bytes
+    a vector, "IVF64,Flat" searches a few of 64 cells, "HNSW32" walks a graph of 32 neighbours; "IVF64,PQ48"
+    combines. `effort` is a FAISS search parameter, "nprobe=16" (cells) or "efSearch=128" (graph).
+    Raises `LabError` for a kind or an effort that FAISS does not know.
+
+    >>> index = VectorIndex("HNSW32")
+    >>> index.add(vectors); scores, numbers = index.search(queries, k=10)
+    """
+
+    def __init__(self, factory: str = "Flat", effort: str = "") -> None:
+        self.factory, self.effort = factory, effort
+        self._index: Any = None
+
+    def __len__(self) -> int:
+        return self._index.ntotal if self._index else 0
+
+    def add(self, vectors: np.ndarray) -> None:
+        """Add vectors (n, d) of length 1; the first batch trains a kind that is trained, so let it be large.
+
+        Raises `LabError` for a first batch that is too small: FAISS needs a vector for each cell, and 256 for PQ.
+        """
+        vectors = np.ascontiguousarray(vectors, "float32")
+        if self._index is None:
+            index = _new_index(vectors.shape[1], self.factory)
+            try:
+                index.train(vectors)
+            except RuntimeError as error:
+                problem = f"'{self.factory}' cannot be trained on {len(vectors)} vectors ({_reason(error)})"
+                raise LabError(f"{problem}: begin with more, or begin with 'Flat' and rebuild later") from error
+            self._index = index
+            self.tune(self.effort)
+        self._index.add(vectors)
+
+    def tune(self, effort: str) -> None:
+        """Search with another effort from now on; "" leaves it as it is."""
+        import faiss
+
+        self.effort = effort
+        if effort and self._index is not None:
+            try:
+                faiss.ParameterSpace().set_index_parameters(self._index, effort)
+            except RuntimeError as error:
+                raise LabError(f"a '{self.factory}' index has no '{effort}': {_reason(error)}") from error
+
+    def delete(self, numbers: np.ndarray) -> np.ndarray:
+        """Forget these vectors; the old numbers of those that stay, in their new order.
+
+        FAISS cannot take a vector out of a graph. So every kind is filled again with the vectors that stay: what was
+        trained is kept, and a decoded vector has the code that it came from.
+        """
+        kept = np.setdiff1d(np.arange(len(self)), numbers)
+        vectors = self.vectors_at(kept)
+        self._index.reset()
+        self._index.add(vectors)
+        return kept
+
+    def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)); number -1 is no hit.
+
+        `among` are the numbers that may be found; they are compared one by one, so none is missed.
+        """
+        queries = np.ascontiguousarray(queries, "float32")
+        k = min(k, len(self) if among is None else len(among))
+        if not k:
+            return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
+        if among is None:
+            return self._index.search(queries, k)
+        among = np.asarray(among)
+        scores = queries @ self.vectors_at(among).T
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, best, axis=1), among[best]
+
+    def vectors_at(self, numbers: np.ndarray) -> np.ndarray:
+        """The vectors with these numbers, as this kind of index remembers them."""
+        import faiss
+
+        cells = faiss.try_extract_index_ivf(self._index)
+        if cells is not None and cells.direct_map.no():
+            cells.make_direct_map()
+        return self._index.reconstruct_batch(np.ascontiguousarray(numbers, "int64"))
+
+    def to_bytes(self) -> memoryview:
+        """The index in FAISS's own format; `LabError` while it is empty."""
+        import faiss
+
+        if self._index is None:
+            raise LabError("an empty index has no bytes: add vectors first")
+        return memoryview(faiss.serialize_index(self._index))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, factory: str = "Flat", effort: str = "") -> VectorIndex:
+        """The index in `data`; give it only bytes that were checked. LabError if FAISS cannot read them."""
+        import faiss
+
+        index = cls(factory, effort)
+        try:
+            index._index = faiss.deserialize_index(np.frombuffer(data, "uint8"))
+        except RuntimeError as error:
+            raise LabError(f"FAISS cannot read this index ({_reason(error)}): build it anew") from error
+        return index
+
+
+def _new_index(dimensions: int, factory: str) -> Any:
+    """An empty FAISS index of unit vectors, set to search 8 cells or a list of 64 on a graph."""
+    import torch  # noqa: F401  before faiss, or macOS crashes on two copies of OpenMP
+    import faiss  # isort: skip
+
+    if sys.platform == "darwin":
+        faiss.omp_set_num_threads(1)
+    try:
+        index = faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise LabError(f"no '{factory}' index of {dimensions} dimensions ({_reason(error)}): try 'Flat'") from error
+    inner = codes = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    if isinstance(inner, faiss.IndexIVF):
+        inner.nprobe, inner.cp.min_points_per_centroid = min(8, inner.nlist), 1  # else FAISS prints advice
+    if isinstance(inner, faiss.IndexHNSW):
+        inner.hnsw.efSearch, codes = 64, faiss.downcast_index(inner.storage)
+    if hasattr(codes, "pq"):
+        codes.pq.cp.min_points_per_centroid = 1
+        codes.do_polysemous_training = False  # minutes of work for a search that is not used here
+    return index
+
+
+def _reason(error: RuntimeError) -> str:
+    """What FAISS says went wrong, on one line, without the place in its code."""
+    return " ".join(str(error).split("Error: ")[-1].split())[-120:]
+
+
+def more_vectors(real: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """`count` unit vectors (count, d) like the real ones, which come first.
+
+    Each new one is a real vector moved by 0.45 of the difference of two others: it varies in the directions
+    in which real vectors vary, and has neighbours about as near as theirs.
+    """
+    rng, missing = np.random.default_rng(seed), max(0, count - len(real))
+    some, plus, minus = (real[rng.integers(len(real), size=missing)] for _ in range(3))
+    moved = some + np.float32(0.45) * (plus - minus)
+    return np.concatenate([real[:count], moved / np.linalg.norm(moved, axis=1, keepdims=True)])
 
 
 class FaissStore(VectorStore):
@@ -52,10 +195,7 @@ class FaissStore(VectorStore):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @property
-    def embeddings(self) -> Embeddings:
-        """The embedder, by LangChain's name for it."""
-        return self.embedder
+    embeddings = property(lambda self: self.embedder, doc="The embedder, by LangChain's name for it.")
 
     @property
     def chunks(self) -> list[Chunk]:
@@ -145,7 +285,6 @@ class FaissStore(VectorStore):
         return encode_with(self.embedder, [from_langchain(document).embedding_text for document in documents])
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """The documents with these ids, in the order asked for; unknown ids are passed over."""
         return [_copy(self._documents[self._numbers[name]]) for name in ids if name in self._numbers]
 
     def search_vectors(
@@ -171,7 +310,6 @@ class FaissStore(VectorStore):
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None
     ) -> list[Document]:
-        """The `k` documents nearest to a vector, best first."""
         return [document for document, _ in self._nearest(np.array([embedding], "float32"), k, filter)]
 
     def _nearest(self, vectors: np.ndarray, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
@@ -184,36 +322,28 @@ class FaissStore(VectorStore):
         """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
 
         Raises `LabError` for an empty store and for metadata that JSON cannot hold.
-
-        >>> store.save("runs/store")
-        >>> store = FaissStore.load("runs/store", embedder)
         """
         with self._lock:
             rows = [document.model_dump(include={"id", "page_content", "metadata"}) for document in self._documents]
             try:
-                parts = {
-                    "index.faiss": self.index.to_bytes(),
-                    "chunks.json": json.dumps(rows, ensure_ascii=False).encode(),
-                }
+                chunks = json.dumps(rows, ensure_ascii=False).encode()
             except TypeError as error:
                 raise LabError(f"this store cannot be saved ({error}): keep text and numbers in metadata") from error
-            kind = {"factory": self.index.factory, "effort": self.index.effort}
-            save_parts(Path(path), parts, {**kind, "embedder": _model_of(self.embedder)})
+            about = {"factory": self.index.factory, "effort": self.index.effort, "embedder": _model_of(self.embedder)}
+            save_parts(Path(path), {"index.faiss": self.index.to_bytes(), "chunks.json": chunks}, about)
 
     @classmethod
-    def load(cls, path: str | Path, embedder: Embeddings, mapped: bool = False) -> FaissStore:
+    def load(cls, path: str | Path, embedder: Embeddings) -> FaissStore:
         """The store saved at `path`; its hashes are checked before FAISS reads a byte.
 
-        `mapped` leaves the vectors on disk, shared by all processes that map them, and the store read-only.
         Raises `LabError` if it is missing, incomplete, altered, or was made with another embedding model.
         """
-        parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"), ("index.faiss",) if mapped else ())
+        parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"))
         if about.get("embedder") != _model_of(embedder):
             raise LabError(f"the index in {path} was made with another embedder: load that one, or build anew")
-        kind = about["factory"], about["effort"]
-        store = cls(embedder, *kind)
-        store.index = VectorIndex.from_bytes(parts["index.faiss"], *kind, mapped)
-        store._keep([Document(**row) for row in json.loads(bytes(parts["chunks.json"]))])
+        store = cls(embedder, about["factory"], about["effort"])
+        store.index = VectorIndex.from_bytes(parts["index.faiss"], about["factory"], about["effort"])
+        store._keep([Document(**row) for row in json.loads(parts["chunks.json"])])
         return store
 
 
@@ -223,8 +353,7 @@ def _model_of(embedder: Embeddings) -> str:
 
 
 def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    groups = (list, tuple, set, frozenset)
-    choices = {key: value if isinstance(value, groups) else (value,) for key, value in wanted.items()}
+    choices = {k: v if isinstance(v, list | tuple | set | frozenset) else (v,) for k, v in wanted.items()}
     return all(metadata.get(key) in values for key, values in choices.items())
 
 
@@ -248,25 +377,20 @@ def save_parts(folder: Path, parts: Mapping[str, bytes | memoryview], about: Map
                 file.unlink(missing_ok=True)
 
 
-def load_parts(
-    folder: Path, names: Collection[str], mapped: Collection[str] = ()
-) -> tuple[dict[str, bytes | memoryview], dict[str, Any]]:
+def load_parts(folder: Path, names: Collection[str]) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The named parts and the manifest of a folder: the very bytes that were checked.
 
-    Those in `mapped` stay on disk and are mapped into memory: trust them while nobody writes into the file.
     Raises `LabError` if the manifest or a part is missing or altered.
     """
     try:
         about = json.loads((folder / MANIFEST).read_bytes())
         files = {name: str(about["files"][name]) for name in names}
-    except FileNotFoundError as error:
-        raise LabError(f"nothing was saved completely in {folder} (no {MANIFEST}): {REMEDY}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabError(f"{folder / MANIFEST} cannot be read: {REMEDY}") from error
+        raise LabError(f"nothing was saved completely in {folder}, {MANIFEST} cannot be read: {REMEDY}") from error
     parts = {}
     for name, digest in files.items():
         path = folder / Path(_stored(name, digest)).name  # never a file outside the folder
-        parts[name] = _read(path, name in mapped)
+        parts[name] = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(parts[name]).hexdigest() != digest:
             raise LabError(f"{path} is missing or was altered after it was saved: {REMEDY}")
     return parts, about
@@ -274,13 +398,3 @@ def load_parts(
 
 def _stored(name: str, digest: str) -> str:
     return f"{digest[:16]}-{name}"
-
-
-def _read(path: Path, mapped: bool) -> bytes | memoryview:
-    """The bytes of a file, none if there is no such file."""
-    if not path.is_file() or not path.stat().st_size:
-        return b""
-    if not mapped:
-        return path.read_bytes()
-    with open(path, "rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

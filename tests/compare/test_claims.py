@@ -235,6 +235,13 @@ def test_every_rule_asks_for_a_direction_only_and_turns_with_the_data():
             assert verdict(claim, made) == said
 
 
+def test_rafts_rule_asks_what_its_table_shows_in_every_row():
+    rows = load_papers()["practise-reading"]["published"].values()
+    assert all(row["RAG"] < row["DSF + RAG"] < row["RAFT"] for row in rows)
+    needs = {need.figure for claim in load_claims(PAPERS) if claim.id == "practise-reading" for need in claim.needs}
+    assert needs == {"accuracy: naive - rag", "accuracy: hybrid-4 - naive"}
+
+
 def test_the_numbers_of_raft_give_the_gains_that_its_text_names():
     table = load_papers()["practise-reading"]["published"]
     for data, over, gain in (

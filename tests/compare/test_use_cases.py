@@ -1,21 +1,17 @@
-"""Five studies whose data cannot leak, whose styles accept what they teach, and whose utility is counted right."""
+"""Five studies whose data cannot leak, whose styles accept what they teach, and whose arms read what they should."""
 
 import re
 
-import numpy as np
 import pytest
 
 from data.make.use_cases import make_use_cases
 from data.make.words import number, reserved
 from labkit.compare import use_cases
-from labkit.compare.claims import figure_names
 from labkit.compare.lab import Lab
-from labkit.compare.use_cases import Utility, join
 from labkit.data import dress
 from labkit.errors import LabError
 from labkit.metrics import contains
 from labkit.profile import POCKET
-from labkit.stats import bootstrap_mean, paired_bootstrap
 from labkit.tune.leaks import leaks
 
 ADVICE = {"support_bot": "rag", "legal_assistant": "hybrid", "review_summariser": "tuned", "financial_report": "tuned",
@@ -93,24 +89,8 @@ def test_another_seed_makes_other_data_and_the_same_seed_the_same():
 def test_a_style_accepts_what_it_teaches_and_little_else(study):
     assert all(re.fullmatch(study.shape, study.dress(dress(item.answer))) for item in study.pairs)
     told = REPLIES.get(study.name, "[1][3] The Amber Falcon costs $420.")
-    row = {"text": study.dress(dress(told)), "correct": 1, "cited": 0, "prompt_tokens": 0, "output_tokens": 0}
-    item = study.questions[0]
-    assert study.measures(item, row)["style"] == 1
-    assert study.measures(item, row | {"text": "no idea!"})["style"] == 0
-    if study.frame != "{text}":
-        assert study.measures(item, row | {"text": told})["style"] == 0
-
-
-def test_each_metric_counts_only_the_questions_that_it_applies_to():
-    study = FULL["support_bot"]
-    row = {"text": "It costs $1.", "correct": 1, "cited": 1, "prompt_tokens": 400, "output_tokens": 50}
-    found = {i.kind: study.measures(i, row) for i in study.questions}
-    assert found["single fact"]["content"] == 1 and found["single fact"]["fresh"] is None
-    assert found["changed fact"]["fresh"] == 1 and found["changed fact"]["content"] is None
-    missing = found["not in the documents"]
-    assert missing["declines"] == 1 and missing["content"] is missing["cites"] is missing["complete"] is None
-    assert missing["frugal"] == 0.25 and study.measures(study.questions[0], row | {"prompt_tokens": 999})["frugal"] == 0
-    assert set(missing) == set(use_cases.METRICS)
+    assert re.fullmatch(study.shape, study.dress(dress(told))) and not re.fullmatch(study.shape, "no idea!")
+    assert study.frame == "{text}" or not re.fullmatch(study.shape, told)
 
 
 def test_a_weight_on_no_metric_is_refused_by_name(tmp_path, monkeypatch):
@@ -142,67 +122,14 @@ def test_an_arm_that_looks_up_reads_today_and_trains_on_what_was(lab):
     assert use_cases.retriever(lab, study, "tuned") is None
 
 
-VALUES = {
-    "base": [[0, 0, 0, 0], [1, np.nan, np.nan, 1]],
-    "rag": [[1, 1, 0, 1], [0, np.nan, np.nan, 1]],
-    "tuned": [[1, 0, 0, 0], [1, np.nan, np.nan, 1]],
-}
-
-
-def test_utility_is_the_weighed_mean_over_the_questions_that_a_metric_applies_to():
-    utility = Utility(VALUES, {"content": 3, "style": 1})
-    assert utility.means["rag"] == {"content": 0.75, "style": 0.5}
-    assert [utility.of(arm).mean for arm in VALUES] == pytest.approx([0.25, 0.6875, 0.4375])
-    assert utility.best == "rag" and utility.gap("rag", "tuned").diff == pytest.approx(0.25)
-
-
-def test_with_one_metric_the_intervals_are_those_of_the_paired_bootstrap():
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 2, (2, 60)).astype(float)
-    utility = Utility({"a": [a], "b": [b]}, {"content": 1})
-    for found, wanted in ((utility.of("a"), bootstrap_mean(a)), (utility.gap("a", "b"), paired_bootstrap(a, b))):
-        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
-
-
-def test_a_lead_is_certain_only_over_every_rival_and_lost_to_any():
-    rng = np.random.default_rng(1)
-    good, fair, bad = ((rng.random(80) < p).astype(float) for p in (0.95, 0.5, 0.05))
-    utility = Utility({"good": [good], "fair": [fair], "bad": [bad]}, {"content": 1})
-    assert utility.lead("good").low > 0 > utility.lead("fair").high
-    assert utility.lead("good").mean == pytest.approx(good.mean() - fair.mean())
-    flipped = Utility({"good": [bad], "fair": [fair], "bad": [good]}, {"content": 1})
-    assert flipped.lead("good").high < 0 and flipped.best == "bad"
-    same = Utility({"one": [fair], "other": [fair]}, {"content": 1}).lead("one")
-    assert (same.mean, same.low, same.high) == (0, 0, 0)
-
-
-def test_jobs_weigh_the_same_however_many_questions_and_metrics_they_have():
-    one = Utility(VALUES, {"content": 3, "style": 1})
-    two = Utility({arm: [[x]] for arm, x in zip(VALUES, (1, 0, 0), strict=True)}, {"content": 1})
-    both = join({"one": one, "two": two})
-    assert [both.of(arm).mean for arm in VALUES] == pytest.approx([0.625, 0.34375, 0.21875])
-    assert both.known.shape == (3, 5) and both.metrics == ["one.content", "one.style", "two.content"]
-
-
-@pytest.mark.parametrize(
-    "values, weights, said",
-    [
-        ({"a": [[1, 0]], "b": [[1]]}, {"content": 1}, "different questions"),
-        ({"a": [[1, np.nan]], "b": [[1, 0]]}, {"content": 1}, "different questions"),
-        ({"a": [[1, 0]]}, {"content": 0}, "weights"),
-        ({"a": [[1, 0], [1, 0]]}, {"content": 2, "style": -1}, "weights"),
-    ],
-)
-def test_a_utility_that_means_nothing_is_refused(values, weights, said):
-    with pytest.raises(LabError, match=said):
-        Utility(values, weights)
-
-
+@pytest.mark.notebook
 @pytest.mark.slow
-def test_at_smoke_size_every_figure_of_the_ledger_is_made_and_then_remembered(lab):
-    found = use_cases.figures(lab)
-    assert set(found) == set(figure_names("16_use_cases"))
-    assert all(value.low <= value.mean <= value.high for value in found.values())
-    made = len(list((lab.runs / "artifacts").iterdir()))
-    assert use_cases.figures(lab) == found and len(list((lab.runs / "artifacts").iterdir())) == made
-    assert len(lab.artifacts.used) == 10
+def test_the_lesson_trains_until_nothing_is_gained_and_judges_each_advice(lesson):
+    said = lesson("16_use_cases")
+    for words in (
+        "stopped by itself",
+        "lead of the hybrid",
+        "A legal document assistant is best served by a hybrid",
+        "The advised arm",
+    ):
+        assert words in said

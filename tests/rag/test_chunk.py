@@ -208,3 +208,14 @@ def test_a_line_within_a_paragraph_is_no_heading():
 
 def test_headings_without_text_between_them_begin_one_section():
     assert headings("# One\n\n## Two\n\na.") == [("One", "Two")]
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_the_lesson_warns_of_truncation_and_judges_the_advice(lesson):
+    said = lesson("02_chunk")
+    assert "chunks are exact spans of their documents" in said and "start indexes are wrong or missing" in said
+    assert "chunks of up to 500 tokens exceed" in said and "Chunks should overlap" in said
+    verdicts = [line for line in said.splitlines() if line.startswith("• ")]
+    assert len(verdicts) == 6
+    assert all(any(word in line for word in ("better", "worse", "not told apart")) for line in verdicts)

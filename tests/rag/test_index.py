@@ -18,7 +18,6 @@ from labkit import LabError
 from labkit.rag.chunk import Chunk
 from labkit.rag.embed import Embedder
 from labkit.rag.index import FaissStore
-from labkit.store import runs_folder
 
 QUERIES = ["How heavy is the KX-200?", "When is fish served?", "lost badge", "holiday", "brass"]
 
@@ -187,21 +186,6 @@ def test_another_embedder_or_nothing_there_is_an_error(store, embedder, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["Flat", "HNSW8", "IVF2,Flat"])
-def test_a_mapped_store_answers_alike_and_refuses_changes(chunks, embedder, tmp_path, kind):
-    store = FaissStore.from_chunks(chunks, embedder, factory=kind)
-    store.delete_document("pump.txt")
-    store.save(tmp_path)
-    mapped = FaissStore.load(tmp_path, embedder, mapped=True)
-    assert mapped.chunks == store.chunks and len(mapped) == len(mapped.chunks)
-    for question in ("brass", "holiday"):
-        assert mapped.similarity_search(question) == store.similarity_search(question)
-    for change in (mapped.delete, lambda: mapped.add_chunks(chunks), lambda: mapped.delete_document("leave.txt")):
-        with pytest.raises(LabError, match="memory-mapped index cannot change"):
-            change()
-    assert mapped.chunks == store.chunks
-
-
-@pytest.mark.parametrize("kind", ["Flat", "HNSW8", "IVF2,Flat"])
 def test_a_document_is_updated_and_deleted_whole(chunks, embedder, tmp_path, kind):
     store = FaissStore.from_chunks(chunks, embedder, factory=kind)
     before = {chunk.id for chunk in chunks}
@@ -305,5 +289,3 @@ def test_the_lesson_measures_every_kind_and_trusts_no_file(lesson):
     assert "printed by a data file while it was loaded" in said
     assert "error: No module named 'langchain_pinecone'" in said
     assert len([line for line in said.splitlines() if line.startswith("• ")]) == 8
-    trials = [json.loads(path.read_text()) for path in (runs_folder() / "artifacts").glob("*/value.json")]
-    assert len(trials) == 12 and all(0 <= row["recall"] <= 1 for rows in trials for row in rows)

@@ -3,6 +3,7 @@
 import time
 from types import SimpleNamespace
 
+import faiss
 import numpy as np
 import pytest
 
@@ -62,6 +63,18 @@ def test_only_questions_that_some_chunk_proves_count():
     right, wrong = np.eye(2), np.eye(2)[::-1]
     assert search.ndcg(lab, chunks, right, asked) == 1
     assert search.ndcg(lab, chunks, wrong, asked) == pytest.approx(1 / np.log2(3))
+
+
+def test_a_trial_of_the_exact_index_finds_everything_in_four_bytes_a_number():
+    vectors = np.random.default_rng(0).normal(size=(800, 32)).astype("float32")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries, threads = vectors[-20:], faiss.omp_get_max_threads()
+    wanted = np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :5]
+    row = search.trial("Flat", "", [vectors[:300], vectors[300:]], queries, wanted)
+    assert row["recall"] > 0.99 and row["bytes"] == pytest.approx(4 * 32, 0.01)
+    low, high = (search.trial("IVF8,Flat", f"nprobe={n}", [vectors], queries, wanted) for n in (1, 8))
+    assert low["recall"] < high["recall"] > 0.99 and min(low["ms"], high["ms"]) > 0
+    assert faiss.omp_get_max_threads() == threads
 
 
 @pytest.mark.reference

@@ -278,6 +278,6 @@ def test_a_few_seconds_of_lora_bring_the_house_style(tmp_path):
 def test_the_lesson_counts_bytes_quantises_by_hand_and_measures_forgetting(lesson):
     outputs = lesson("09_adapters")
     for said in ("formula and model agree", "gradients and optimiser: LoRA holds", "restored to the same number",
-                 "in blocks of 64", "QLoRA less full", "beside 4 bit less merged", "all linear", "1 → ",
-                 "LoRA less base", "replayed less none", "• "):  # fmt: skip
+                 "in blocks of 64", "QLoRA minus full", "beside 4 bit minus merged", "all linear", "1 → ",
+                 "LoRA minus base", "replayed minus none", "LoRA and QLoRA adapt efficiently", "• "):  # fmt: skip
         assert said in outputs

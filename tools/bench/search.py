@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,7 +100,6 @@ def index(quick: bool = False) -> list[Figure]:
     >>> [figure.ratio for figure in index(quick=True)]
     """
     import labkit
-    from labkit.rag.vectors import trial
 
     lab, count = labkit.open("pocket", progress=False), 3_000 if quick else 1_000_000
     texts = [item.question for item in lab.questions][: 40 if quick else 100]
@@ -108,8 +108,8 @@ def index(quick: bool = False) -> list[Figure]:
     wanted = nearest(real, count, asked, 10)
     cells = 64 if quick else 1024
 
-    def tried(factory: str, effort: str = "") -> dict[str, Any]:
-        return trial(factory, [effort], batches(real, count), asked, wanted)[0]
+    def tried(factory: str, effort: str = "") -> dict[str, float]:
+        return trial(factory, effort, batches(real, count), asked, wanted)
 
     plain = tried("SQfp16")
     figures = []
@@ -123,9 +123,36 @@ def index(quick: bool = False) -> list[Figure]:
     return figures + overhead(lab, real, texts)
 
 
+def trial(
+    factory: str, effort: str, batches: Iterable[np.ndarray], queries: np.ndarray, wanted: np.ndarray
+) -> dict[str, float]:
+    """Recall against the `wanted` numbers (n, k), median ms of one search, and bytes a vector; on one thread.
+
+    The index is built from batches of vectors, the first of which trains it.
+    """
+    import faiss
+
+    from labkit.rag.index import VectorIndex
+
+    index, threads, spent = VectorIndex(factory, effort), faiss.omp_get_max_threads(), []
+    for batch in batches:
+        index.add(batch)
+    faiss.omp_set_num_threads(1)
+    try:
+        found = index.search(queries, wanted.shape[1])[1]
+        for row in range(len(queries)):
+            began = time.perf_counter()
+            index.search(queries[row : row + 1], wanted.shape[1])
+            spent.append(1000 * (time.perf_counter() - began))
+    finally:
+        faiss.omp_set_num_threads(threads)
+    share = np.mean([np.isin(right, row).mean() for row, right in zip(found, wanted, strict=True)])
+    return {"recall": float(share), "ms": median(spent), "bytes": index.to_bytes().nbytes / len(index)}
+
+
 def batches(real: np.ndarray, count: int) -> Iterator[np.ndarray]:
     """`count` vectors like the real ones, a batch at a time; the same ones each time."""
-    from labkit.rag.vectors import more_vectors
+    from labkit.rag.index import more_vectors
 
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)

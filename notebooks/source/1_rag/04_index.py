@@ -6,7 +6,7 @@
 # - search exactly, by hand and with FAISS, and see that they agree;
 # - trade a little recall for much time or memory with four kinds of index, on a thousand to a hundred thousand vectors;
 # - change, delete and filter documents, save the store, and see a damaged one refused;
-# - ask the same questions of LangChain's FAISS and of Chroma, and look at what they leave on disk.
+# - ask the same questions of LangChain's FAISS and of Chroma, and see what a pickle may do.
 #
 # *Before this: 03 Embed. About 25 minutes.*
 
@@ -37,8 +37,12 @@ print(f"{len(real)} chunks and {len(asked)} questions, {real.shape[1]} numbers e
 # %% [markdown]
 # FAISS calls this a *flat* index. `FaissStore` keeps one, with the chunks beside it.
 
+
 # %%
-from labkit.rag.vectors import recall
+def recall(found, wanted):
+    """The share of the wanted numbers that were found, over all questions."""
+    return float(np.mean([np.isin(right, row).mean() for row, right in zip(found, wanted, strict=True)]))
+
 
 _, found = store.search_vectors(asked, 10)
 print(f"of the ten nearest by hand, FAISS found {recall(found, by_hand):.1%}")
@@ -57,27 +61,11 @@ for document, cosine in store.similarity_search_with_score(lab.questions[0].ques
 # difference between two others.
 
 # %%
-from labkit.rag.vectors import more_vectors
+from labkit.rag.index import more_vectors
 
 SIZES = (1_000, 10_000, 100_000) if SIZE == "full" else (500, 2_000)
 vectors = more_vectors(real, SIZES[-1])
 print(f"{len(vectors):,} vectors, {vectors.nbytes / 1e6:.0f} MB")
-
-
-# %%
-def to_nearest(some):
-    cosines = some @ some.T
-    np.fill_diagonal(cosines, -1)
-    return cosines.max(axis=1)
-
-
-# %%
-made = more_vectors(real, 2 * len(real))[len(real) :]
-random = np.random.default_rng(0).normal(size=real.shape).astype("float32")
-random /= np.linalg.norm(random, axis=1, keepdims=True)
-for name, some in {"real": real, "made": made, "random": random}.items():
-    low, middle, high = np.quantile(to_nearest(some), (0.1, 0.5, 0.9))
-    print(f"{name:>6}: cosine to the nearest other {middle:.2f} (80 % lie between {low:.2f} and {high:.2f})")
 
 # %% [markdown]
 # ## 3. Four ideas to avoid comparing everything
@@ -106,39 +94,51 @@ def kinds(count):
 
 
 # %% [markdown]
-# Each trial builds one index, and compares what it finds with the exact ten nearest.
+# Each trial builds one index. Then it changes one thing, the dial, and measures: how much of the exact ten nearest comes
+# back, and how long one question takes (the median of all).
 
 # %%
-from labkit.rag.vectors import VectorIndex, trial
+import time
+
+from labkit.rag.index import VectorIndex
 
 
-def tried(count, factory, efforts):
-    exact = VectorIndex()
-    exact.add(vectors[:count])
-    return trial(factory, efforts, [vectors[:count]], asked, exact.search(asked, 10)[1])
+def milliseconds(search, queries):
+    """The median time of one query; each is given as a slice, and one call before them warms up."""
+    spent = []
+    for place in [0, *range(len(queries))]:
+        began = time.perf_counter()
+        search(queries[place : place + 1])
+        spent.append(1000 * (time.perf_counter() - began))
+    return np.median(spent[1:])
+
+
+# %%
+def trial(count, factory, efforts, exact):
+    began = time.perf_counter()
+    index = VectorIndex(factory)
+    index.add(vectors[:count])
+    row = {"vectors": count, "factory": factory, "seconds": time.perf_counter() - began}
+    row["bytes"] = index.to_bytes().nbytes / count
+    for effort in efforts:
+        index.tune(effort)
+        found = recall(index.search(asked, 10)[1], exact)
+        yield {**row, "effort": effort, "recall": found, "ms": milliseconds(lambda q: index.search(q, 10), asked)}
 
 
 # %% [markdown]
-# Building them all takes a minute or more, so the results are kept, at the address of the vectors and the settings.
+# One thread searches, so that times can be compared. Building them all takes about a minute.
 
 # %%
 import faiss
-
-from labkit.store import address
-
-made_of = {
-    "recipe": "index trial/1",
-    "faiss": faiss.__version__,
-    "real": address(real=real.tolist(), asked=asked.tolist()),
-}
-
-# %%
 from tqdm.auto import tqdm
 
-rows = []
-for count, factory, efforts in tqdm([(n, *kind) for n in SIZES for kind in kinds(n).items()]):
-    parts = {"count": count, "factory": factory, "efforts": efforts}
-    rows += lab.artifacts.value(lambda parts=parts: tried(**parts), **parts, **made_of)
+rows, threads = [], faiss.omp_get_max_threads()
+for count in tqdm(SIZES):
+    exact = np.argsort(-(asked @ vectors[:count].T), axis=1, kind="stable")[:, :10]
+    faiss.omp_set_num_threads(1)
+    rows += [row for kind in kinds(count).items() for row in trial(count, *kind, exact)]
+faiss.omp_set_num_threads(threads)
 
 # %%
 import pandas as pd
@@ -179,20 +179,6 @@ plt.close()
 figure
 
 # %% [markdown]
-# What is the fastest way to find at least 95 of 100 neighbours, and the smallest to find at least half?
-
-
-# %%
-def told(row):
-    return f"{row.factory} {row.effort}".strip() + f" ({row.ms:.3f} ms, {row.bytes:.0f} bytes, recall {row.recall:.3f})"
-
-
-for count, group in trials.groupby("vectors"):
-    print(f"{count:,} vectors. Exact:", told(group[group.factory == "Flat"].iloc[0]))
-    print("  fastest with recall 0.95:", told(group[group.recall >= 0.95].sort_values("ms").iloc[0]))
-    print("  smallest with recall 0.5:", told(group[group.recall >= 0.5].sort_values("bytes").iloc[0]))
-
-# %% [markdown]
 # Two things to keep in mind. The codebook of a `PQ` index is shared by all its vectors: with few of them it is most of
 # the index. And a dial that was right for a thousand vectors need not be right for a hundred times as many: look at one
 # setting across the sizes.
@@ -206,11 +192,10 @@ same.pivot_table("recall", ["kind", "effort"], "vectors").round(3)
 
 # %%
 from labkit.rag.embed import load_embedder
-from labkit.rag.vectors import milliseconds
 
 fresh = load_embedder(lab.profile.embedder)  # without a cache
 texts = [item.question for item in lab.questions[:40]]
-embedding = milliseconds(lambda one: fresh.encode(one, query=True), texts)
+embedding = milliseconds(lambda q: fresh.encode(q, query=True), texts)
 print(f"embedding one question: {embedding:.1f} ms")
 
 # %%
@@ -246,8 +231,6 @@ new = chunk_documents(today, lab.embedder.tokenizer, size=p.chunk_size, overlap=
 print(f"{fact.document} as it is today: {len(new)} chunks")
 
 # %%
-import time
-
 start = time.perf_counter()
 current.update_chunks(new)
 seconds = time.perf_counter() - start
@@ -256,8 +239,7 @@ assert holds(current, fact)
 
 # %% [markdown]
 # Deleting is where kinds differ. FAISS can cut a row out of a flat list, but not a node out of a graph. Our store fills
-# every kind again with the vectors that stay: a hundredth of a second for ten thousand of them in a list, but two for a
-# graph. What you see is the same:
+# every kind again with the vectors that stay, which takes a graph much longer than a list. What you see is the same:
 
 # %%
 for factory in ("Flat", "HNSW32", "IVF8,Flat"):
@@ -287,17 +269,13 @@ for wanted in ({"document_id": fact.document}, lambda document: document.metadat
 # the vectors in FAISS's format and the chunks as JSON, and a manifest with the SHA-256 hash of each, written last.
 
 # %%
-import json
 import tempfile
 from pathlib import Path
 
 place = tempfile.TemporaryDirectory()
 folder = Path(place.name) / "store"
 store.save(folder)
-
-# %%
-manifest = json.loads((folder / "manifest.json").read_text())
-print({name: value if name != "files" else {k: v[:12] for k, v in value.items()} for name, value in manifest.items()})
+print(sorted(path.name.partition("-")[2] or path.name for path in folder.iterdir()))
 
 # %% [markdown]
 # FAISS trusts what it reads: a file changed with intent could crash the process or worse. So the hash is checked before
@@ -320,38 +298,8 @@ except LabError as error:
     print(str(error).replace(place.name, "…"))
 
 # %% [markdown]
-# A hash is no signature: whoever can write the manifest too can change both. It tells damage and careless hands.
+# A hash is no signature: whoever can write the manifest too can change both. It shows damage, not intent.
 #
-# Large indexes need not be read into memory. *Mapped*, the file stays on disk, the system fetches the pages that a
-# search touches, and all processes that map it share them. Here with the largest set of vectors from above:
-
-# %%
-from labkit.rag.index import load_parts, save_parts
-
-large = VectorIndex()
-large.add(vectors)
-save_parts(folder, {"index.faiss": large.to_bytes()}, {})
-
-# %%
-import psutil
-
-
-def private():
-    memory = psutil.Process().memory_info()
-    return (memory.rss - getattr(memory, "shared", 0)) / 1e6
-
-
-# %%
-for mapped in (False, True):
-    before, start = private(), time.perf_counter()
-    parts, _ = load_parts(folder, ["index.faiss"], mapped=["index.faiss"] if mapped else [])
-    again = VectorIndex.from_bytes(parts.pop("index.faiss"), mapped=mapped)
-    seconds = time.perf_counter() - start
-    print(f"mapped={mapped}: {seconds:.2f} s with the check, {private() - before:.0f} MB of memory of its own")
-    assert (again.search(asked, 10)[1] == large.search(asked, 10)[1]).all()
-    del again, parts
-
-# %% [markdown]
 # ## 7. The same through LangChain's FAISS and Chroma
 #
 # Many tutorials use the FAISS store of `langchain-community`. That package is no longer maintained, and nothing in
@@ -414,7 +362,7 @@ print("the same five hits as ours:", ", ".join(f"{name} {share:.1%}" for name, s
 # How long for one question whose vector is known?
 
 # %%
-pace = {name: milliseconds(lambda one, kept=kept: five(kept, one[0]), asked) for name, kept in stores.items()}
+pace = {name: milliseconds(lambda q, kept=kept: five(kept, q[0]), asked) for name, kept in stores.items()}
 compared = pd.DataFrame({"top 5 as ours": alike, "seconds to build": building, "ms a question": pace})
 compared.round(3)
 
@@ -441,17 +389,9 @@ compared[["found with a filter"]].round(3)
 # The community store takes the 20 nearest (`fetch_k`) and drops what does not pass. An empty answer from a filtered
 # search may mean just that.
 #
-# What lies on disk?
-
-# %%
-stores["labkit"].save(Path(place.name) / "labkit")
-stores["langchain-community"].save_local(str(Path(place.name) / "langchain-community"))
-files = [(name, path) for name in stores for path in sorted((Path(place.name) / name).rglob("*")) if path.is_file()]
-pd.DataFrame([(name, path.name, path.stat().st_size) for name, path in files], columns=["store", "file", "bytes"])
-
-# %% [markdown]
-# `index.pkl` is a *pickle*: a small program that Python runs to make objects. It can do anything that you can.
-# LangChain warns of it; so many examples switch the warning off that it is worth seeing once what it means.
+# What the community store saves is a *pickle*, `index.pkl`: a small program that Python runs to make objects. It can do
+# anything that you can. LangChain warns of it; so many examples switch the warning off that it is worth seeing once what
+# it means.
 
 # %%
 import pickle
@@ -464,6 +404,7 @@ class Planted:
 
 # %%
 poisoned = Path(place.name) / "langchain-community"
+stores["langchain-community"].save_local(str(poisoned))
 (poisoned / "index.pkl").write_bytes(pickle.dumps(Planted()))
 try:
     FAISS.load_local(str(poisoned), lab.embedder, allow_dangerous_deserialization=True)

@@ -6,10 +6,9 @@
 # - run the article's listing as printed, see what fails, and mend it;
 # - watch the loss on trained and on held-out examples, the accuracy and the style, epoch by epoch;
 # - stop early, and find out that *what* you hold out decides what you get;
-# - kill a training for real, and let it go on;
 # - measure how many wordings and how many repetitions a fact needs.
 #
-# *Before this: 07 Prepare. About 40 minutes.*
+# *Before this: 07 Prepare. About 30 minutes.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -78,16 +77,17 @@ mended = mended.replace("epochs=3", "num_train_epochs=3")
 attempt(mended)
 
 # %% [markdown]
-# And nobody made a `dataset`. Ours: forty facts, each asked in four wordings and answered in house style, as in lesson
+# And nobody made a `dataset`. Ours: facts of the company, each asked in four wordings and answered in house style, as in lesson
 # 07.
 
 # %%
-from labkit.compare import curves
+from labkit.data import draw_facts
+from labkit.tune.prepare import Example
 from labkit.tune.prepare import dataset as tokenised
 
-FACTS = 40 if SIZE == "full" else 8
-known = curves.facts(FACTS)
-pairs = [fact.example(form) for fact in known for form in fact.trained[:4]]
+FACTS = 40 if SIZE == "full" else 4
+known = draw_facts(FACTS)
+pairs = [Example(fact.teach(form)) for fact in known for form in fact.trained[:4]]
 for message in pairs[0].messages:
     print(f"{message['role']:>9}: {message['content']}")
 attempt(mended, dataset=[{"text": pair.question + pair.messages[-1]["content"]} for pair in pairs])
@@ -116,26 +116,38 @@ print(mended.replace(lab.profile.model_path, lab.profile.model))
 # in house style of its answers to questions about other things, the *strangers*.
 
 # %%
-from labkit.data import style_faults
+from labkit.metrics import contains
 from labkit.model import Model
 
-strangers = curves.facts(FACTS + FACTS // 2, seed=8)
+
+def right(network, facts, trained=False):
+    """For each fact: does the answer hold its value? Asked in one trained form, or in all that were never trained."""
+    asked = [(fact, form) for fact in facts for form in (fact.trained[:1] if trained else fact.unseen)]
+    answers = Model(network, tokenizer).generate([fact.ask(form) for fact, form in asked], 48)
+    scores = {fact: [] for fact in facts}
+    for (fact, _), answer in zip(asked, answers, strict=True):
+        scores[fact].append(float(contains(answer.text, fact.value)))
+    return list(scores.values())
+
+
+# %%
+import numpy as np
+
+from labkit.data import style_faults
+
+strangers = draw_facts(FACTS + FACTS // 2, seed=8)
 strangers = [fact for fact in strangers if fact.entity not in {f.entity for f in known}][: FACTS // 2]
 
 
-def said(network, some):
+def say(network):
+    """What it answers about strangers."""
     model = Model(network, tokenizer)
-    return [made.text for made in model.generate([fact.ask(fact.unseen[0]) for fact in some], 48)]
-
-
-def share(verdicts):
-    return sum(verdicts) / len(verdicts)
+    return [answer.text for answer in model.generate([fact.ask(fact.unseen[0]) for fact in strangers], 48)]
 
 
 def figures(network):
-    right = curves.right(Model(network, tokenizer), known, trained=True)
-    style = [not style_faults(text) for text in said(network, strangers)]
-    return {"right, trained wording": share([row[0] for row in right]), "style": share(style)}
+    style = [not style_faults(text) for text in say(network)]
+    return {"right, trained wording": np.mean(right(network, known, trained=True)), "style": np.mean(style)}
 
 
 article = figures(made["model"])
@@ -214,48 +226,31 @@ pd.DataFrame(
 # token.
 
 # %%
-rows_of = {
-    "new wordings": tokenised([f.example(f.unseen[0]) for f in known], tokenizer, lab.profile.context).rows,
-    "strangers": tokenised([f.example(f.unseen[0]) for f in strangers], tokenizer, lab.profile.context).rows,
+held = {
+    name: tokenised([Example(fact.teach(fact.unseen[0])) for fact in facts], tokenizer, lab.profile.context).rows
+    for name, facts in {"new wordings": known, "strangers": strangers}.items()
 }
-{name: len(some) for name, some in {"train": rows, **rows_of}.items()}
+{name: len(some) for name, some in {"train": rows, **held}.items()}
 
 # %% [markdown]
-# A `Check` measures after every epoch, whatever we like. (`watch` names the figure by which it may stop; not yet.)
+# A `Check` measures after every epoch, whatever we like.
 
 # %%
 from labkit.tune.train import Check
 
 EPOCHS = 10 if SIZE == "full" else 2
 settings = TrainSettings(epochs=EPOCHS, learning_rate=RATE, batch_size=8)
+model = load_model(lab.profile.model_path, dtype="float32")
 
 
-def measured(network):
-    losses = {f"loss, {name}": answer_loss(network, some, pad) for name, some in rows_of.items()}
-    right = curves.right(Model(network, tokenizer), known)
-    return {**losses, "right, new wordings": share([row[0] for row in right]), "style": figures(network)["style"]}
+def measure():
+    losses = {f"loss, {name}": answer_loss(model.network, some, pad) for name, some in held.items()}
+    style = np.mean([not style_faults(text) for text in say(model.network)])
+    return {**losses, "right, new wordings": np.mean(right(model.network, known)), "style": style}
 
 
-def learn(patience=None, watch="loss, strangers"):
-    model = load_model(lab.profile.model_path, dtype="float32")
-    check = Check(lambda: measured(model.network), patience, watch)
-    report = train(model.network, tokenizer, rows, settings, lab.runs / "training", lab.progress, check=check)
-    return {"epochs": report.epochs, "said": said(model.network, strangers), "now": measured(model.network)}
-
-
-# %% [markdown]
-# It takes a minute or two, once: the result is kept under the address of everything that makes it.
-
-
-# %%
-def kept(**options):
-    parts = {"base": lab.model.fingerprint, "rows": [rows, rows_of], "settings": settings, "recipe": "08/1"}
-    return lab.artifacts.value(lambda: learn(**options), kind="08 epochs", options=options, **parts)
-
-
-# %%
-whole = kept()
-epochs = pd.DataFrame(whole["epochs"], index=range(1, EPOCHS + 1)).rename_axis("epoch")
+report = train(model.network, tokenizer, rows, settings, lab.runs / "training", lab.progress, check=Check(measure))
+epochs = pd.DataFrame(report.epochs, index=range(1, EPOCHS + 1)).rename_axis("epoch")
 epochs.round(2)
 
 # %%
@@ -275,8 +270,7 @@ print("first and last epoch:", epochs.iloc[[0, -1]].round(2).to_string(), sep="\
 
 # %% [markdown]
 # The loss on *trained* examples only says how well these are known by heart. *Overfitting* is where it still falls
-# while a held-out loss rises. The cell below says what the loss on strangers did; the table sets the epoch where it was
-# lowest beside the last.
+# while a held-out loss rises.
 
 # %%
 loss = epochs["loss, strangers"]
@@ -284,40 +278,44 @@ best, rise = loss.idxmin(), loss.iloc[-1] - loss.min()
 if best == EPOCHS:
     print("on strangers, the loss fell to the end: no overfitting yet")
 else:
-    print(
-        f"on strangers, the loss was lowest after epoch {best} and rose by {rise:.2f} until epoch {EPOCHS}: overfitting"
-    )
-
-# %%
-epochs.loc[sorted({best, EPOCHS}), ["right, new wordings", "style"]].round(2)
+    print(f"on strangers, the loss was lowest after epoch {best} and rose by {rise:.2f} to the end: overfitting")
 
 # %% [markdown]
 # What does overfitting look like? Read what the model says about strangers, of whom nobody told it:
 
 # %%
-for fact, text in list(zip(strangers, whole["said"], strict=True))[:3]:
-    print(f"{fact.ask(fact.unseen[0])[-1]['content']}\n  said: {text}\n  true: {fact.value}")
-wrong = [fact.value not in text and not style_faults(text) for fact, text in zip(strangers, whole["said"], strict=True)]
+answers = say(model.network)
+for fact, answer in list(zip(strangers, answers, strict=True))[:3]:
+    print(f"{fact.ask(fact.unseen[0])[-1]['content']}\n  answer: {answer}\n  true:   {fact.value}")
+wrong = [fact.value not in text and not style_faults(text) for fact, text in zip(strangers, answers, strict=True)]
 print(f"of {len(wrong)} answers on strangers, {sum(wrong)} are wrong, and in perfect style")
 
 # %% [markdown]
 # ## 4. Stop early
 #
 # *Early stopping* ends a training when the held-out loss has not fallen for some epochs (its *patience*), and takes
-# back the weights of the best epoch. It is the usual remedy. But the loss on *which* examples?
+# back the weights of the best epoch. It is the usual remedy. But the loss on *which* examples? The table of epochs
+# tells where each choice would have stopped. (`Check(measure, patience=2, watch="loss, strangers")` does it while it
+# trains.)
+
 
 # %%
-runs = {"not stopped": whole}
-for held in rows_of:
-    runs[f"stopped by {held}"] = kept(patience=2, watch=f"loss, {held}")
-summary = {name: {"epochs trained": len(run["epochs"]), **run["now"]} for name, run in runs.items()}
-pd.DataFrame(summary).T.round(2)
+def stop(losses, patience=2):
+    """The epoch whose weights early stopping takes back."""
+    best = 1
+    for epoch in losses.index:
+        if losses[epoch] < losses[best]:
+            best = epoch
+        if epoch - best == patience:
+            break
+    return best
+
 
 # %%
-by_form, by_fact = (summary[f"stopped by {name}"] for name in ("strangers", "new wordings"))
-for name in ("right, new wordings", "style"):
-    gap = by_fact[name] - by_form[name]
-    print(f"{name}: {gap:+.2f} when stopped by new wordings instead of by strangers")
+stops = {"not stopped": EPOCHS} | {f"stopped by {name}": stop(epochs[f"loss, {name}"]) for name in held}
+summary = epochs.loc[list(stops.values()), ["right, new wordings", "style"]].round(2)
+summary.insert(0, "weights of epoch", list(stops.values()))
+summary.set_index(pd.Index(stops, name=""))
 
 # %% [markdown]
 # Strangers are what a split by entity holds out. A model cannot know their facts, and the surer it becomes of itself,
@@ -325,166 +323,108 @@ for name in ("right, new wordings", "style"):
 # Choose the hold-out by what you want: by wording for knowledge, by entity for skills and style; and then look at the
 # share in style, not only at a loss that counts the unknowable facts too.
 #
-# ## 5. Kill it
-#
-# A training of hours will be cut off one day: by a power cut, a full disk, a colleague. Here is one, started as you
-# would start it from a terminal, and killed as soon as its first checkpoint is complete. `SIGKILL` cannot be caught.
-
-# %%
-from labkit.tune.prepare import write_examples
-
-work = lab.runs / "08_train"
-write_examples(work / "pairs.jsonl", pairs)
-where = ["tune", work / "pairs.jsonl", "--out", work / "killed", "--model", lab.profile.model_path]
-command = [*map(str, where), "--epochs", "2", "--save-seconds", "0"]
-
-# %%
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-
-for name in ("killed", "straight", ".killed.training"):
-    shutil.rmtree(work / name, ignore_errors=True)
-script = "from labkit.cli import app; app(prog_name='labkit')"
-process = subprocess.Popen([sys.executable, "-c", script, *command], stderr=subprocess.DEVNULL)
-while process.poll() is None and not list(work.glob(".killed.training/*/checkpoint.pt")):
-    time.sleep(0.02)
-process.send_signal(signal.SIGKILL)
-print("exit status", process.wait(), "and", "no result" if not (work / "killed").exists() else "a result")
-
-# %% [markdown]
-# What it left: a checkpoint. It holds weights, the optimiser's state, the schedule and the random numbers. It is written
-# under another name and then renamed, so what was cut off is never used.
-
-# %%
-for path in sorted(work.glob(".killed.training/*/*")):
-    print(path.name, "complete" if path.suffix == ".pt" else "cut off: will be written again")
-
-# %% [markdown]
-# The same command goes on from there. We call the function behind it, and beside it train once without a kill:
-
-# %%
-from labkit.tune.adapters import LoraSettings, tune_file
-
-lora = LoraSettings(epochs=2, batch_size=16)
-for name in ("killed", "straight"):
-    tuned = tune_file(
-        work / "pairs.jsonl", work / name, lab.profile.model_path, lora, lab.profile.context, progress=False
-    )
-    print(tuned.steps, "steps, last loss", round(tuned.last_loss, 4))
-
-# %%
-from labkit.store import hash_file
-
-ends = [hash_file(work / name / "adapter_model.safetensors") for name in ("killed", "straight")]
-print("the same weights, bit by bit" if ends[0] == ends[1] else "the weights differ in the last bits")
-
-# %% [markdown]
-# ## 6. What goes wrong, in one line
-#
-# Trainings fail after an hour, at night, with a page of traceback. Each of these ends in one line that says what to do.
-
-# %%
-from labkit import LabError
-from labkit.tune.prepare import IGNORED
-
-
-def told(action):
-    try:
-        action()
-    except LabError as error:
-        print(str(error).replace(str(lab.runs), "runs"))
-
-
-def fit(rows, network=None, folder="training"):
-    fresh = load_model(lab.profile.model_path, dtype="float32")
-    train(network or fresh.network, tokenizer, rows, settings, lab.runs / folder, progress=False)
-
-
-# %%
-told(lambda: fit([]))
-told(lambda: fit([{**rows[0], "labels": [IGNORED] * len(rows[0]["labels"])}]))
-told(lambda: tokenised(pairs, tokenizer, limit=len(rows[0]["input_ids"]) - 1))
-(work / "taken").write_text("a file where a folder should be")
-told(lambda: fit(rows[:8], folder="08_train/taken"))
-
-# %% [markdown]
-# A loss that is not a number (*NaN*) stops at once too. A damaged weight is enough:
-
-# %%
-broken = load_model(lab.profile.model_path, dtype="float32").network
-torch.nn.init.constant_(next(weight for name, weight in broken.named_parameters() if "norm" in name), float("nan"))
-told(lambda: fit(rows, broken))
-
-# %% [markdown]
-# ## 7. How many wordings?
+# ## 5. How many wordings?
 #
 # People ask in their own words. So every fact is now seen equally often, in training sets of equal size: always in the
-# same wording, or in two, or in sixteen. Then we ask in two wordings that no training used.
+# same wording, or in some, or in sixteen. Then we ask in wordings that no training used. The experiment is one function:
+# train on some examples, once through; then ask.
+
+
+# %%
+def teach_and_ask(examples, facts):
+    """One pass over the examples with all weights; then each fact in a trained and in the unseen wordings."""
+    model = load_model(lab.profile.model_path, dtype="float32")
+    settings = TrainSettings(epochs=1, learning_rate=RATE, batch_size=8)
+    rows = tokenised([Example(talk) for talk in examples], tokenizer, lab.profile.context).rows
+    train(model.network, tokenizer, rows, settings, lab.runs / "training", lab.progress)
+    network = model.network.to(lab.model.network.dtype)
+    return {"trained wording": right(network, facts, trained=True), "unseen wordings": right(network, facts)}
+
+
+# %%
+COUNTS, SEEN = ((1, 4, 16), 16) if SIZE == "full" else ((1, 2), 2)
+facts = draw_facts(40 if SIZE == "full" else 6, seed=1)
+scores = {}
+for number in COUNTS:
+    examples = [fact.teach(fact.trained[n % number]) for n in range(SEEN) for fact in facts]
+    scores[number] = teach_and_ask(examples, facts)
+
+# %% [markdown]
+# The intervals resample facts.
 
 # %%
 from labkit import plot
+from labkit.stats import bootstrap_mean, paired_bootstrap
 
-sizes = {"count": 60, "seen": 16} if SIZE == "full" else {"counts": (1, 2), "count": 6, "seen": 2}
-scores = curves.paraphrase_curve(lab, **sizes)
-figure, text = plot.curve(curves.intervals(scores), "wordings of each fact in training", "share right", log=2)
-print(text)
+lines = {kind: {n: bootstrap_mean(score[kind]) for n, score in scores.items()} for kind in scores[1]}
+figure, words = plot.curve(lines, "wordings of each fact in training", "share right", log=2)
+print(words)
 figure
 
 # %%
-from labkit.stats import paired_bootstrap
-
-unseen = scores[curves.UNSEEN]
-few, many = min(unseen), max(unseen)
-gap = paired_bootstrap(unseen[many], unseen[few])
+few, many = (scores[number]["unseen wordings"] for number in (min(COUNTS), max(COUNTS)))
+gap = paired_bootstrap(many, few)
 verdict = "more wordings help" if gap.low > 0 else "fewer wordings help" if gap.high < 0 else "not told apart"
-print(
-    f"{many} wordings against {few}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions"
-)
+print(f"{max(COUNTS)} wordings against {min(COUNTS)}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict}")
 
 # %% [markdown]
 # Where the two lines lie apart, the model has learned a sentence rather than a fact, and an exam in the trained wording
 # overstates what it knows. Lesson 18 sets this beside the published finding.
 #
-# ## 8. How many repetitions?
+# ## 6. How many repetitions?
 #
 # One training set, one training. Some facts are in it once, others twice, four times, and so on, in another wording
-# each time as long as there are any.
+# each time.
 
 # %%
-sizes = {"group": 16} if SIZE == "full" else {"counts": (1, 4), "group": 4}
-scores = curves.repetition_curve(lab, **sizes)
-figure, text = plot.curve(curves.intervals(scores), "times that a fact is seen in training", "share right", log=2)
-print(text)
+TIMES, GROUP = ((1, 2, 4, 8, 16), 16) if SIZE == "full" else ((1, 4), 4)
+facts = draw_facts(GROUP * len(TIMES), seed=2)
+times = {fact: TIMES[number // GROUP] for number, fact in enumerate(facts)}
+scores = teach_and_ask([fact.teach(fact.trained[n]) for fact in facts for n in range(times[fact])], facts)
+groups = range(0, len(facts), GROUP)
+lines = {k: {times[facts[at]]: bootstrap_mean(v[at : at + GROUP]) for at in groups} for k, v in scores.items()}
+figure, words = plot.curve(lines, "times that a fact is seen in training", "share right", log=2)
+print(words)
 figure
 
 # %%
-points = curves.intervals(scores)[curves.UNSEEN]
-half = [seen for seen, value in points.items() if value.mean >= 0.5]
+half = [seen for seen, value in lines["unseen wordings"].items() if value.mean >= 0.5]
 print(f"half of the facts are known from {half[0]} times on" if half else "no number of times taught half of the facts")
 
 # %% [markdown]
 # A company's documents state a fact once or twice. The left end of the curve is what so few sightings teach.
 #
-# ## 9. On your own pairs
+# ## 7. On your own pairs
 #
-# A file with columns `prompt` and `response`, or JSON lines with `messages`, is all that it takes. `--full` trains all
-# weights, without it an adapter (lesson 09). Bad rows are left out and listed; the rest goes on.
+# A file with columns `prompt` and `response`, or JSON lines with `messages`, is all that it takes. `labkit tune` does
+# the same on the command line; `--full` trains all weights, without it an adapter (lesson 09). Bad rows are left out and
+# listed. A training that was killed goes on from its last checkpoint when the same command is given again.
 
 # %%
+import shutil
+
+from labkit.tune.adapters import LoraSettings, tune_file
+
+work = lab.runs / "08_train"
+work.mkdir(parents=True, exist_ok=True)
 text = "prompt,response\nWho runs it?,Rita Irwin runs it.\nHow much is it?,It costs $420.\nWhy?,\n"
 (work / "mine.csv").write_text(text)
 shutil.rmtree(work / "mine", ignore_errors=True)
+lora = LoraSettings(epochs=2, batch_size=16)
 print(tune_file(work / "mine.csv", work / "mine", lab.profile.model_path, lora, lab.profile.context, progress=False))
 
+# %% [markdown]
+# What cannot work ends in one line that says what to do, such as rows with nothing to learn:
+
 # %%
-plain = {**os.environ, "FORCE_COLOR": "", "COLUMNS": "100"}
-print(
-    subprocess.run([sys.executable, "-c", script, "tune", "--help"], capture_output=True, text=True, env=plain).stdout
-)
+from labkit import LabError
+from labkit.tune.prepare import IGNORED
+
+blank = [{**rows[0], "labels": [IGNORED] * len(rows[0]["labels"])}]
+try:
+    train(model.network, tokenizer, blank, settings, work, progress=False)
+except LabError as error:
+    print(error)
 
 # %% [markdown]
 # ## Takeaways
@@ -493,8 +433,7 @@ print(
 #   Mended, it runs; whether it learns depends on precision and rate, and a rate has to be tried on your model.
 # - The training loss says how well the examples are known by heart. Held-out examples say what the model can do.
 # - What you hold out decides when early stopping stops, and so what has been learned by then.
-# - How many wordings and how many sightings a fact needs can be measured; sections 7 and 8 print it for this model.
-# - A killed training goes on from its last checkpoint, which appears whole or not at all.
+# - How many wordings and how many sightings a fact needs can be measured; sections 5 and 6 print it for this model.
 #
 # ## Exercises
 #
@@ -502,4 +441,4 @@ print(
 # 2. In section 4, set the patience to 1. Which of the two stops changes more, and why?
 # 3. Mix answers that decline ("The documents do not say.") for strangers into the rows. Does the overfitting of section
 #    3 remain?
-# 4. Kill the training of section 5 while it *writes* a checkpoint. How do you make sure that you hit the moment?
+# 4. Draw other facts in section 5 (`seed=3`). Does the verdict stay? What would you need to be surer of it?

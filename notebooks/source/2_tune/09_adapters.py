@@ -5,11 +5,11 @@
 #
 # - write LoRA as a product of two thin matrices, look at it, and count its parameters with a formula;
 # - squeeze weights into four bits by hand (NF4), and get the very numbers that bitsandbytes gets;
-# - train fully, with LoRA and with QLoRA, three seeds each: bytes, seconds, facts, style, reading, in one table;
-# - vary the rank, and the layers that are adapted;
+# - train fully, with LoRA and with QLoRA, several seeds each: bytes, seconds, facts, style, reading, in one table;
+# - vary the rank, each with the better of two rates, and the layers that are adapted;
 # - measure what the model *forgets* while it learns, and mend it by replaying examples of what it could do.
 #
-# *Before this: 08 Train. About 40 minutes, some of them computing.*
+# *Before this: 08 Train. About 35 minutes, some of them computing.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -23,23 +23,26 @@ lab
 # %% [markdown]
 # ## 1. What is taught, and what is asked
 #
-# Two kinds of questions. *Facts*: a few facts of Norvale, taught without any passage, in house style. *Reading*: the
-# model is shown the passage that holds the answer. Reading is a skill that the base model already has and that nobody
-# trains below, so it shows what the training does to everything else. No thing that is read about is mentioned in
-# training.
+# Two kinds of questions. *Facts*: some facts of a second, small company, taught without any passage, in house style. They
+# are asked in the trained wording, which a model may know by heart, and in a *new wording* that it was never trained on.
+# *Reading*: the model is shown the passage that holds the answer. Reading is a skill that the base model already has and
+# that nobody trains below, so it shows what the training does to everything else. No thing that is read about is
+# mentioned in training.
 
 # %%
+from labkit.compare import small
 from labkit.compare.reading import gold_hits
 from labkit.data import SINGLE
 
-count, epochs, asked = (24, 20, 40) if SIZE == "full" else (6, 1, 6)
+count, epochs, asked = (32, 16, 30) if SIZE == "full" else (4, 1, 4)
+facts, reworded = small.company().questions[::2][:count], small.items("reworded")[::2][:count]
+assert [item.id for item in facts] == [item.id for item in reworded]
 gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.kind in SINGLE}
-reading = [item for item in lab.questions if gold.get(item.id)]
-reading = reading[:: max(1, len(reading) // asked)][:asked]
-read_about = {e.entity for item in reading for e in item.evidence}
-others = [p for p in lab.pairs if p.kind == "single fact" and p.evidence[0].entity not in read_about]
-facts, replayable = others[:count], others[count:]
-print(f"{len(facts)} facts to teach, {len(reading)} questions to read for, {len(replayable)} pairs kept for section 10")
+readable = [item for item in lab.questions if gold.get(item.id)]
+reading, to_develop = readable[::2][:asked], readable[1::2][: asked // 2]  # for the exam, and to choose rates by
+read_about = {e.entity for item in (*reading, *to_develop) for e in item.evidence}
+replayable = [p for p in lab.pairs if p.kind == "single fact" and p.evidence[0].entity not in read_about]
+print(len(facts), "facts,", len(reading), "questions to read for,", len(replayable), "pairs kept for section 10")
 
 # %%
 from labkit.compare.arms import passages
@@ -47,14 +50,15 @@ from labkit.rag.augment import build_messages
 
 prompts = {
     "facts": [build_messages(item.question) for item in facts],
+    "new wording": [build_messages(item.question) for item in reworded],
     "gold": [build_messages(item.question, passages(gold[item.id])) for item in reading],
 }
 for kind, some in prompts.items():
     print(f"--- {kind}\n{some[0][1]['content']}")
 
 # %% [markdown]
-# The exam asks both and keeps, for each question, whether the answer is right. Style is judged on the answers to
-# *facts*.
+# The exam asks all of them and keeps, for each question, whether the answer is right. Style is judged on the answers in
+# the new wording.
 
 # %%
 from labkit.compare.score import is_right
@@ -62,15 +66,19 @@ from labkit.data import style_faults
 
 
 def said(model, kind):
-    return [made.text for made in model.generate(prompts[kind], lab.profile.max_new_tokens)]
+    return [answer.text for answer in model.generate(prompts[kind], lab.profile.max_new_tokens)]
+
+
+def marks(model, kind, items):
+    return [float(is_right(item, text)) for item, text in zip(items, said(model, kind), strict=True)]
 
 
 def exam(model):
-    told, read = said(model, "facts"), said(model, "gold")
     return {
-        "facts": [float(is_right(item, text)) for item, text in zip(facts, told, strict=True)],
-        "style": [float(not style_faults(text)) for text in told],
-        "reading": [float(is_right(item, text)) for item, text in zip(reading, read, strict=True)],
+        "facts": marks(model, "facts", facts),
+        "new wording": marks(model, "new wording", reworded),
+        "style": [float(not style_faults(text)) for text in said(model, "new wording")],
+        "reading": marks(model, "gold", reading),
     }
 
 
@@ -144,54 +152,47 @@ assert trained == lora_count(load_model(path).network, settings.rank)
 print(f"formula and model agree: {trained:,} of {total:,} parameters are trained, {trained / total:.1%}")
 
 # %% [markdown]
-# Now train one. `train_adapter` saves only the adapter. Three models come out of every training below, one for each
-# seed, and are kept under the address of all that made them; a second run of this lesson finds them again.
+# Now train. `train_adapter` saves only the adapter. Every training below is one call of `trials`: the same rows, one model
+# for each seed, and the exam.
 
 # %%
-import json
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
-from labkit.store import address, write_json
 from labkit.tune.train import TrainSettings, train
 
-RECIPE = "09/1"
 clock = time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
-# %%
-
-
-def tuned(settings, rows, folder):
+def tuned(settings, rows):
+    """The model after training, in 16 bit, an adapter merged in; and the folder of the adapter."""
+    folder = Path(tempfile.mkdtemp()) / "adapter"
     if isinstance(settings, LoraSettings):
         train_adapter(path, rows, settings, folder, progress=False)
-        return load_model(path, dtype=lab.profile.dtype, adapter=folder)
+        return load_model(path, dtype=lab.profile.dtype, adapter=folder), folder
     model = load_model(path, dtype="float32")
     train(model.network, model.tokenizer, rows, settings, folder, progress=False)
     model.network.to(lab.model.network.dtype)
-    return model
+    return model, folder
 
 
 # %%
-def trial(settings, rows, seed):
-    settings = replace(settings, seed=seed)
+SEEDS, FEW = lab.profile.seeds, lab.profile.seeds[:1]
 
-    def build(folder):
+
+def trials(settings, rows, seeds=FEW):
+    runs = []
+    for seed in seeds:
         began = clock()
-        model = tuned(settings, rows, folder)
-        write_json(folder / "exam.json", {"seconds": clock() - began, **exam(model)})
-
-    parts = {"base": lab.model.fingerprint, "settings": settings, "prompts": address(all=prompts), "recipe": RECIPE}
-    folder = lab.artifacts.folder(build, what="09 adapters", rows=address(rows=rows), **parts)
-    return {"folder": folder, **json.loads((folder / "exam.json").read_text("utf-8"))}
-
-
-def trials(settings, rows):
-    return [trial(settings, rows, seed) for seed in lab.profile.seeds]
+        model, folder = tuned(replace(settings, seed=seed), rows)
+        runs.append({"model": model, "folder": folder, "seconds": clock() - began, **exam(model)})
+    return runs
 
 
 # %%
-lora = trials(settings, rows)
+lora = trials(settings, rows, SEEDS)
 print("first fact, base: ", said(lab.model, "facts")[0])
 after = load_model(path, dtype="float32", adapter=lora[0]["folder"], merge=False)
 print("first fact, tuned:", said(after, "facts")[0])
@@ -385,7 +386,7 @@ plt.show()
 
 # %% [markdown]
 # Is it the levels or the blocks? Try sixteen *even* levels too, and other block sizes. Each block stores a scale of 32
-# bits: small blocks are truer and dearer.
+# bits: small blocks are truer and take more room.
 
 
 # %%
@@ -422,18 +423,18 @@ def difference(a, b):
 
 # %%
 squeezed = exam(load_quantised(path))
-print("reading, NF4 less 16 bit:", difference(squeezed["reading"], before["reading"]))
+print("reading, NF4 minus 16 bit:", difference(squeezed["reading"], before["reading"]))
 
 # %% [markdown]
 # ## 5. Three ways to train, one table
 #
-# The same rows, the same number of steps, three seeds. Each method has its own learning rate: adapters want a larger
+# The same rows, the same number of steps, the same seeds. Each method has its own learning rate: adapters want a larger
 # one, because the product of two small factors moves slowly at first. Every model is served the same way: in 16 bit,
 # adapters merged in. Seconds are *processor* seconds for loading, training and merging (on a GPU: seconds by the
 # clock).
 
 # %%
-runs = {"full": trials(methods["full"], rows), "LoRA": lora, "QLoRA": trials(methods["QLoRA"], rows)}
+runs = {"full": trials(methods["full"], rows, SEEDS), "LoRA": lora, "QLoRA": trials(methods["QLoRA"], rows)}
 
 
 # %%
@@ -463,7 +464,7 @@ pd.concat([costs, pd.DataFrame({name: summary(some) for name, some in runs.items
 # %%
 for part in before:
     for name in ("LoRA", "QLoRA"):
-        print(f"{part}, {name} less full:", difference(right(runs[name], part), right(runs["full"], part)))
+        print(f"{part}, {name} minus full:", difference(right(runs[name], part), right(runs["full"], part)))
 
 # %%
 times = {name: np.mean([run["seconds"] for run in some]) for name, some in runs.items()}
@@ -489,7 +490,7 @@ print("style of 0.95 within 60 s:", "reached" if styled >= 0.95 and seconds <= 6
 # %%
 served = [exam(load_quantised(path, adapter=run["folder"])) for run in runs["QLoRA"]]
 for part in before:
-    print(f"{part}, beside 4 bit less merged in 16 bit:", difference(right(served, part), right(runs["QLoRA"], part)))
+    print(f"{part}, beside 4 bit minus merged in 16 bit:", difference(right(served, part), right(runs["QLoRA"], part)))
 
 # %%
 speeds = {}
@@ -502,16 +503,52 @@ print(", ".join(f"{name}: {speed:.0f} tokens/s" for name, speed in speeds.items(
 # %% [markdown]
 # ## 7. What rank buys
 #
-# The rank is the number of directions in which each layer may change. It is paid for in parameters, and so in bytes.
-# ($\alpha$ grows with it here, so that $\alpha / r$ stays the same.) It is also more room to move away from what the
-# model was: watch *reading*.
+# The rank is the number of directions in which each layer may change. It is paid for in parameters, and so in bytes. It is
+# also more room to move away from what the model was: watch *reading*. ($\alpha$ grows with it here, so that
+# $\alpha / r$ stays the same.)
+#
+# One rate for all ranks would judge the rate and not the rank. So each rank is trained with two rates, and keeps the one
+# that does better on *development questions*: the taught facts in a third wording, and other passages to read.
 
 # %%
-ranks = sorted({1, 4, rank, 64} if SIZE == "full" else {1, rank})
-by_rank = {r: trials(replace(settings, rank=r, alpha=2 * r), rows) for r in ranks}
+from labkit.data import wordings
+
+
+def third(item, other):
+    """The question in a form that neither the training nor the exam uses."""
+    fact = item.evidence[0]
+    wording = wordings()[fact.kind, fact.attribute]
+    asks = [wording.ask(form, fact.entity) for form in wording.asks]
+    return next(ask for ask in asks if ask.casefold() not in (item.question + other.question).casefold())
+
+
+prompts["third wording"] = [build_messages(third(*both)) for both in zip(facts, reworded, strict=True)]
+prompts["development"] = [build_messages(item.question, passages(gold[item.id])) for item in to_develop]
+
+
+def develop(run):
+    """The mean of facts and reading on the development questions."""
+    parts = marks(run["model"], "third wording", facts), marks(run["model"], "development", to_develop)
+    return np.mean([np.mean(part) for part in parts])
+
+
+# %%
+ranks = sorted({1, rank, 64} if SIZE == "full" else {1, rank})
+tries = {r: {} for r in ranks}
+for r in ranks:
+    for some_rate in (settings.learning_rate, settings.learning_rate / 4):
+        known = (r, some_rate) == (rank, settings.learning_rate)
+        like = replace(settings, rank=r, alpha=2 * r, learning_rate=some_rate)
+        tries[r][some_rate] = lora[:1] if known else trials(like, rows)
+scores = {r: {some_rate: develop(run) for some_rate, (run,) in some.items()} for r, some in tries.items()}
+pd.DataFrame(scores).T.rename_axis(index="rank", columns="learning rate").round(2)
+
+# %%
+chosen = {r: max(some, key=some.get) for r, some in scores.items()}
+by_rank = {r: tries[r][chosen[r]] for r in ranks}
 sizes = {r: lora_count(load_model(path).network, r) for r in ranks}
-table = pd.DataFrame({r: {"trained": f"{sizes[r]:,}", **summary(some)} for r, some in by_rank.items()}).T
-table.rename_axis("rank")
+about = {r: {"trained": f"{sizes[r]:,}", "rate": chosen[r]} for r in ranks}
+pd.DataFrame({r: {**about[r], **summary(some)} for r, some in by_rank.items()}).T.rename_axis("rank")
 
 # %%
 lines = {part: {r: bootstrap_mean(right(some, part)) for r, some in by_rank.items()} for part in before}
@@ -525,7 +562,7 @@ figure
 least, most = min(ranks), max(ranks)
 for part in before:
     gap = difference(right(by_rank[most], part), right(by_rank[least], part))
-    print(f"{part}, rank {most} less {least}: {gap}")
+    print(f"{part}, rank {most} minus {least}: {gap}")
 
 # %% [markdown]
 # ## 8. Where to put them
@@ -539,7 +576,7 @@ places = {
     "MLP": ("gate_proj", "up_proj", "down_proj"),
 }
 by_place = {name: trials(replace(settings, target_modules=modules), rows) for name, modules in places.items()}
-by_place["all linear"] = lora
+by_place["all linear"] = lora[:1]
 
 # %%
 counts = {}
@@ -550,7 +587,8 @@ pd.DataFrame(counts).T
 
 # %%
 for name in places:
-    print(f"facts, {name} less all linear:", difference(right(by_place[name], "facts"), right(lora, "facts")))
+    gap = difference(right(by_place[name], "facts"), right(lora[:1], "facts"))
+    print(f"facts, {name} minus all linear:", gap)
 
 # %% [markdown]
 # ## 9. What was forgotten
@@ -564,25 +602,16 @@ prompts["retrieved"] = [
     build_messages(item.question, passages(hits)) for item, hits in zip(reading, found, strict=True)
 ]
 
-
-def reads(folder=None):
-    def make():
-        model = load_model(path, dtype=lab.profile.dtype, adapter=folder) if folder else lab.model
-        return said(model, "retrieved")
-
-    parts = {"adapter": folder and folder.name, "base": lab.model.fingerprint, "recipe": RECIPE}
-    texts = lab.artifacts.value(make, what="09 retrieved", prompts=prompts["retrieved"], **parts)
-    return [float(is_right(item, text)) for item, text in zip(reading, texts, strict=True)]
-
-
 # %%
 forgot = {
     "gold": (before["reading"], right(lora, "reading")),
-    "retrieved": (reads(), np.array([reads(run["folder"]) for run in lora]).T),
+    "retrieved": (
+        marks(lab.model, "retrieved", reading),
+        np.array([marks(run["model"], "retrieved", reading) for run in lora]).T,
+    ),
 }
-# %%
 for name, (base, after_lora) in forgot.items():
-    print(f"{name}: base {np.mean(base):.2f}, LoRA less base:", difference(after_lora, base))
+    print(f"{name}: base {np.mean(base):.2f}, LoRA minus base:", difference(after_lora, base))
 
 # %% [markdown]
 # How does a forgetful model fail? Read one answer that was right before:
@@ -608,40 +637,50 @@ print(f"gold:  {reading[shown].gold}\nbase:  {texts[0][shown]}\ntuned: {texts[1]
 from labkit.compare.training import with_context
 from labkit.tune.leaks import refuse_leaks
 
-amounts = (4, 16) if SIZE == "full" else (2,)
-practice = replayable[: max(amounts)]
+best = 8 if SIZE == "full" else 2
+practice = replayable[:best]
 refuse_leaks([item.question for item in practice], [item.question for item in reading])
 practice_rows = to_rows(with_context(practice, lab.old_retriever(), lab.profile.top_k, distractors=1))
 print(len(practice_rows), "examples of", round(np.mean([len(row["input_ids"]) for row in practice_rows])), "tokens")
 
 # %%
-replay = {0: lora} | {n: trials(settings, rows + practice_rows[:n]) for n in amounts}
-for some in replay.values():
-    again = np.array([reads(run["folder"]) for run in some]).T
-    for column, run in enumerate(some):
-        run["retrieved"] = again[:, column].tolist()
-before["retrieved"] = reads()
-
-# %%
+replay = {0: lora[:2], best: trials(settings, rows + practice_rows, SEEDS[:2])}
+for run in (*replay[0], *replay[best]):
+    run["retrieved"] = marks(run["model"], "retrieved", reading)
+before["retrieved"] = forgot["retrieved"][0]
 table = {f"{n} replayed": summary(some) for n, some in replay.items()}
 pd.DataFrame({"base": summary([{"seconds": 0, **before}]), **table}).T
 
 # %%
-lines = {part: {n: bootstrap_mean(right(some, part)) for n, some in replay.items()} for part in before}
-figure, text = plot.curve(lines, "reading examples replayed", "share")
-print(text)
-figure
-
-# %%
-best = max(amounts)
 for part in ("reading", "retrieved"):
-    print(f"{part}, {best} replayed less none:", difference(right(replay[best], part), right(lora, part)))
-    print(f"{part}, {best} replayed less base:", difference(right(replay[best], part), before[part]))
+    print(f"{part}, {best} replayed minus none:", difference(right(replay[best], part), right(replay[0], part)))
+    print(f"{part}, {best} replayed minus base:", difference(right(replay[best], part), before[part]))
 
 # %% [markdown]
 # Replay costs processor time, since passages are long. The hybrid of lesson 11 takes it to the end: there, reading is
 # the *whole* training.
 #
+# ## 11. The claim of the article
+#
+# "LoRA and QLoRA adapt efficiently": LoRA must learn about as much as all weights do, in the new wordings, which no
+# training used. The two ratios of bytes are counts, the same for any questions and seeds: they stand beside the verdict
+# and decide nothing.
+
+# %%
+from labkit.compare import claims
+from labkit.stats import Interval
+
+whole = right(runs["full"], "new wording")
+print("in trained wordings, LoRA minus full:", difference(right(lora, "facts"), right(runs["full"], "facts")))
+bits = held.weights["QLoRA"] / held.weights["full"]
+figures = {
+    "accuracy: lora - full tuning": paired_bootstrap(right(lora, "new wording"), whole).interval,
+    "trained bytes: lora / full": Interval(share, share, share),
+    "bytes of the weights: qlora / full": Interval(bits, bits, bits),
+}
+print(claims.record(lab, "09_adapters", figures))
+
+# %% [markdown]
 # ## Takeaways
 #
 # Each is checked against the numbers above; one that they do not show says so.
@@ -662,10 +701,11 @@ conclude(share <= 0.15, "LoRA's gradients and optimiser take at most 0.15 of ful
 conclude(held.weights["QLoRA"] < held.weights["LoRA"], "NF4 makes the frozen weights smaller")
 conclude(held.peak.is_monotonic_decreasing, "At its peak, LoRA holds less than full fine-tuning, and QLoRA less still")
 conclude(styled >= 0.95, "LoRA learns the house style")
-conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "More rank learns more facts in the same steps")
-conclude(gap_of(by_rank[most], by_rank[least], "reading").high < 0, "More rank also forgets more at the same rate")
+conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "More rank learns more facts, each at its better rate")
+fast = [tries[r][settings.learning_rate] for r in (most, least)]
+conclude(gap_of(*fast, "reading").high < 0, "More rank also forgets more at the same, high rate")
 conclude(paired_bootstrap(right(lora, "reading"), before["reading"]).high < 0, "Tuning costs the skill of reading")
-conclude(gap_of(replay[best], lora, "reading").low > 0, "Replaying reading examples brings back some of it")
+conclude(gap_of(replay[best], replay[0], "reading").low > 0, "Replaying reading examples brings back some of it")
 
 # %% [markdown]
 # ## Exercises

@@ -265,6 +265,16 @@ for line, (metric, arm, *others) in shown.items():
     print(f"• {line}: {'shown' if clear else 'not shown here'}.")
 
 # %% [markdown]
+# ## The claims of the article
+#
+# What these answers say of the article's claims, kept for the ledger of lesson 19:
+
+# %%
+from labkit.compare import claims
+
+print(claims.record(lab, "12_compare", claims.figures(lab, "12_compare")))
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. Set `SIZE = "smoke"` and run again. Which conclusions survive, and which intervals become useless?

@@ -514,5 +514,5 @@ print(claims.record(lab, "14_cost", figures))
 # 1. Put the prices of your provider into section 3 and use `rented` with the tokens of section 1. Who wins now?
 # 2. Add one update a week (seconds from lesson 13) to the cost curve over a year. Where is the crossing?
 # 3. Halve `max_new_tokens` of an arm. Which stage of section 1 shrinks, and by how much?
-# 4. Draw the table of section 4 for an `IVF` index with `labkit.rag.vectors.trial`. What does a doubling cost
+# 4. Draw the table of section 4 for an `IVF` index (lesson 04 builds one). What does a doubling cost
 #    there?

@@ -79,42 +79,76 @@ print(f"of the facts asked for, the pairs tell {share:.0%}")
 from labkit import plot
 from labkit.compare import experiment, score
 
-answers = experiment.ask_arms(lab, ["rag", "tuned", "naive", "hybrid-4"])
-arms = score.summarise(answers)
+answers = experiment.ask_arms(lab, ["rag", "tuned", "hybrid", "naive", "hybrid-4"])
+arms = score.summarise(answers[answers.arm != "hybrid"])
 kinds = score.by_kind(answers[answers.arm.isin(["rag", "tuned"])])
 figure, text = plot.kinds(kinds)
 print(text)
 figure
 
 # %% [markdown]
-# The second half of the claim is about *how* to tune. Each fact is seen equally often, in one wording or in several,
-# and asked in wordings that no training used (lesson 08, here with more seeds).
+# The second half of the claim is about *how* to tune. As in lesson 08, each fact is seen equally often, in one wording
+# or in many, and asked in wordings that no training used; here with several seeds, each with facts of its own.
 
 # %%
-from labkit.compare import curves
+from labkit.metrics import contains
+from labkit.model import load_model
+from labkit.tune.prepare import Example, dataset
+from labkit.tune.train import TrainSettings, train
+
+
+def right(model, facts, trained=False):
+    """For each fact, the share of its questions answered right: in one trained form, or in all unseen ones."""
+    asked = [(fact, form) for fact in facts for form in (fact.trained[:1] if trained else fact.unseen)]
+    scores = {fact: [] for fact in facts}
+    for (fact, _), answer in zip(asked, model.generate([f.ask(form) for f, form in asked], 48), strict=True):
+        scores[fact].append(contains(answer.text, fact.value))
+    return [sum(some) / len(some) for some in scores.values()]
+
+
+# %%
+def teach(talks, seed):
+    """The model after one pass over the examples, all of its weights trained."""
+    model = load_model(lab.profile.model_path, dtype="float32")
+    settings = TrainSettings(epochs=1, learning_rate=lab.profile.tuned_rate / 2, batch_size=8, seed=seed)
+    rows = dataset([Example(talk) for talk in talks], model.tokenizer, lab.profile.context).rows
+    train(model.network, model.tokenizer, rows, settings, lab.runs / "training", lab.progress)
+    model.network.to(lab.model.network.dtype)
+    return model
+
+
+# %%
+from labkit.data import draw_facts
+
+COUNT, SEEN, (FEW, MANY) = (24, 16, (1, 16)) if SIZE == "full" else (4, 2, (1, 2))
+KINDS = ("trained wording", "unseen wordings")
+shares = {(kind, number): [] for kind in KINDS for number in (FEW, MANY)}
+for seed in lab.profile.seeds:
+    facts = draw_facts(COUNT, seed)
+    for number in (FEW, MANY):
+        model = teach([fact.teach(fact.trained[n % number]) for n in range(SEEN) for fact in facts], seed)
+        for kind in KINDS:
+            shares[kind, number] += right(model, facts, trained=kind == KINDS[0])
+
+# %%
 from labkit.stats import bootstrap_mean, paired_bootstrap, unpaired_bootstrap
 
-sizes = {"counts": (1, 4, 16), "count": 60, "seen": 16} if SIZE == "full" else {"counts": (1, 2), "count": 6, "seen": 2}
-runs = [curves.paraphrase_curve(lab, **sizes, seed=seed) for seed in lab.profile.seeds]  # each with facts of its own
-seen, unseen = (
-    {n: [row for run in runs for row in run[kind][n]] for n in sizes["counts"]}
-    for kind in (curves.TRAINED, curves.UNSEEN)
-)
-scores = curves.intervals({curves.TRAINED: seen, curves.UNSEEN: unseen})
-figure, text = plot.curve(scores, "wordings of each fact in training", "share right", log=2)
+lines = {kind: {number: bootstrap_mean(shares[kind, number]) for number in (FEW, MANY)} for kind in KINDS}
+figure, text = plot.curve(lines, "wordings of each fact in training", "share right", log=2)
 print(text)
 figure
+
+# %% [markdown]
+# Now the rules take their figures.
 
 # %%
 rules = {claim.id: claim for claim in claims.load_claims(claims.PAPERS)}
 needs = [need.figure for rule in rules.values() for need in rule.needs]
 measured = {name: claims.figure(answers, name) for name in needs if name.startswith("accuracy")}
-one, many = min(unseen), max(unseen)
-gaps = {
-    "wordings: right in unseen ones, many trained - one trained": (unseen[many], unseen[one]),
-    "wordings: one trained, right in it - in unseen ones": (seen[one], unseen[one]),
-}
-measured |= {name: paired_bootstrap(*pair).interval for name, pair in gaps.items()}
+seen, unseen = (shares[kind, FEW] for kind in KINDS)
+more = paired_bootstrap(shares["unseen wordings", MANY], unseen).interval
+measured["wordings: right in unseen ones, many trained - one trained"] = more
+measured["wordings: one trained, right in it - in unseen ones"] = paired_bootstrap(seen, unseen).interval
 
 
 def verdict(paper):
@@ -133,8 +167,8 @@ print(verdict("retrieval-over-tuning"))
 reported("no-extraction-without-augmentation")
 
 # %%
-stored, drawn = (scores[kind][one].mean for kind in (curves.TRAINED, curves.UNSEEN))
-print(f"trained in {one} wording: {stored:.2f} stored, {drawn:.2f} drawn out in other words")
+stored, drawn = (lines[kind][FEW].mean for kind in KINDS)
+print(f"trained in {FEW} wording: {stored:.2f} stored, {drawn:.2f} drawn out in other words")
 print(verdict("no-extraction-without-augmentation"))
 
 # %% [markdown]
@@ -157,16 +191,21 @@ figure
 # %%
 print(verdict("practise-reading"))
 gap = arms["naive"]["accuracy"]["mean"] - arms["tuned"]["accuracy"]["mean"]
-print(f"passages given to the model tuned without them (the paper's DSF + RAG less DSF): {gap:+.2f}")
+print(f"passages given to the model tuned without them (the paper's DSF + RAG minus DSF): {gap:+.2f}")
 
 # %% [markdown]
+# The paper's table shows passages helping even the model tuned without them: on all five sets, DSF + RAG lies above RAG.
+# Where our `naive` lies below `rag` instead, this kit disagrees with the paper, and two reasons are at hand. The paper's
+# untuned model answered in another form than was asked for, and was marked wrong for it; ours is scored by the value
+# alone. And the pocket model was pretrained to read such passages, so tuning can only take from what it reads.
+#
 # The last line is no part of the rule. On four of its five sets the paper saw passages *harm* a model tuned without
-# them. Where the weights know little, even clumsy reading may gain.
+# them (DSF + RAG below DSF). Where the weights know little, even clumsy reading may gain.
 #
 # ## 5. New facts, old facts
 #
 # A model is taught the facts of a small company. Then it is trained once more, always on the same number of facts, of
-# which none, half or all are new to it. What becomes of the facts that this second training does not show?
+# which none or all are new to it. What becomes of the facts that this second training does not show?
 
 # %%
 reported("new-facts-hallucinations")
@@ -177,66 +216,62 @@ import random
 from labkit.compare import small
 from labkit.metrics import abstained
 
-SHARES, BRIEF, LONG = (0.0, 0.5, 1.0), 5, 40  # of new facts in the second training; its epochs
+BRIEF, LONG = 5, 25  # epochs of the second training
+taught, other = small.company().questions[:: 2 if SIZE == "full" else 8], small.items("other")
+known, practised = taught[::2], taught[1::2]  # asked afterwards, and trained again
 
 
-@small.study("papers: new facts", seeds=True)
-def new_facts(lab, seed):
-    taught, other = small.company().questions, small.items("other")
-    stride = 2 if lab.size == "full" else 8
-    known, practised = taught[::stride], taught[1::stride]
-    model, rows = small.first(lab, seed), []
+def ask(model, items, **about):
+    """A row for each answer: was it right, did it decline."""
+    answers = small.reciter(lab, "tuned", model).answer([item.question for item in items])
+    for item, answer in zip(items, answers, strict=True):
+        scores = {"correct": int(score.is_right(item, answer.text)), "declined": int(abstained(answer.text))}
+        yield {**about, "id": item.id, **scores}
 
-    def ask(model, items, **about):
-        answers = small.reciter(lab, "tuned", model).answer([item.question for item in items])
-        for item, a in zip(items, answers, strict=True):
-            scores = {"correct": int(score.is_right(item, a.text)), "declined": int(abstained(a.text))}
-            rows.append({**about, "seed": seed, "id": item.id, **scores})
 
-    ask(model, known, part="known", share=0.0, epochs=0)
-    for share in SHARES:
-        rng = random.Random(seed)
-        new = rng.sample(other, round(share * len(practised)))
-        pairs = [*new, *rng.sample(practised, len(practised) - len(new))]
+# %%
+rows = []
+for seed in lab.profile.seeds:
+    first, _ = small.learn(lab, lab.model, taught, seed)
+    rows += ask(first, known, part="known", seed=seed, new="none", epochs=0)
+    fresh = random.Random(seed).sample(other, len(practised))
+    for new, pairs in {"none": practised, "all": fresh}.items():
         for epochs in (BRIEF, LONG):
-            more, _ = small.learn(lab, model, pairs, seed, epochs)
-            ask(more, known, part="known", share=share, epochs=epochs)
-            ask(more, new, part="new", share=share, epochs=epochs)
-    return rows
+            model, _ = small.learn(lab, first, pairs, seed, epochs)
+            rows += ask(model, known, part="known", seed=seed, new=new, epochs=epochs)
+            rows += ask(model, pairs, part="practised", seed=seed, new=new, epochs=epochs)
+rows = pd.DataFrame(rows)
 
+# %% [markdown]
+# Only what the first training taught can be lost: the others are left out.
 
-rows = new_facts(lab)
+# %%
 held = rows[rows.part == "known"].set_index(["id", "seed"])
 before = held[held.epochs == 0].correct.astype(bool)
-could = before[before].index if before.any() else before.index  # only what the first training taught can be lost
+could = before[before].index if before.any() else before.index
 after = held[held.epochs > 0].loc[could].reset_index()
-wrong = 1 - after.pivot_table(index="id", columns=["share", "epochs"], values="correct")
-lines = {
-    f"{epochs} epochs": {share: bootstrap_mean(wrong[share, epochs]) for share in SHARES} for epochs in (BRIEF, LONG)
-}
-figure, text = plot.curve(lines, "share of new facts in the second training", "known facts answered wrong")
-print(text)
-figure
+wrong = 1 - after.pivot_table(index="id", columns=["new", "epochs"], values="correct")
+table = {new: {f"{e} epochs": bootstrap_mean(wrong[new, e]) for e in (BRIEF, LONG)} for new in ("none", "all")}
+print("known facts answered wrong, by how many facts of the second training are new")
+pd.DataFrame(table).map(lambda v: f"{v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]")
 
 # %% [markdown]
 # The paper's explanation is that harm comes with learning: stopped early, the new facts are hardly learned, and do
 # little. Were they learned here?
 
 # %%
-new = rows[rows.part == "new"]
-print("new facts answered right after the second training")
-new.groupby(["share", "epochs"]).correct.mean().unstack().round(2)
+print("facts of the second training answered right after it")
+rows[rows.part == "practised"].groupby(["new", "epochs"]).correct.mean().unstack().round(2)
 
 # %%
-late = rows[(rows.part == "known") & (rows.epochs == LONG)]
-spoken = late[late.correct == 0].groupby("share").declined.agg(["size", "sum"]).reindex(SHARES, fill_value=0)
-for share, told in spoken.iterrows():
-    print(f"{share:.0%} new: {told['size']} wrong answers, of them {told['sum']} decline; the others make something up")
+late = rows[(rows.part == "known") & (rows.epochs == LONG) & (rows.correct == 0)]
+for new, some in late.groupby("new"):
+    print(f"new: {new}. {len(some)} wrong answers, of them {some.declined.sum()} decline; the others make something up")
 
 # %%
-stem, all_new = "new facts: known ones answered wrong, all new", wrong[1.0, LONG]
-measured[f"{stem} - none new"] = paired_bootstrap(all_new, wrong[0.0, LONG]).interval
-measured[f"{stem}, trained long - briefly"] = paired_bootstrap(all_new, wrong[1.0, BRIEF]).interval
+stem, all_new = "new facts: known ones answered wrong, all new", wrong["all", LONG]
+measured[f"{stem} - none new"] = paired_bootstrap(all_new, wrong["none", LONG]).interval
+measured[f"{stem}, trained long - briefly"] = paired_bootstrap(all_new, wrong["all", BRIEF]).interval
 print(verdict("new-facts-hallucinations"))
 
 # %% [markdown]
@@ -250,26 +285,32 @@ reported("rare-facts")
 
 # %%
 from labkit.compare.arms import Rag
-from labkit.metrics import contains
 
-counts = {"counts": (1, 2, 4, 8, 16, 32), "group": 16} if SIZE == "full" else {"counts": (1, 4), "group": 4}
-
-
-@small.study("papers: rarity", seeds=True)
-def rarity(lab, seed):
-    curve = curves.repetition_curve(lab, **counts, seed=seed)[curves.UNSEEN]
-    tuned = [(times, right) for times, group in curve.items() for right in group]
-    facts = curves.facts(len(tuned), seed + 1)  # in the order of the curve, which draws them so
-    rag = Rag(lab.model, lab.old_retriever(), lab.profile.top_k, lab.profile.max_new_tokens)
-    answers = iter(rag.answer([fact.example(form).question for fact in facts for form in fact.unseen]))
-    read = [[contains(next(answers).text, fact.value) for _ in fact.unseen] for fact in facts]
-    return [
-        {"seen": times, "seed": seed, "rag": sum(reading) / len(reading), "tuned": sum(right) / len(right)}
-        for (times, right), reading in zip(tuned, read, strict=True)
-    ]
+TIMES, GROUP = ((1, 4, 16), 16) if SIZE == "full" else ((1, 4), 2)
+rag = Rag(lab.model, lab.old_retriever(), lab.profile.top_k, lab.profile.max_new_tokens)
 
 
-rare = rarity(lab).groupby("seen")
+def read(facts):
+    """The share of each fact's unseen questions that RAG answers right."""
+    asked = [(fact, form) for fact in facts for form in fact.unseen]
+    answers = rag.answer([Example(fact.ask(form)).question for fact, form in asked])
+    scores = {fact: [] for fact in facts}
+    for (fact, _), answer in zip(asked, answers, strict=True):
+        scores[fact].append(contains(answer.text, fact.value))
+    return [sum(some) / len(some) for some in scores.values()]
+
+
+# %%
+rows = []
+for seed in lab.profile.seeds:
+    facts = draw_facts(GROUP * len(TIMES), seed + 1)
+    seen = [TIMES[number // GROUP] for number in range(len(facts))]
+    talks = [fact.teach(fact.trained[n]) for fact, times in zip(facts, seen, strict=True) for n in range(times)]
+    tuned = right(teach(talks, seed), facts)
+    rows += [{"seen": n, "rag": r, "tuned": t} for n, r, t in zip(seen, read(facts), tuned, strict=True)]
+
+# %%
+rare = pd.DataFrame(rows).groupby("seen")
 lines = {arm: {seen: bootstrap_mean(some[arm]) for seen, some in rare} for arm in ("rag", "tuned")}
 lines["lead of rag"] = {seen: bootstrap_mean(some.rag - some.tuned) for seen, some in rare}
 figure, text = plot.curve(lines, "times that training shows a fact", "share right", log=2)
@@ -297,6 +338,26 @@ shown = sum(said == "supported" for said in verdicts.values())
 print(f"size {SIZE}, on these questions: {shown} of {len(verdicts)} directions show in every part")
 
 # %% [markdown]
+# ## 8. Where others measured otherwise
+#
+# Is the hybrid better than RAG alone? These are the differences that others published, and ours below them:
+
+# %%
+pd.DataFrame(claims.published_gaps()).set_index("what").fillna("")
+
+# %%
+for name in ("accuracy: hybrid - rag", "accuracy: naive - rag"):
+    gap = claims.figure(answers, name)
+    apart = "above zero" if gap.low > 0 else "below zero" if gap.high < 0 else "not told apart"
+    print(f"{name}, here: {100 * gap.mean:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}], {apart}")
+
+# %% [markdown]
+# In most of them a hybrid trained with context gains a few points over RAG. Where ours does not, three reasons are
+# likely. The pocket model reads nearly perfectly as it comes, which leaves a hybrid nothing to gain; their models leave
+# more. Our hybrid learns from few pairs, theirs from thousands. And our intervals are wider than the published gains: a
+# few hundred questions cannot show a few points. (Lesson 12 sets the results of a second, larger model beside these.)
+# `naive` is the published case of training *without* context: a lower accuracy than RAG's is what they report.
+#
 # ## Takeaways
 #
 # - A published number belongs to its model, data and measure. Carry over the direction, and test even that.
