@@ -213,8 +213,8 @@ def _lines(node: Any) -> str:
         return {"br": "\n", "tab": " "}.get(tag) or f"\n\n{node.text_content()}\n\n"
     if tag == "input" and node.get("type", "text") in ("text", "number", "email", "tel", "date", "url"):
         return f" {node.get('value', '')} "
-    if tag in ("msup", "mfrac") and len(node) == 2:  # of MathML and of Word's equations
-        above, below = map(_lines, node)
+    if tag in ("msup", "mfrac") and len(node) > 1:  # of MathML and of Word's equations, where their form comes first
+        *_, above, below = map(_lines, node)
         return f"{above}/{below}" if tag == "mfrac" else above + _raised(below)
     if tag == "img":
         return node.get("alt", "")

@@ -84,7 +84,7 @@ _OPEN_DOCUMENT = {
     "frame": "div", "page": "div", "list-item": "li",
 }  # fmt: skip
 _FIGURES = {"lowerLetter": "a", "upperLetter": "A", "lowerRoman": "i", "upperRoman": "I"}
-_REMOVED = "del moveFrom Fallback instrText pPr fPr sSupPr tracked-changes annotation note-citation forms".split()
+_REMOVED = "del moveFrom Fallback instrText pPr tracked-changes annotation note-citation forms".split()
 
 
 def _as_html(tree: Any, names: dict[str, str] = _OFFICE) -> Any:

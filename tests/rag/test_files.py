@@ -373,7 +373,7 @@ def r(text, more=""):
 @pytest.mark.parametrize(
     "body, wanted",
     [
-        (p(r("Energy is ") + "<m:oMath><m:r><m:t>E=m</m:t></m:r><m:sSup><m:e><m:r><m:t>c</m:t></m:r></m:e>"
+        (p(r("Energy is ") + "<m:oMath><m:r><m:t>E=m</m:t></m:r><m:sSup><m:sSupPr/><m:e><m:r><m:t>c</m:t></m:r></m:e>"
            "<m:sup><m:r><m:t>2</m:t></m:r></m:sup></m:sSup></m:oMath>"), "Energy is E=mc²"),
         (p(r("10") + r("3", '<w:rPr><w:vertAlign w:val="superscript"/></w:rPr>')), "10³"),
         (p("<w:r><w:t>5</w:t><w:sym w:font='Symbol' w:char='F0B0'/><w:t>C</w:t></w:r>"), "5°C"),
