@@ -211,7 +211,7 @@ def read_xlsx(data: bytes) -> Reading:
             sheet.reset_dimensions()
             rows = ([_shown(cell.value, str(cell.number_format)) for cell in row] for row in sheet.iter_rows())
             parts.append("\n".join([sheet.title, "", *rows_text(rows)]))
-    notes = [f"{lost} formulas hold no value; open it in a spreadsheet program and save it"] if lost else []
+    notes = [f"formulas without a value: {lost}; open it in a spreadsheet program and save it"] if lost else []
     return Reading(book.properties.title, parts, notes)
 
 
