@@ -54,7 +54,7 @@ def decode(data: bytes, declared: str = "") -> tuple[str, list[str]]:
         data = data.rstrip(b"\0")
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None) or _without_mark(data)
     if encoding is None and b"\0" in data:
-        notes.append(f"{data.count(0)} zero bytes were left out; save it again")
+        notes.append(f"zero bytes left out: {data.count(0)}; save it again")
         data = data.replace(b"\0", b"")
     if encoding is None:
         encoding, unsure = (declared, False) if _fits(data, declared) else _code_page(data)
@@ -62,7 +62,7 @@ def decode(data: bytes, declared: str = "") -> tuple[str, list[str]]:
     text = data.decode(encoding, "replace").removeprefix("\ufeff")
     if encoding == "utf-8" and (bad := text.count("\ufffd") - data.count("\ufffd".encode())):
         line = text[: text.index("\ufffd")].count("\n") + 1
-        notes.append(f"not UTF-8 at {bad} places, the first in line {line}, and replaced there; save it again as UTF-8")
+        notes.append(f"bytes that are not UTF-8: {bad}, the first in line {line}, replaced; save it again as UTF-8")
     if len(_CONTROL.findall(text[:_SAMPLE])) > len(text[:_SAMPLE]) / 100:
         raise Unreadable("broken", "binary data under the name of a text file; leave it out")
     return text, notes
@@ -213,8 +213,8 @@ def _lines(node: Any) -> str:
         return {"br": "\n", "tab": " "}.get(tag) or f"\n\n{node.text_content()}\n\n"
     if tag == "input" and node.get("type", "text") in ("text", "number", "email", "tel", "date", "url"):
         return f" {node.get('value', '')} "
-    if tag in ("msup", "mfrac") and len(node) == 2:  # of MathML and of Word's equations
-        above, below = map(_lines, node)
+    if tag in ("msup", "mfrac") and len(node) > 1:  # of MathML and of Word's equations, where their form comes first
+        *_, above, below = map(_lines, node)
         return f"{above}/{below}" if tag == "mfrac" else above + _raised(below)
     if tag == "img":
         return node.get("alt", "")

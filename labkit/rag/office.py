@@ -84,7 +84,7 @@ _OPEN_DOCUMENT = {
     "frame": "div", "page": "div", "list-item": "li",
 }  # fmt: skip
 _FIGURES = {"lowerLetter": "a", "upperLetter": "A", "lowerRoman": "i", "upperRoman": "I"}
-_REMOVED = "del moveFrom Fallback instrText pPr fPr sSupPr tracked-changes annotation note-citation forms".split()
+_REMOVED = "del moveFrom Fallback instrText pPr tracked-changes annotation note-citation forms".split()
 
 
 def _as_html(tree: Any, names: dict[str, str] = _OFFICE) -> Any:
@@ -211,7 +211,7 @@ def read_xlsx(data: bytes) -> Reading:
             sheet.reset_dimensions()
             rows = ([_shown(cell.value, str(cell.number_format)) for cell in row] for row in sheet.iter_rows())
             parts.append("\n".join([sheet.title, "", *rows_text(rows)]))
-    notes = [f"{lost} formulas hold no value; open it in a spreadsheet program and save it"] if lost else []
+    notes = [f"formulas without a value: {lost}; open it in a spreadsheet program and save it"] if lost else []
     return Reading(book.properties.title, parts, notes)
 
 

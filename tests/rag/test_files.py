@@ -10,6 +10,7 @@ import docx
 import openpyxl
 import pypdf
 import pytest
+import typer
 from docx.oxml import parse_xml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,9 @@ from pypdf.generic import TextStringObject as Text
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Table
+from typer.testing import CliRunner
 
+from labkit.console import Commands
 from labkit.errors import Unreadable
 from labkit.rag.ingest import load_file
 from labkit.rag.markup import decode, read_html, read_markdown
@@ -70,12 +73,12 @@ def test_code_pages_are_told_apart(text, encoding):
     "text, encoding, note",
     [
         ("Device RX-2040, port 8080: " + RUSSIAN[:12], "cp1251", "unsure, read as cp1251"),
-        ("Größe 5 µm\ncafé\n", "utf-8", "at 1 places, the first in line 3"),
-        ("Power failed here", "utf-8", "2 zero bytes"),
+        ("Größe 5 µm\ncafé\n", "utf-8", "not UTF-8: 1, the first in line 3"),
+        ("Power failed here", "utf-8", "zero bytes left out: 2"),
     ],
 )
 def test_what_is_unsure_or_lost_in_a_text_is_noted(text, encoding, note):
-    bad = {"utf-8": b"\xff tail", "cp1251": b""}[encoding] if note[0] != "2" else b"\0\0, and goes on"
+    bad = {"utf-8": b"\xff tail", "cp1251": b""}[encoding] if "zero" not in note else b"\0\0, and goes on"
     found, notes = decode(text.encode(encoding) + bad)
     assert found.startswith(text) and len(notes) == 1 and note in notes[0] and "; save it again" in notes[0]
 
@@ -373,7 +376,7 @@ def r(text, more=""):
 @pytest.mark.parametrize(
     "body, wanted",
     [
-        (p(r("Energy is ") + "<m:oMath><m:r><m:t>E=m</m:t></m:r><m:sSup><m:e><m:r><m:t>c</m:t></m:r></m:e>"
+        (p(r("Energy is ") + "<m:oMath><m:r><m:t>E=m</m:t></m:r><m:sSup><m:sSupPr/><m:e><m:r><m:t>c</m:t></m:r></m:e>"
            "<m:sup><m:r><m:t>2</m:t></m:r></m:sup></m:sSup></m:oMath>"), "Energy is E=mc²"),
         (p(r("10") + r("3", '<w:rPr><w:vertAlign w:val="superscript"/></w:rPr>')), "10³"),
         (p("<w:r><w:t>5</w:t><w:sym w:font='Symbol' w:char='F0B0'/><w:t>C</w:t></w:r>"), "5°C"),
@@ -497,7 +500,7 @@ NOTEBOOK = {"cells": [{"cell_type": "markdown", "source": ["# Pump\n", "*red*"]}
     [
         ("a.csv", "Part;Weight\nBolt, long;3 g\n", "Part | Weight\nPart: Bolt, long | Weight: 3 g", ""),
         ("a.tsv", "1\t2\n3\t4\n", "1 | 2\n3 | 4", ""),
-        ("a.xlsx", sheet(), "Prices\n\nPart | Share | Sum\nPart: Bolt | Share: 12.5%\nPart: Nut | Share: 3", "1 formulas"),
+        ("a.xlsx", sheet(), "Prices\n\nPart | Share | Sum\nPart: Bolt | Share: 12.5%\nPart: Nut | Share: 3", "without a value: 1"),
         ("a.pptx", slides(), "first\n\nsay hello\n\nsecond", "slide 3 is hidden"),
         ("a.odt", open_document(), "Pump\n\nIt weighs 12.\n\n- item\n\nA | 0 | 0", ""),
         ("a.epub", book(), "begin\n\nend", ""),
@@ -527,3 +530,19 @@ def test_a_paragraph_of_a_pdf_is_no_table(tmp_path):
         [Paragraph("It weighs <b>twelve</b> kilograms and <i>more</i>. " * 9)]
     )
     assert " | " not in load_file(tmp_path / "a.pdf").text
+
+
+def test_a_name_that_is_not_utf_8_is_an_error_of_one_line():
+    app = typer.Typer(cls=Commands)
+    app.command("nothing")(lambda: None)
+
+    @app.command()
+    def write(name: str) -> None:
+        print(name.encode())
+
+    done = CliRunner().invoke(app, ["write", "Vertr\udce4ge"])
+    assert (
+        done.exit_code == 1
+        and done.stderr.startswith("error: not UTF-8: 'Vertr\\udce4ge'")
+        and done.stderr.count("\n") == 1
+    )
