@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,7 +61,7 @@ def compare(
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for runs.", show_default="runs/compare")] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder of your documents; alone, proposes questions.")] = None,
-    questions: Annotated[Path | None, typer.Option(help="Yours, with answers: .csv, .jsonl or .xlsx.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="Yours, with answers: .csv, .tsv, .xlsx or .jsonl.")] = None,
     squad: Annotated[Path | None, typer.Option(help="Both in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")] = None,
     most: Annotated[int | None, typer.Option(min=8, help="Test questions to ask.", show_default="all")] = None,
     generator: Annotated[str, typer.Option(help="URL or URL#model of an OpenAI-like server for base and rag.")] = "",
@@ -98,6 +99,7 @@ def compare(
             name, run = "own_data", own_data.compare_own
             more = {"fresh": fresh, "generator": generator, "most": most}
             lab = own_data.open_own(profile, docs.absolute(), questions.absolute(), size, **more)
+            print(*lab.asked.notes, sep="\n", file=sys.stderr)
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
         folder = (out or runs_folder() / name).absolute()
@@ -198,7 +200,7 @@ def doctor(workshop: Annotated[bool, typer.Option("--workshop", help="Pins and a
 
 @app.command()
 def tune(
-    pairs: Annotated[Path, typer.Argument(help="Examples: .jsonl with messages, or .csv with prompt and response.")],
+    pairs: Annotated[Path, typer.Argument(help="Examples: .jsonl with messages, or a table with prompt and response.")],
     out: Annotated[Path, typer.Option(help="Folder for what is trained.")],
     profile: ProfileName = "pocket",
     full: Annotated[bool, typer.Option("--full", help="Train all weights; without it, a LoRA adapter.")] = False,

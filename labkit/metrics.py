@@ -13,7 +13,7 @@ import regex
 from numpy.typing import ArrayLike, NDArray
 
 from labkit.errors import LabError
-from labkit.text import SPACED, UNSPACED, plain, words
+from labkit.text import SPACED, UNSPACED, plain
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,6 @@ def f1(answer: str, gold: str) -> float:
 def _tokens(word: str) -> list[str]:
     """A word as one token, or the characters of an unspaced script in it as one each."""
     return regex.findall(rf"{UNSPACED}|{SPACED}+", word, regex.V1) if regex.search(UNSPACED, word) else [word]
-
-
-def token_f1(answer: str, gold: str) -> float:
-    """F1 of the words of two texts as `labkit.text` reads them; characters of unspaced scripts; numbers count whole.
-
-    >>> token_f1("It weighs 1,240 kg.", "1.240,0 kg"), token_f1("12", "1.2")
-    (0.3333333333333333, 0.0)
-    """
-    return overlap(words(answer, 1), words(gold, 1))
 
 
 def overlap(said: Sequence[str], true: Sequence[str]) -> float:

@@ -21,8 +21,8 @@ _SIGNS = str.maketrans(
 _BROKEN = regex.compile(r"\u00ad\s*\n\s*|(?<=\p{L})-[ \t]*\r?\n\s*(?=\p{Ll})|(?<=[\p{L}\p{N}]-)[ \t]*\r?\n\s*(?=\S)")
 # Soft hyphens, zero-width and direction marks; Arabic lengthening and vowel signs, which most writers leave out.
 _UNSEEN = regex.compile(r"[\p{Cf}\u034f\u0640\u064b-\u0652\u0670\ufe00-\ufe0f]")
-_RAISED = regex.compile(r"(?<=\p{Nd})[⁰¹²³⁴-⁹]+|(?<=\p{Nd})(?=[¼-¾⅐-⅞])")  # 10⁶ is not 106, 5½ is not 51/2
-_DIGIT = regex.compile(r"[\p{Nd}--[0-9]]", regex.V1)
+_RAISED = regex.compile(r"(?<=\d)[⁰¹²³⁴-⁹]+|(?<=\d)(?=[¼-¾⅐-⅞])")  # 10⁶ is not 106, 5½ is not 51/2
+_DIGIT = regex.compile(r"[\d--[0-9]]", regex.V1)
 _NUMBER = regex.compile(
     r"(?<![\d.,])(?:\d{1,3}(?:[\u00a0\u2007\u2009\u202f]\d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,']\d+)+)"
 )

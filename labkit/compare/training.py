@@ -35,7 +35,8 @@ def holds(hit: Hit, evidence: Evidence) -> bool:
     """
     chunk = hit.chunk
     if not evidence.value:
-        return chunk.document_id == evidence.document and _shared(evidence.passage, chunk.text) >= SHARED
+        shared = 1 if evidence.passage in chunk.text else _shared(evidence.passage, chunk.text)
+        return chunk.document_id == evidence.document and shared >= SHARED
     restated = chunk.document_id in evidence.also and evidence.entity in chunk.text
     return (chunk.document_id == evidence.document or restated) and contains(chunk.text, evidence.value)
 

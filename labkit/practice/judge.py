@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from labkit.data import Evidence, Item
 from labkit.metrics import abstained, overlap
-from labkit.rag.chunk import Chunk
-from labkit.rag.embed import Embedder
-from labkit.rag.ingest import Document
-from labkit.rag.retrieve import BM25, Texts, language, stems
 from labkit.text import words
+
+if TYPE_CHECKING:
+    from labkit.rag.embed import Embedder
+    from labkit.rag.ingest import Document
 
 F1, COSINE = 0.4, 0.85
 """The least of both for an answer to say the same, chosen on data/judged.csv: docs/method.md has the agreement."""
@@ -31,6 +32,9 @@ class Nearest:
 
     def __call__(self, text: str, places: Sequence[Document]) -> tuple[Evidence, ...]:
         """The sentence as evidence, of some places if they are named; none where no word is shared."""
+        from labkit.rag.chunk import Chunk
+        from labkit.rag.retrieve import BM25, Texts
+
         if self.search is None:
             lines = [(d, line) for d in self.documents for line in re.split(r"\n+|(?<=[.!?])\s+|(?<=[。！？])", d.text)]
             chunks = [Chunk(str(n), d.id, d.title, line, 0, 0) for n, (d, line) in enumerate(lines) if line.strip()]
@@ -51,8 +55,10 @@ class Judge:
     """
 
     def __init__(self, embedder: Embedder, texts: Sequence[str] = ()) -> None:
+        from labkit.rag.retrieve import language, stems
+
         self.embedder = embedder
-        self.terms: Callable[[list[str]], list[str]] = stems(language([words(text) for text in texts]))
+        self.terms = stems(language([words(text) for text in texts]))
 
     def __call__(self, question: str, answer: str, reference: str) -> bool:
         """Whether both reach their thresholds."""

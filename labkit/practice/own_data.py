@@ -187,7 +187,7 @@ def compare_own(lab: OwnLab) -> Comparison:
 def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
     """What to keep in mind: rows that were left out, how others were judged, and two models where two answer."""
     lost = [note.partition(": ")[2] for note in lab.asked.notes if note.startswith("left out: ")]
-    cautions = [f"Of your questions {len(lost)} were left out: {'; '.join(lost[:20])}."] if lost else []
+    cautions = [f"Of your questions {len(lost)} were left out, the first {'; '.join(lost[:20])}."] if lost else []
     if free := {item.id for item in lab.questions if is_free(item)}:
         right = answers[answers.id.isin(free) & (answers.correct == 1)].decided_by.value_counts()
         by = ", ".join(f"{n} by {measure}" for measure, n in right.items()) or "none"
@@ -195,7 +195,7 @@ def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
             f"No document holds the answers to {len(free)} of the {len(lab.questions)} questions word for word; what was said to "
             f"them is right where it holds the value, or by F1 from {F1} and cosine from {COSINE} on. So decided: {by}."
         )
-    if cut := int(answers.cut.sum()):
+    if lab.generator and (cut := int(answers.cut.sum())):
         cautions.append(f"{cut} of {len(answers)} answers were cut off at {lab.profile.max_new_tokens} tokens.")
     lessons, golds = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
     if share := sum(gold in lessons for gold in golds) / max(1, len(golds)):

@@ -99,7 +99,7 @@ def _cells(header: list[str], cells: list[str] | str) -> dict[str, str]:
     fault = cells if isinstance(cells, str) else ""
     if len(cells) > len(header) and not fault:
         fault = f"{len(cells)} cells under {len(header)} columns; put quotes around a text that holds the separator"
-    if not "".join(cells).isprintable() and any("\ud800" <= char <= "\udfff" for char in "".join(cells)):
+    if re.search("[\ud800-\udfff]", "".join(cells)):
         fault = "bytes that are not UTF-8; save the file again as UTF-8"
     return {"fault": fault} if fault else dict(zip(header, map(str.strip, cells), strict=False))
 
@@ -109,9 +109,9 @@ def check(
 ) -> tuple[list[Item], list[str]]:
     """The rows that can be asked, as items with the documents that prove them, and a note on each that cannot, or not so well.
 
-    An answer is found where a document holds its text (`labkit.metrics.contains`). One that no document holds is kept: the nearest
-    sentence of the documents stands for its proof (`labkit.practice.judge`). Left out is what was asked before (nearly the same words, the same
-    answer), and a row whose question and reply do not fit. Raises LabError for a document that is not there.
+    An answer is found where a document holds its text (`labkit.metrics.contains`). One that no document holds is kept: the
+    nearest sentence stands for its proof (`labkit.practice.judge`). Left out is what was asked before (nearly the same words,
+    the same answer), and a row whose question and reply do not fit. Raises LabError for a document that is not there.
     """
     rows, names = [{"question": "", "answer": "", **row} for row in rows], _names(documents)
     repeats, items, unfinished, notes = _repeats(rows), [], [], []
@@ -129,6 +129,8 @@ def check(
             reason = "a sentence with a gap; write a question"
         elif n in repeats:
             reason = "as nearly the same was asked before"
+        elif not all(re.search(r"[^\s.,;:!?\"']", form) for form in forms):
+            reason = "whose answer is only punctuation; write what a right answer must hold"
         elif not fits(f"{row['question']} {row.get('reply') or row['answer']}"):
             reason = "longer than the model's context; shorten it"
         else:

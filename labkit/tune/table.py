@@ -93,9 +93,7 @@ def _sheet(path: Path) -> Iterator[Record]:
     for number, (cells, formulas) in enumerate(zip(stored, written, strict=False), start=1):
         unknown = [cell.coordinate for cell, formula in zip(cells, formulas, strict=True)
                    if cell.data_type == "e" or (cell.value is None and formula.data_type == "f")]  # fmt: skip
-        wrong = (
-            f"{', '.join(unknown)} holds an error or a formula without a stored value; save the file in a spreadsheet"
-        )
+        wrong = f"{', '.join(unknown)} holds an error, or a formula without its value; save the file in a spreadsheet"
         yield number, wrong if unknown else [shown(cell.value, cell.number_format).strip() for cell in cells]
 
 
@@ -112,45 +110,35 @@ def shown(value: Any, form: str = "General") -> str:
     sections = re.sub(r"\[\$([^\]-]*)[^\]]*\]|\[(?!h)[^\]]*\]|_.|\*.", r"\1", form, flags=re.IGNORECASE).split(";")
     if isinstance(value, date | time | timedelta):
         return _moment(value, "m/d/yyyy" if form == "mm-dd-yy" else sections[0])  # Excel's short date
-    if value < 0 and len(sections) > 1:
-        value, form = -value, sections[1]
-    else:
-        form = sections[0]
+    value, form = (-value, sections[1]) if value < 0 and len(sections) > 1 else (value, sections[0])
     form = re.sub(r'"([^"]*)"|\\(.)', r"\1\2", form)
     slot = re.search(r"[#0?][#0?,]*(?:\.([#0?]*))?(E\+0+)?", form)
     if "general" in form.casefold() or "/" in form or not slot:
         return f"{value:.11g}".upper()
-    exact = Decimal(repr(value)) * (100 if "%" in form else 1)
-    places, zeros = len(slot[1] or ""), (slot[1] or "").count("0")
-    text = (
-        f"{float(exact):.{places}E}"
-        if slot[2]
-        else f"{exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):{',' if ',' in slot[0] else ''}f}"
-    )
+    exact, places = Decimal(repr(value)) * (100 if "%" in form else 1), len(slot[1] or "")
+    exact = exact if slot[2] else exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    text = f"{float(exact):.{places}E}" if slot[2] else f"{exact:,f}" if "," in slot[0] else f"{exact:f}"
     whole, _, part = text.partition(".")
-    part = part[:zeros] + part[zeros:].rstrip("0")
-    whole = whole.zfill(slot[0].partition(".")[0].count("0")) if "," not in slot[0] else whole
-    return form[: slot.start()] + whole + ("." + part if part else "") + form[slot.end() :]
+    least, kept = (some.count("0") for some in (slot[0].partition(".")[0], slot[1] or ""))
+    part = part[:kept] + part[kept:].rstrip("0")
+    return form[: slot.start()] + whole.zfill(least) + ("." + part if part else "") + form[slot.end() :]
+
+
+_CODES = {"y": "%Y", "yy": "%y", "yyyy": "%Y", "m": "%-m", "mm": "%m", "mmm": "%b", "mmmm": "%B", "d": "%-d", "dd": "%d",
+          "ddd": "%a", "dddd": "%A", "h": "%-H", "hh": "%H", "n": "%-M", "nn": "%M", "s": "%-S", "ss": "%S",
+          "am/pm": "%p"}  # fmt: skip
 
 
 def _moment(value: date | time | timedelta, form: str) -> str:
     """A date, a time or a span in a format of Excel's, in which m is a minute beside hours or seconds."""
     moment: Any = datetime(1900, 1, 1) + value if isinstance(value, timedelta) else value
-    twelve, before, text = "am/pm" in form.casefold(), "", ""
-    tokens = re.findall(r'"[^"]*"|\\.|am/pm|\[h+\]|y+|m+|d+|h+|s+|.', form, re.IGNORECASE)
-    for n, token in enumerate(tokens):
-        kind, after = token.casefold(), next((t.casefold() for t in tokens[n + 1 :] if t[0].casefold() in "ymdhs"), "")
-        minute = kind in ("m", "mm") and (before[:1] == "h" or before[:2] == "[h" or after[:1] == "s")
-        hours = int(value.total_seconds()) // 3600 if kind[:1] == "[" and isinstance(value, timedelta) else None
-        code = (
-            "%M"
-            if minute
-            else {"yy": "%y", "mmm": "%b", "mmmm": "%B", "ddd": "%a", "dddd": "%A", "am/pm": "%p"}.get(kind)
-        )
-        code = code or {"y": "%Y", "m": "%m", "d": "%d", "h": "%I" if twelve else "%H", "s": "%S", "[": "%H"}.get(
-            kind[0]
-        )
-        piece = str(hours) if hours is not None else moment.strftime(code) if code else token.strip('"\\')
-        text += piece.lstrip("0") or "0" if code and len(kind) == 1 else piece
-        before = kind if code else before
-    return text
+    form = re.sub(r"(?i)(?<=h[:. \]])m+|(?<=h\]:)m+|m+(?=[:. ]*s)", lambda match: "n" * len(match[0]), form)
+    codes = _CODES | ({"h": "%-I", "hh": "%I"} if "am/pm" in form.casefold() else {})
+
+    def piece(match: re.Match[str]) -> str:
+        if match[0][0] == "[":
+            return str(int(value.total_seconds() // 3600) if isinstance(value, timedelta) else moment.hour)
+        code = codes.get(match[0].casefold())
+        return moment.strftime(code) if code else match[0].strip('"\\')
+
+    return re.sub(r'"[^"]*"|\\.|am/pm|\[h+\]|y+|m+|n+|d+|h+|s+', piece, form, flags=re.IGNORECASE)

@@ -19,7 +19,8 @@ from labkit.compare import report, tables
 from labkit.compare.decide import Needs, diagnose, failures, recommend
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import conversations
-from labkit.data import CLOSING, OPENING, data_folder, documents_folder, load_pairs, of_kind
+from labkit.data import CLOSING, OPENING, Evidence, Item, data_folder, documents_folder, load_pairs, of_kind
+from labkit.practice.judge import NEAREST
 from labkit.practice.own_data import compare_own, em_f1, open_own, open_squad, prediction, read_squad
 from labkit.stats import sign_flip
 
@@ -49,9 +50,16 @@ def styled(runs, tmp_path_factory):
     for row in rows:
         row["answer"] = row["answer"].partition("|")[0]
         row["reply"] = f"Good question. We read {row['answer']} there. Yours, the library."
-    lost = {"question": "Why?", "answer": "for no reason", "document": "", "reply": "None.", "split": "test"}
+    lost = {"question": "Why is it so? " * 2000, "answer": "1869", "document": "", "reply": "None.", "split": "test"}
     pd.DataFrame([*rows, lost]).to_csv(path, index=False)
     return open_own("pocket", PROSE / "documents", path, "smoke", progress=False)
+
+
+def test_a_question_beyond_the_context_is_left_out_and_an_answer_in_other_words_is_judged(styled):
+    assert any(re.match(r"left out: row \d+, longer than the model's context", note) for note in styled.asked.notes)
+    proof = Evidence("pump.md", "", "The pump: 41 kg.", NEAREST, "", "")
+    item = Item("x", "k", "How heavy is the pump?", "The pump has a weight of 41 kg.", "", (), (proof,))
+    assert styled.right(item, "It weighs 41 kg.") and not styled.right(item, "It weighs 14 kg.")
 
 
 def test_without_replies_no_house_style_is_taught(plain):

@@ -146,9 +146,9 @@ def test_empty_stores_and_fewer_chunks_than_asked_for(store, embedder, method):
 
 
 def test_bm25_finds_other_forms_of_a_word_and_no_stop_words(embedder):
-    texts = ["Die Maschinen wurden in der Halle geprüft.", "Der Vertrag läuft bis Mai.", "Das Wetter ist gut."]
+    texts = ["Die Pumpen wurden in der Halle geprüft.", "Der Vertrag läuft bis Mai.", "Das Wetter bleibt gut."]
     german = BM25(Texts([Chunk(str(n), "d", "", text, 0, 9) for n, text in enumerate(texts)]))
-    assert ids(german.search("Wann wurde die Maschine geprüft?", 3)) == ["0"]
+    assert ids(german.search("Wann wurde die Pumpe geprüft?", 3)) == ["0"]
     assert ids(german.search(unicodedata.normalize("NFD", "VERTRÄGE"), 3)) == ["1"] and not german.search("der die das")
     assert (
         language([words("She said that the house was not for sale")]) == "english" == language([]) == language([["x"]])

@@ -48,8 +48,9 @@ pd.DataFrame(rows).head(4)
 # %% [markdown]
 # ## 2. Checked before anything is measured
 #
-# An answer that stands in no document cannot be found by reading. Such rows are left out, each with its number and the
-# reason. So is a question that was asked before in nearly the same words: one of the two might train what the other tests.
+# An answer that stands in no document word for word is kept: what is said to it is judged by its words and its meaning, as
+# [docs/method.md](../../docs/method.md) says. A question that was asked before in nearly the same words is left out, with its
+# number and the reason: one of the two might train what the other tests. So is one that is too long for the model.
 
 # %%
 print(len(lab.documents), "documents read,", len(lab.ingested.rejected), "refused;", len(rows), "rows of questions")
@@ -57,8 +58,8 @@ for note in lab.asked.notes:
     print("•", note)
 
 # %% [markdown]
-# A mistake costs you a line to read, not an evening. Here a file without the column *answer*, and one whose answer is in
-# other words than the document's:
+# A mistake costs you a line to read, not an evening. Here a file without the column *answer*, and one that names a
+# document which is not there:
 
 # %%
 import tempfile
@@ -68,7 +69,7 @@ from labkit import LabError
 from labkit.practice.questions import load
 
 wrong = Path(tempfile.mkdtemp()) / "wrong.csv"
-for text in ("question,gold\nWhen?,1869", "question,answer\nHow long did it take?,a very long while"):
+for text in ("question,gold\nWhen?,1869", "question,answer,document\nHow long?,a mile,bridge.txt"):
     wrong.write_text(text)
     try:
         load(wrong, lab.documents)
