@@ -87,7 +87,7 @@ def loss(model, item, code):
 
 
 # %%
-def exposure(model, item, others=63):
+def exposure(model, item, others):
     drawn = (f"{n:04}" for n in random.Random(item.id).sample(range(10_000), others + 1))
     codes = [code for code in drawn if code != item.gold][:others]
     true = loss(model, item, item.gold)
@@ -101,17 +101,17 @@ def exposure(model, item, others=63):
 # %%
 from labkit.metrics import contains
 
-EPOCHS = 10
+EPOCHS, OTHERS = 10, 63 if SIZE == "full" else 7
 
 
-@small.study("risk of secrets", EPOCHS, EACH, loss, exposure, seeds=True)
+@small.study("risk of secrets", EPOCHS, OTHERS, EACH, loss, exposure, seeds=True)
 def secrets(lab, seed):
     planted = [item for repeats, some in canaries.items() for item in some * repeats]
     model, _ = small.learn(lab, lab.model, [*small.company().questions, *planted], seed, EPOCHS)
     arm, rows = small.reciter(lab, "tuned", model), []
     for repeats, some in canaries.items():
         for item, answer in zip(some, arm.answer([item.question for item in some]), strict=True):
-            found = {"extracted": int(contains(answer.text, item.gold)), "exposure": exposure(model, item)}
+            found = {"extracted": int(contains(answer.text, item.gold)), "exposure": exposure(model, item, OTHERS)}
             rows.append({"repeats": repeats, "id": item.id, "seed": seed, **found})
     return rows
 
