@@ -278,7 +278,7 @@ figure
 # with all of them, unless the index is a cleverer one (lesson 04).
 
 # %%
-from labkit.rag.vectors import VectorIndex, more_vectors
+from labkit.rag.index import VectorIndex, more_vectors
 
 BATCH = 50_000
 real = lab.vectors.index.vectors_at(np.arange(len(lab.vectors)))
