@@ -179,10 +179,12 @@ class _Cell:
         """Whether the new one is the next cell of its row: level with it at the top, the bottom or in the middle."""
         if len(self.lines) == len(new.lines) == 1:
             return abs(self.top - new.top) < 3 and new.x > self.x + 1
-        columns = min(len(self.lines), len(new.lines)) > 3 and max(map(len, [*self.lines, *new.lines])) > 30
+        few, many = sorted((len(self.lines), len(new.lines)))
+        # Columns of prose, or a table that is drawn column by column.
+        columns = few > 3 and max(map(len, [*self.lines, *new.lines])) > 30 or few == many > 2
         middle = (self.top + self.bottom - new.top - new.bottom) / 2
         level = min(abs(self.top - new.top), abs(self.bottom - new.bottom), abs(middle)) < 3
-        return level and not columns and new.x > self.right - 2 and max(len(self.lines), len(new.lines)) < 9
+        return level and not columns and new.x > self.right - 2 and many < 9
 
     def joined(self) -> str:
         return re.sub(r"(?<=[^\W\d_])-\n(?=[a-z])", "", "\n".join(self.lines)).replace("\n", " ").strip()

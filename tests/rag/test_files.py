@@ -253,6 +253,15 @@ def test_a_cell_of_several_lines_stays_in_its_row(tmp_path):
         ]
 
 
+def test_columns_drawn_one_after_the_other_are_no_row(tmp_path):
+    def draw(page, _):
+        for x, column in enumerate((("Amber", "Blue", "Coral"), ("$1", "$2", "$3"))):
+            for y, cell in enumerate(column):
+                page.drawString(72 + 150 * x, 700 - 14 * y, cell)
+
+    assert read(tmp_path, "a.pdf", canvas(draw))[0].split("\n") == ["Amber", "Blue", "Coral", "$1", "$2", "$3"]
+
+
 @pytest.mark.parametrize(
     "value",
     [NumberObject(5), NullObject(), ArrayObject([Text("a")]), ByteStringObject(b"\x81\xfe"), DictionaryObject()],
