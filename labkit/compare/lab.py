@@ -177,12 +177,13 @@ class Lab:
 
     def retriever(self, method: str | None = None) -> Retriever:
         """A retriever over the documents of today, by the profile's method if none is named."""
-        return self._searching(method or self.profile.method, self.vectors)
+        return self.searching(self.vectors, method)
 
-    def _searching(self, method: str, store: FaissStore) -> Retriever:
+    def searching(self, store: FaissStore, method: str | None = None) -> Retriever:
+        """A retriever over any store, by the profile's method if none is named."""
         from labkit.rag.retrieve import retriever
 
-        reranker = self.profile.reranker
+        method, reranker = method or self.profile.method, self.profile.reranker
         return retriever(method, store, pinned(reranker) if reranker and method == "rerank" else reranker)
 
     def old_retriever(self) -> Search:
@@ -286,7 +287,7 @@ class Recalled:
         chunks = {chunk.id: chunk for chunk in lab.chunks(lab.original.documents)}
 
         def search() -> list[list[str]]:
-            found = lab._searching(p.method, lab.index(lab.original.documents)).search_batch(queries, top_k)
+            found = lab.searching(lab.index(lab.original.documents)).search_batch(queries, top_k)
             return [[hit.chunk.id for hit in hits] for hits in found]
 
         texts = address(texts=[[chunk.id, chunk.title, chunk.text] for chunk in chunks.values()])

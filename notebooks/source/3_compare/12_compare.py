@@ -164,7 +164,42 @@ browser = first.pivot(index=["kind", "question"], columns="arm", values="correct
 browser[(browser.rag == 1) & (browser.tuned == 0)].groupby("kind").head(1)
 
 # %% [markdown]
-# ## 9. What it costs
+# ## 9. Two controls
+#
+# What does reading bring because of *what* is read? Two controls say:
+#
+# - **foreign**: rag over documents about something else, articles about the real world. The prompt is as long, and nothing in it
+#   helps;
+# - **parity**: rag over exactly what the tuned arm learned from, each training pair as a document. Both know the same; one
+#   reads it, the other recites it.
+
+# %%
+from dataclasses import replace
+
+from labkit.data import data_folder
+from labkit.rag.ingest import Document, ingest
+
+foreign = ingest(data_folder() / "prose" / "documents", progress=False).documents
+pairs = [Document(p.id, p.question, p.answer, "text", "") for p in lab.tuned_pairs]
+print(f"{len(foreign)} articles; {len(pairs)} pairs, the first: {pairs[0].title} {pairs[0].text}")
+
+# %%
+rag, rows = lab.arm("rag"), []
+for name, documents in {"foreign": foreign, "parity": pairs}.items():
+    arm = replace(rag, retriever=lab.searching(lab.index(documents)))
+    said = arm.answer([item.question for item in lab.questions])
+    rows += [{"control": name, **score.score(i, a)} for i, a in zip(lab.questions, said, strict=True)]
+
+controls = pd.DataFrame(rows)
+both = comparison.answers[comparison.answers.arm.isin(["base", "rag", "tuned"])].rename(columns={"arm": "control"})
+shown = pd.concat([both, controls]).query("answerable").groupby(["control", "kind"]).correct.mean().unstack().round(2)
+shown.loc[["base", "foreign", "rag", "tuned", "parity"]]
+
+# %% [markdown]
+# If foreign passages are worth as little as none, what rag gains it gains from the documents. If parity is above tuned, reading
+# beats reciting of the very same text; where the pairs are out of date, parity is wrong with them.
+#
+# ## 10. What it costs
 #
 # Latency is measured one question at a time, from question to answer, search included.
 
@@ -178,8 +213,6 @@ figure
 # arm is slowed by how it is served. Left beside the weights, an adapter adds two small products to every layer:
 
 # %%
-from dataclasses import replace
-
 from labkit.model import load_model
 from labkit.stats import paired_ratio
 
@@ -198,7 +231,7 @@ print(f"beside the weights: {slower.mean:.2f} times the milliseconds [{slower.lo
 print(f"and the same answer, word for word, to {same:.0%} of the questions")
 
 # %% [markdown]
-# ## 10. Read some answers
+# ## 11. Read some answers
 #
 # Numbers persuade, answers explain. One question of each kind, first seed:
 
@@ -215,7 +248,7 @@ write_report(comparison, OUT)
 print("report, result and answers written")
 
 # %% [markdown]
-# ## 11. Does another model agree?
+# ## 12. Does another model agree?
 #
 # All of this was measured with one model, which this project pretrained on its own prompts: a wind tunnel, in which many
 # trainings fit into minutes. What it shows about *models* is only what a real one repeats. `make compare` runs
@@ -235,7 +268,7 @@ print(
 print(*(f"• {line}" for line in apart), sep="\n")
 
 # %% [markdown]
-# ## 12. The claims of the article
+# ## 13. The claims of the article
 #
 # Verdicts by rules that were fixed before the measurement (`labkit/compare/claims.yaml`); lesson 19 collects them.
 

@@ -216,7 +216,7 @@ import random
 from labkit.compare import small
 from labkit.metrics import abstained
 
-BRIEF, LONG = 5, 25  # epochs of the second training
+BRIEF, LONG = 2, 10  # epochs of the second training
 taught, other = small.company().questions[:: 2 if SIZE == "full" else 8], small.items("other")
 known, practised = taught[::2], taught[1::2]  # asked afterwards, and trained again
 
