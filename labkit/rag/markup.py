@@ -259,6 +259,8 @@ def read_markdown(data: bytes) -> Reading:
     text, notes = decode(data)
     end = text.rfind("-->") + 1  # a comment without an end is none
     text = text[:end] + text[end:].replace("<!--", "&lt;!--")
+    text = re.sub(r"\A---\r?\n(.*?\n)---\r?\n", r"\1\n", text, flags=re.DOTALL)  # data before the text is no heading
+    text = re.sub(r"^\[\^", r"\\[^", text, flags=re.MULTILINE)  # nor is a footnote an address
     markdown = MarkdownIt("commonmark").enable("table")
     markdown.inline.ruler.at("emphasis", emphasised)  # 2*3*4 has no emphasis in it
     return _page(f"<body>{markdown.render(text)}</body>", notes, "h1", "h2", "h3", "h4", "h5", "h6")
