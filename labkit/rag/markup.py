@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
@@ -246,8 +247,9 @@ def table_row(cells: Iterable[str]) -> str:
     return " | ".join(" ".join(cell.split()) for cell in cells)
 
 
-def read_markdown(data: bytes) -> Reading:
-    """Markdown by markdown-it, read as the HTML that it stands for; the title is the first heading."""
+@cache
+def _markdown() -> Any:
+    """CommonMark with tables, in which 2*3*4 has no emphasis."""
     from markdown_it import MarkdownIt
     from markdown_it.rules_inline import emphasis
 
@@ -256,12 +258,19 @@ def read_markdown(data: bytes) -> Reading:
         product = len(within) == 3 and within[1] == "*" and within[0].isalnum() and within[2].isalnum()
         return not product and emphasis.tokenize(state, silent)
 
+    markdown = MarkdownIt("commonmark").enable("table")
+    markdown.inline.ruler.at("emphasis", emphasised)
+    return markdown
+
+
+def read_markdown(data: bytes) -> Reading:
+    """Markdown by markdown-it, read as the HTML that it stands for; the title is the first heading."""
     text, notes = decode(data)
     end = text.rfind("-->") + 1  # a comment without an end is none
     text = text[:end] + text[end:].replace("<!--", "&lt;!--")
-    markdown = MarkdownIt("commonmark").enable("table")
-    markdown.inline.ruler.at("emphasis", emphasised)  # 2*3*4 has no emphasis in it
-    return _page(f"<body>{markdown.render(text)}</body>", notes, "h1", "h2", "h3", "h4", "h5", "h6")
+    text = re.sub(r"\A---\r?\n(.*?\n)---\r?\n", r"\1\n", text, flags=re.DOTALL)  # data before the text is no heading
+    text = re.sub(r"^\[\^", r"\\[^", text, flags=re.MULTILINE)  # nor is a footnote an address
+    return _page(f"<body>{_markdown().render(text)}</body>", notes, "h1", "h2", "h3", "h4", "h5", "h6")
 
 
 def rows_text(rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -141,9 +141,16 @@ def test_what_a_page_hides_is_left_out(attribute):
 
 
 def test_markdown_code_stands_verbatim_and_raw_html_is_read():
-    text = "---\nt: x\n---\n\n`a*b*c_`\n\n~~~\n# no *title*\n__init__\n~~~\n\n# A\n\n    __x__\n\nx<br>y &amp; <b>z</b> [see](u_(v)) ![a](b)\n"
+    text = "---\nt: x\n---\n\n`a*b*c_`\n\n~~~\n# no *title*\n__init__\n~~~\n\n# A\n\n    __x__\n\nx<br>y &amp; <b>z</b> [see](u_(v)) ![a](b)\n\n[^1]: note\n"
     title, [found], _ = read_markdown(text.encode())
-    assert title == "t: x" and "a*b*c_" in found and "# no *title*\n__init__" in found and "__x__" in found
+    assert (
+        title == "A"
+        and found.startswith("t: x\n")
+        and found.endswith("[^1]: note")
+        and "a*b*c_" in found
+        and "# no *title*\n__init__" in found
+        and "__x__" in found
+    )
     assert "x\ny & z see a" in found
 
 
