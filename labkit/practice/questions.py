@@ -152,8 +152,9 @@ def check(
 
 
 def _names(documents: Sequence[Document]) -> dict[str, Document]:
-    """Each document by its path, its file's name and its stem, in one normal form and with slashes."""
-    return {_path(name): d for d in documents for name in (Path(d.id).stem, Path(d.id).name, d.id)}
+    """Each document by its path or a copy's, by its file's name and its stem, in one normal form and with slashes."""
+    files = [(d, Path(name)) for d in documents for name in (*d.copies, d.id)]
+    return {_path(name): d for d, file in files for name in (file.stem, file.name, file.as_posix())}
 
 
 def _path(name: str) -> str:

@@ -17,10 +17,11 @@ import subprocess
 import sys
 import time
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ class Document:
     sha256: str
     pages: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,13 @@ def _without_copies(found: Ingested) -> Ingested:
     first: dict[str, Document] = {}
     for document in sorted(found.documents, key=lambda d: (bool(d.notes), d.id.count("/"), len(d.id), d.id)):
         first.setdefault(document.text, document)
-    detail, copies = "the same text as {}, which is read; leave one of them out", []
+    detail, copies = "the same text as {}, which is read; leave one of them out", defaultdict(list)
     for document in found.documents:
         if (kept := first[document.text].id) != document.id:
-            copies.append(Rejected(document.id, "copy", detail.format(kept)))
-    return Ingested([d for d in found.documents if first[d.text] is d], found.rejected + copies)
+            copies[kept].append(document.id)
+    left_out = [Rejected(name, "copy", detail.format(kept)) for kept, names in copies.items() for name in names]
+    kept = [replace(d, copies=tuple(copies[d.id])) for d in found.documents if first[d.text] is d]
+    return Ingested(kept, found.rejected + left_out)
 
 
 def _walk(root: Path) -> Iterator[Path]:

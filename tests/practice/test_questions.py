@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -15,6 +16,8 @@ from labkit.practice.own_data import open_own
 from labkit.practice.questions import (
     LEAST,
     Style,
+    _named,
+    _names,
     ask_for_question,
     check,
     gap,
@@ -155,6 +158,12 @@ def test_questions_in_one_pattern_with_other_answers_are_kept():
 def test_words_that_spell_nothing_are_answers_too(tmp_path):
     (tmp_path / "q.csv").write_text("question,answer\nWhich country code has Namibia?,NA\nWho came?,None\nWhy?,\n")
     assert [row["answer"] for row in read_rows(tmp_path / "q.csv")] == ["NA", "None", ""]
+
+
+def test_a_row_may_name_a_copy_that_was_left_out():
+    copied = [replace(DOCUMENTS[0], copies=("old/twin.md",)), *DOCUMENTS[1:]]
+    for name in ("old/twin.md", "twin.md", "twin"):
+        assert _named(name, _names(copied)) is copied[0]
 
 
 def test_an_unknown_document_stops_the_run():

@@ -96,6 +96,7 @@ def test_copies_of_one_text_are_indexed_once_and_named(tmp_path):
         (tmp_path / name).write_text("other" if "other" in name else "The pump weighs 12 kg.")
     found = ingest(tmp_path, progress=False)
     assert [document.id for document in found.documents] == ["other.md", "sheet.md"]
+    assert [sorted(document.copies) for document in found.documents] == [[], ["old/sheet.md", "sheet - Copy.md"]]
     assert {str(file) for file in found.flawed} == {
         f"left out: {name}: copy: the same text as sheet.md, which is read; leave one of them out"
         for name in ("old/sheet.md", "sheet - Copy.md")
