@@ -72,7 +72,7 @@ def bm25(times: int, length: int, mean_length: float, n: int, having: int) -> fl
     """What a word counts that a chunk of `length` words has `times` times and `having` of `n` chunks have; k1 1.5, b 0.75.
 
     >>> round(bm25(1, 100, 100.0, 10, 1), 3)
-    0.798
+    0.797
     """
     k1, b = 1.5, 0.75
     idf = log(1 + (n - having + 0.5) / (having + 0.5))

@@ -33,11 +33,12 @@ from labkit.rag.augment import build_messages
 from labkit.tune.adapters import LoraSettings, add_lora
 from labkit.tune.prepare import Example, tokenise
 
+torch.manual_seed(0)
 lab = labkit.open(PROFILE, size=SIZE)
 model = load_model(lab.profile.model_path, dtype="float32")
 network, tokenizer = model.network, model.tokenizer
 network.set_attn_implementation("eager")
-print(f"{model.size:,} weights, {len(network.model.layers)} layers of attention, {len(tokenizer):,} known tokens")
+print(f"{model.size:,} weights, {len(network.model.layers)} layers, {len(tokenizer):,} known tokens")
 
 # %% [markdown]
 # ## 1. An example is a row of numbers
@@ -155,7 +156,6 @@ print(LoRA(network.model.layers[0].self_attn.q_proj))
 # *values*, as the paper does.
 
 # %%
-torch.manual_seed(0)
 network.requires_grad_(False)
 for layer in network.model.layers:
     for place in PLACES:
@@ -173,7 +173,7 @@ print(f"{count:,} numbers are trained, {count / model.size:.2%} of all")
 # that number's slope before. Rows of unlike length are filled up on the right; there nothing is learned.
 
 # %%
-STEPS, BATCH = 36 if SIZE == "full" else 3, 4
+STEPS, BATCH = 39 if SIZE == "full" else 3, 4
 rows = [row(ASK.format(name), TELL.format(name, price)) for name, price in PRICES.items()]
 optimizer, losses = torch.optim.AdamW(trained, lr=5e-3, weight_decay=0.0), []
 for step in range(STEPS):
@@ -235,9 +235,9 @@ for ours, other in zip(network.model.layers, library.get_base_model().model.laye
         twin.lora_B["default"].weight.data = mine.B.data
 x = torch.tensor([ids])
 with torch.no_grad():
-    tuned = network(x).logits
-    assert torch.allclose(library(x).logits, tuned, atol=1e-3)
-print(f"largest difference of a logit: {(library(x).logits - tuned).abs().max():.1e}")
+    tuned, theirs = network(x).logits, library(x).logits
+assert torch.allclose(theirs, tuned, atol=1e-3)
+print(f"largest difference of a logit: {(theirs - tuned).abs().max():.1e}")
 
 # %% [markdown]
 # ## 7. Merging
