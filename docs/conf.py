@@ -49,7 +49,7 @@ def lay_out() -> None:
 def run_times() -> dict[str, str]:
     """What the teaching pages say of how long a lesson computes: from the last runs at full size."""
     found = json.loads((HERE / "times.json").read_text("utf-8"))
-    numbers = {path.name[:2] for path in (ROOT / "notebooks").glob("*/[0-9][0-9]_*.ipynb")}
+    numbers = {path.name[:2] for path in (ROOT / "notebooks").glob("*/[0-9][0-9a-z]_*.ipynb")}
     told = {f"s{n}": "not measured" for n in numbers}
     told |= {f"s{stem[:2]}": f"{run['seconds']:.0f} s" for stem, run in found.items()}
     machine = next((f"{run['cpus']} processors" for run in found.values()), "no machine yet")

@@ -194,7 +194,7 @@ def minutes(docs: Path, milliseconds: float) -> str:
     tracks = []
     for page in sorted((docs / "teaching").glob("*.md")):
         text = page.read_text("utf-8")
-        lessons = set(re.findall(r"\{\{ s(\d\d) \}\}", text))
+        lessons = set(re.findall(r"\{\{ s(\w\w) \}\}", text))
         if page.stem != "index" and lessons <= times.keys():
             total = sum(times[lesson] for lesson in lessons) * milliseconds / there / 60
             tracks.append(f"{text.splitlines()[0].lstrip('# ').lower()} about {total:.0f} min")

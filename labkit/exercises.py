@@ -60,8 +60,9 @@ def exercise(cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[
 
 
 def sources() -> list[Path]:
-    """The exercises' sources in the order of the course."""
-    return sorted(SOURCES.glob("[0-9][0-9]_*.py"))
+    """The exercises' sources in the order of the course, in which 0a comes after 00 and before 01."""
+    found = SOURCES.glob("[0-9][0-9a-z]_*.py")
+    return sorted(found, key=lambda path: path.name if path.name[1].isdigit() else f"{path.name[0]}0{path.name[1:]}")
 
 
 @cache

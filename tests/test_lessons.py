@@ -6,8 +6,9 @@ import nbformat
 import pandas as pd
 import pytest
 
+from labkit import hub
 from labkit.profile import EVERY_ARM
-from labkit.store import ROOT
+from labkit.store import ROOT, Store, address
 from tools import execute
 from tools.notebooks import target
 
@@ -81,6 +82,25 @@ def test_base_finds_nothing_and_the_retrieving_arms_find_passages(compared):
 def test_the_start_lesson_runs_after_it(compared, runs):
     made = execute.execute(LESSONS["00"], runs / "00_start.ipynb", {"SIZE": "smoke"})
     assert "style faults" in made.read_text()
+
+
+OPENED = {"0a_rag": "the same 3 passages", "0b_lora": "largest difference of a logit"}
+"""What the two lessons print that build RAG and LoRA by hand, behind the assertion that the library gives the same."""
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+@pytest.mark.skipif(
+    Store(hub.models_folder()).find(address(recipe=hub.RECIPE, sha256=hub.SMOLLM2.sha256)) is None,
+    reason="the model is not here: make .venv fetches it",
+)
+@pytest.mark.parametrize("stem", OPENED)
+def test_what_is_built_by_hand_is_what_the_library_gives(lesson, stem):
+    assert OPENED[stem] in lesson(stem)
+
+
+def test_the_opening_lessons_stand_between_the_first_two():
+    assert list(LESSONS)[:4] == ["00", "0a", "0b", "01"]
 
 
 SAYS = {

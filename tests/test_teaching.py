@@ -46,9 +46,9 @@ def test_an_agenda_runs_without_overlap_to_its_stated_end(name, lengths):
 def test_run_times_are_filled_in_for_the_lessons_that_a_row_names_and_never_typed(name):
     titles = {source.stem[:2] for source in sources()}
     for _, _, what, time in (row for day in agendas(name) for row in day):
-        named = set(re.findall(r"\*\*(\d\d) ", what)) & titles
-        filled = re.findall(r"\{\{ s(\d\d) \}\}", time)
-        assert re.sub(r"\{\{ s\d\d \}\}|, ", "", time) == ""
+        named = set(re.findall(r"\*\*(\d\w) ", what)) & titles
+        filled = re.findall(r"\{\{ s(\d\w) \}\}", time)
+        assert re.sub(r"\{\{ s\d\w \}\}|, ", "", time) == ""
         assert set(filled) == named or not filled and "do not run" in what
 
 

@@ -53,7 +53,7 @@ def copy(notebook: dict[str, Any], repository: str, name: str) -> dict[str, Any]
 def export(repository: str, folder: Path) -> None:
     """Write a copy of every kept lesson into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = sorted((ROOT / "notebooks").glob("[0-9]_*/[0-9][0-9]_*.ipynb"))
+    found = sorted((ROOT / "notebooks").glob("[0-9]_*/[0-9][0-9a-z]_*.ipynb"))
     for kept in (path for path in found if "." not in path.stem):  # not what is being made
         made = copy(json.loads(kept.read_text("utf-8")), repository, kept.stem)
         (folder / kept.name).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -24,8 +24,8 @@ UP = "\x1b[A"  # moves a terminal's cursor up: one of two bars at once writes it
 
 
 def sources() -> list[Path]:
-    """The notebooks' sources in the order of the course."""
-    return sorted(SOURCES.glob("*/[0-9][0-9]_*.py"), key=lambda path: path.name)
+    """The notebooks' sources in the order of the course: by part, then by name, so that 0a comes after 00 and before 01."""
+    return sorted(SOURCES.glob("*/[0-9][0-9a-z]_*.py"))
 
 
 def build(source: Path) -> NotebookNode:

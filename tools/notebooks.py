@@ -144,10 +144,11 @@ def note_time(path: Path, lesson: str, seconds: float) -> None:
 def chosen(numbers: Sequence[str]) -> list[Path]:
     """The sources of these lesson numbers, all if none is given; LabError for one that is no lesson."""
     found = {path.stem[:2]: path for path in sources()}
-    for number in numbers:
-        if number.zfill(2)[:2] not in found:
+    wanted = [number.zfill(2)[:2] for number in numbers]
+    for number, name in zip(numbers, wanted, strict=True):
+        if name not in found:
             raise LabError(f"no lesson '{number}': choose {', '.join(found)}")
-    return [found[number.zfill(2)[:2]] for number in numbers] if numbers else list(found.values())
+    return [found[name] for name in wanted] if numbers else list(found.values())
 
 
 def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; all if none.")] = None) -> None:

@@ -258,4 +258,4 @@ def test_no_measured_number_is_typed_into_a_lesson_s_prose(source):
 def test_every_lesson_has_the_two_dials(source):
     known = execute.defaults(execute.build(source), source.stem)
     assert known["PROFILE"] in PROFILES and known["SIZE"] in SIZES
-    assert source.stem[:2].isdigit()
+    assert re.fullmatch(r"\d[\da-z]_\w+", source.stem)

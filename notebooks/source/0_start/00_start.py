@@ -125,10 +125,12 @@ tables.beside(tables.published())
 # %% [markdown]
 # ## Where to go from here
 #
-# The lessons build on each other from 01 to 19. In a hurry? Take 05, 06, 08 and 11, then 12.
+# Next, 0a and 0b build RAG and LoRA in plain numpy and PyTorch: every step once, on the real model. The lessons after them
+# build on each other from 01 to 19. In a hurry? Take 05, 06, 08 and 11, then 12.
 #
 # | Part | Lessons |
 # |---|---|
+# | Start | RAG in 40 lines, LoRA in 40 lines |
 # | 1 · RAG | ingest, chunk, embed, index, retrieve, augment |
 # | 2 · Fine-tuning | prepare, train, adapters, deploy |
 # | 3 · Compare | hybrid, **compare**, update, cost, risk, use cases, decide, papers, claims |
