@@ -28,7 +28,7 @@ LOOK = {
     "prompted": ("#56B4E9", "P"),
     "naive": ("#CC79A7", "v"),
     "few-shot": ("#E69F00", "X"),
-    "long-context": ("#777777", "*"),
+    "long-context": ("#F0E442", "*"),
 }
 """Colour (Okabe & Ito, 2008) and marker of each arm."""
 
@@ -78,7 +78,8 @@ def _panel(axes: Axes, arms: Mapping[str, Any], metric: str) -> None:
     for row, (name, value) in held.items():
         mean, colour, marker = value["mean"], *LOOK.get(name, LOOK.get(name.partition("-")[0], ("#999999", "X")))
         around = [[max(0.0, mean - value["low"])], [max(0.0, value["high"] - mean)]]
-        axes.errorbar(mean, row, xerr=around, color=colour, marker=marker, linestyle="none")
+        edge = {"markeredgecolor": "black", "markeredgewidth": 0.5}  # the palette's yellow is faint on white
+        axes.errorbar(mean, row, xerr=around, color=colour, marker=marker, linestyle="none", **edge)
         end = max(mean, value["high"]), row
         axes.annotate(number(metric, mean), end, (6, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(arms)), list(arms))
