@@ -192,7 +192,7 @@ trained.groupby(["job", "arm"], sort=False)[columns].mean().round(2)
 # %%
 import numpy as np
 
-from labkit.stats import GAP, SHARE, Interval, bootstrap, widen
+from labkit.stats import Interval, bootstrap, bootstrap_difference
 
 
 def weigh(table, weights):
@@ -219,8 +219,7 @@ jobs = {name: job(study) for name, study in studies.items()}
 
 def utility(name, arm):
     tables, weights = jobs[name]
-    count = tables[arm].shape[1]
-    return widen(bootstrap(weigh(tables[arm], weights), count), count, SHARE)
+    return bootstrap(weigh(tables[arm], weights), tables[arm].shape[1])
 
 
 # %%
@@ -258,21 +257,19 @@ figure
 # %% [markdown]
 # Did the advised arm win? Its *lead* is its utility minus that of the best other arm, on the same questions. The lower
 # end of the interval is above zero only if the advised arm is told apart from **every** other; the upper end is below
-# zero only if **some** other arm beats it, at a stricter level, because three may try. Where every question gives the
-# same difference, `widen` gives the interval that questions not asked leave open.
+# zero only if **some** other arm beats it, at a stricter level, because three may try.
 
 
 # %%
 def lead(tables, weights, arm):
     def gap(other, level):
-        difference, count = tables[arm] - tables[other], tables[arm].shape[1]
-        found = bootstrap(weigh(difference, weights), count, level=level)
-        return widen(found, count, GAP, level)
+        difference = tables[arm] - tables[other]
+        return bootstrap_difference(weigh(difference, weights), difference.shape[1], level=level)
 
     others = [other for other in tables if other != arm]
     plain = [gap(other, 0.95) for other in others]
     strict = [gap(other, 1 - 0.05 / len(others)) for other in others]
-    return Interval(min(g.mean for g in plain), min(g.low for g in plain), min(g.high for g in strict))
+    return Interval(min(g.diff for g in plain), min(g.low for g in plain), min(g.high for g in strict))
 
 
 # %%
@@ -381,7 +378,7 @@ everything = {arm: np.vstack(some) for arm, some in stacked.items()}
 
 # %%
 for arm, table in everything.items():
-    v = widen(bootstrap(weigh(table, stacked_weights), total), total, SHARE)
+    v = bootstrap(weigh(table, stacked_weights), total)
     print(f"{arm:7} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]")
 v = lead(everything, stacked_weights, "hybrid")
 print(f"lead of the hybrid: {v.mean:+.2f} [{v.low:+.2f}, {v.high:+.2f}], so the advice is {judge(v)}")
