@@ -170,12 +170,12 @@ print(f"{count:,} numbers are trained, {count / model.size:.2%} of all")
 #
 # One step: give a few rows to the network, compute the loss (*forward*), compute for each trained number how the loss
 # would change with it (*backward*), and move all of them a little against it. AdamW sizes each move by what it saw of
-# that number's slope before. Rows of unlike length are filled up on the right; there nothing is learned.
+# that number's slope before. Each move is smaller than the last. Rows of unlike length are filled up on the right; there nothing is learned.
 
 # %%
 STEPS, BATCH = 39 if SIZE == "full" else 3, 4
 rows = [row(ASK.format(name), TELL.format(name, price)) for name, price in PRICES.items()]
-optimizer, losses = torch.optim.AdamW(trained, lr=5e-3, weight_decay=0.0), []
+optimizer, losses = torch.optim.AdamW(trained, weight_decay=0.0), []
 for step in range(STEPS):
     if step % (len(rows) // BATCH) == 0:
         order = torch.randperm(len(rows)).tolist()  # every pass in a new order
@@ -186,6 +186,7 @@ for step in range(STEPS):
     states = network.model(x).last_hidden_state[:, :-1]
     loss = library_loss(network.lm_head(states[y != -100]), y[y != -100])  # logits only where they are learned
     loss.backward()
+    optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / STEPS)  # smaller and smaller moves, so that the end is steady
     optimizer.step()
     optimizer.zero_grad()
     losses.append(loss.item())
