@@ -291,7 +291,7 @@ def rows_text(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def read_table(data: bytes) -> Reading:
     """CSV and other text with one row a line, whatever divides its cells."""
     text, notes = decode(data)
-    csv.field_size_limit(len(text) + 1)
+    csv.field_size_limit(2**31 - 1)  # for the whole process: never less than another reader needs
     first = text[:_SAMPLE].partition("\n")[0]
     mark = max(",;\t|", key=first.count)
     rows = ([cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark))

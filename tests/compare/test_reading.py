@@ -64,7 +64,7 @@ def test_equal_prompts_are_answered_once_and_remembered(lab, hits, monkeypatch):
     asked = []
     answer = lab.model._answer
     monkeypatch.setattr(
-        lab.model, "_answer", lambda prompts, limit: asked.append(len(prompts)) or answer(prompts, limit)
+        lab.model, "_answer", lambda prompts, limit, start: asked.append(len(prompts)) or answer(prompts, limit, start)
     )
     questions, found = [QUESTION, "How heavy is the KX-200?", QUESTION], [hits[:1]] * 3
     once, again = read(lab, questions, found), read(lab, questions, found)

@@ -17,7 +17,6 @@ from labkit.compare.lab import Lab, load
 from labkit.data import load_pairs
 from labkit.hub import lock_file, locked, pinned
 from labkit.profile import resolve
-from labkit.rag.augment import build_messages
 from labkit.store import ROOT
 from tools.execute import execute
 
@@ -70,11 +69,10 @@ def test_the_whole_comparison_runs_on_another_architecture_with_a_small_context(
 def test_a_prompt_holds_the_best_passages_that_fit_and_no_more(foreign):
     lab = Lab(resolve(str(foreign)), "smoke", progress=False)
     arm, questions = lab.arm("rag"), [item.question for item in lab.questions[:6]]
-    fitted = arm.retriever.search_batch(questions, 5)
+    fitted = [answer.hits for answer in arm.answer(questions)]
     for question, hits, whole in zip(questions, fitted, lab.retriever().search_batch(questions, 5), strict=True):
-        assert hits == whole[: len(hits)] and 0 < len(hits) < 5
-        shown = [(hit.chunk.title, hit.chunk.text) for hit in whole]
-        sizes = [lab.model.count(build_messages(question, shown[:n])) for n in (len(hits), len(hits) + 1)]
+        assert list(hits) == whole[: len(hits)] and 0 < len(hits) < 5
+        sizes = [lab.model.count(arm.messages(question, whole[:n])) for n in (len(hits), len(hits) + 1)]
         assert sizes[0] <= CONTEXT - arm.max_new_tokens < sizes[1]
 
 

@@ -116,7 +116,7 @@ def test_long_examples_are_named_or_left_out_and_listed(base, pairs, tmp_path):
 
 def test_a_file_without_examples_is_one_clear_line(tmp_path):
     for name, text, said in [
-        ("a.txt", "x", "neither .jsonl nor .csv"),
+        ("a.txt", "x", "neither .jsonl, .csv"),
         ("a.jsonl", "", "a.jsonl holds no example: give at least one"),
         ("a.csv", "prompt,response\nWhy?,\n", "holds no example; line 2: no response"),
     ]:

@@ -79,8 +79,8 @@ rows = shares(lab)
 print(f"{len(rows)} answers, training seeds {', '.join(map(str, rows.seed.unique()))}")
 
 # %% [markdown]
-# What each arm has right, by the wording of the question. The tuned arm at 0.00 shows how far it learned its facts, and
-# how much of that it can say in other words.
+# What each arm has right, by the wording of the question. The tuned arm before any change shows how far it learned its
+# facts, and how much of that it can say in other words.
 
 # %%
 rows.groupby(["arm", "wording", "share"]).correct.mean().unstack().round(2)
