@@ -75,7 +75,16 @@ def test_smoke_is_smaller_and_full_is_untouched(name):
     assert len(smoke.seeds) == smoke.tuned_epochs == smoke.hybrid_epochs == 1
     assert smoke.questions >= 6 and smoke.pairs > 0 and smoke.hybrid_pairs > 0  # one of each kind at least
     kept = {field.name for field in fields(profile)} - {
-        *("seeds", "questions", "pairs", "hybrid_pairs", "tuned_epochs", "hybrid_epochs", "latency_questions", "long_context")
+        *(
+            "seeds",
+            "questions",
+            "pairs",
+            "hybrid_pairs",
+            "tuned_epochs",
+            "hybrid_epochs",
+            "latency_questions",
+            "long_context",
+        )
     }
     assert all(getattr(smoke, name) == getattr(profile, name) for name in kept)
 

@@ -82,7 +82,9 @@ def test_building_twice_gives_the_same_notebook(source):
 
 
 def test_a_source_that_is_not_there_names_those_that_are(tmp_path):
-    with pytest.raises(LabError, match="no notebook source 99_no.py: choose 00_start, 0a_rag, 0b_lora, 01_ingest, .*12_compare"):
+    with pytest.raises(
+        LabError, match="no notebook source 99_no.py: choose 00_start, 0a_rag, 0b_lora, 01_ingest, .*12_compare"
+    ):
         execute.build(tmp_path / "99_no.py")
 
 
