@@ -237,8 +237,14 @@ def record(lab: Lab, lesson: str, values: Mapping[str, Interval]) -> str:
 
 def recorded(lab: Lab, lesson: str) -> dict[str, Interval]:
     """The figures that a lesson kept under these rules, with this profile and data; none where it must run (again)."""
+    return _kept(lab, lesson)[1]
+
+
+def _kept(lab: Lab, lesson: str) -> tuple[Path | None, dict[str, Interval]]:
+    """The file that holds a lesson's figures, and the figures."""
     about = json.loads(json.dumps(_measured_on(lab)))
-    return next((found for path in _places(lab, lesson) if (found := _read(path, about))), {})
+    found = ((path, figures) for path in _places(lab, lesson) if (figures := _read(path, about)))
+    return next(found, (None, {}))
 
 
 def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Interval]:
@@ -277,8 +283,8 @@ def ledger(lab: Lab) -> dict[str, Any]:
     """
     claims, values, runs = load_claims(), {}, {}
     for lesson in sorted({claim.lesson for claim in claims}) if lab.size == "full" else ():
-        if some := recorded(lab, lesson):
-            place = next(path for path in _places(lab, lesson) if path.is_file())
+        place, some = _kept(lab, lesson)
+        if place:
             values, runs[lesson] = values | some, hash_file(place)
     models = {lab.profile.name: values} | (others(lab) if lab.size == "full" else {})
     judged = {name: judge(claims, figures, runs if figures is values else {}) for name, figures in models.items()}
