@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+from labkit.profile import POCKET
 from labkit.store import ROOT
 
 
@@ -27,6 +28,6 @@ def test_the_comparison_runs_from_a_wheel_outside_the_checkout(tmp_path):
     done = subprocess.run(command, cwd=elsewhere, env={**known, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads((elsewhere / "runs" / "compare" / "latest" / "result.json").read_text("utf-8"))
-    assert list(result["arms"]) == ["base", "rag", "tuned", "hybrid"]
+    assert tuple(result["arms"]) == POCKET.arms
     assert not list((tmp_path / "installed" / "labkit" / "shipped").glob("runs"))
     assert not (tmp_path / "installed" / "labkit" / "shipped" / "data" / "make").exists()

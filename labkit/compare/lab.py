@@ -221,9 +221,15 @@ class Lab:
         """Two training questions over passages with their replies, one answered and one declined, for a prompt to show."""
         from labkit.compare.training import with_context
 
-        some, search, k = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile.top_k
-        answered = [pair for pair in some if pair.evidence]
-        talks = [with_context(answered, search, k, style=self.dress, missing=lost) for lost in (0.0, 1.0)]
+        some, search, p = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile
+        answered, model = [pair for pair in some if pair.evidence], self.generator or self.model
+
+        def fits(talk: list[Message]) -> bool:  # a third of the prompt at most, so that the question has one too
+            return model.count(talk[1:]) <= (model.context - p.max_new_tokens) // 3
+
+        talks = [
+            with_context(answered, search, p.top_k, style=self.dress, fits=fits, missing=lost) for lost in (0.0, 1.0)
+        ]
         declined = talks[1][-1][-1]
         kept = next((talk for talk in talks[0] if talk[-1] != declined), talks[0][0])
         return [*kept[1:], *talks[1][-1][1:]]

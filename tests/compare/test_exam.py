@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from labkit.cli import app
@@ -31,6 +32,10 @@ def test_an_exam_counts_what_tuning_cost_and_what_it_brought():
 @pytest.mark.slow
 def test_a_model_that_fails_the_exam_is_not_exported_and_the_checks_are_named(tmp_path):
     untrained = add_lora(load_model(POCKET, dtype="float32").network, LoraSettings())
+    with torch.no_grad():  # an adapter that changes nothing at all is refused before the exam
+        for name, weight in untrained.named_parameters():
+            if "lora_B" in name:
+                weight.add_(1e-4)
     save_adapter(untrained, tmp_path / "untrained", str(POCKET))
     words = ("merge", tmp_path / "untrained", "--exam", "--size", "smoke", "--out", tmp_path / "out")
     runner = CliRunner(env={"COLUMNS": "100", "LABKIT_RUNS": str(tmp_path / "runs")})

@@ -69,7 +69,7 @@ def test_a_damaged_artifact_is_made_again(fresh, tmp_path):
 def test_a_repeated_comparison_asks_no_model_again(fresh):
     made, lab = fresh
     again = lab_in(lab.runs)
-    assert ask_arms(again).text.tolist() == made.answers.text.tolist()
+    assert ask_arms(again, again.profile.arms).text.tolist() == made.answers.text.tolist()
     assert "tuned_model" not in again.__dict__ and json.dumps(made.result)
 
 

@@ -16,7 +16,7 @@ from labkit import LabError
 from labkit.compare.lab import Lab, load
 from labkit.data import load_pairs
 from labkit.hub import lock_file, locked, pinned
-from labkit.profile import resolve
+from labkit.profile import POCKET, resolve
 from labkit.store import ROOT
 from tools.execute import execute
 
@@ -57,7 +57,7 @@ def test_the_whole_comparison_runs_on_another_architecture_with_a_small_context(
     assert done.returncode == 0, done.stderr[-1000:]
     latest = tmp_path / "compare" / "latest"
     result = json.loads((latest / "result.json").read_text())
-    assert list(result["arms"]) == ["base", "rag", "tuned", "hybrid"]
+    assert tuple(result["arms"]) == POCKET.arms
     assert {a["name"]: a["shipped"] for a in result["artifacts"]} == {"tuned, seed 0": False, "hybrid, seed 0": False}
     room, answers = result["settings"]["max_new_tokens"], pd.read_csv(latest / "answers.csv")
     reading = answers[answers.arm.isin(["rag", "hybrid"])]

@@ -257,7 +257,11 @@ sys.addaudithook(hook)
 """
 
 # %%
-CONTROL = "socket.socket(type=socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))"
+CONTROL = """
+from contextlib import suppress
+with suppress(OSError):
+    socket.socket(type=socket.SOCK_DGRAM).connect(("192.0.2.1", 9))
+"""
 ASK = """
 import labkit
 lab = labkit.open({profile!r}, size="smoke", progress=False)
