@@ -1,6 +1,6 @@
 """Build, run and keep the notebooks of the course, and README's tables with them.
 
-`python -m tools.notebooks` does them all, `python -m tools.notebooks 12` one.
+`python -m tools.notebooks` does them all, `python -m tools.notebooks 12` one; with `--text` only the prose is renewed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,19 @@ def publish(source: Path) -> Path:
     notebook = nbformat.read(folder / f"{source.stem}.ipynb", as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     save(notebook, target(source))  # less the cell that says where this run wrote
+    return target(source)
+
+
+def renew_text(source: Path) -> Path:
+    """Put a source's prose into its kept notebook and leave the outputs; LabError for code that changed, which must run."""
+    old, new = nbformat.read(target(source), as_version=4), build(source)
+    ran, cells = ([c for c in notebook.cells if c.cell_type == "code"] for notebook in (old, new))
+    if changed := [c for c, known in zip_longest(cells, ran) if not c or not known or c.source != known.source]:
+        line = changed[0].source.splitlines()[0] if changed[0] else "a cell is gone"
+        raise LabError(f"code of {source.stem} changed ({line}): run it, python -m tools.notebooks {source.stem[:2]}")
+    for cell, known in zip(cells, ran, strict=True):
+        cell.outputs, cell.execution_count = known.outputs, known.execution_count
+    save(new, target(source))
     return target(source)
 
 
@@ -151,12 +165,19 @@ def chosen(numbers: Sequence[str]) -> list[Path]:
     return [found[name] for name in wanted] if numbers else list(found.values())
 
 
-def main(numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; all if none.")] = None) -> None:
+def main(
+    numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; all if none.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Renew the prose alone; nothing is run.")] = False,
+) -> None:
     """Run lessons and keep their notebooks, then write README's tables.
 
     Example: python -m tools.notebooks 12
     """
     todo, failed = check(chosen, numbers or []), False
+    if text:
+        for source in todo:
+            print(shown(check(renew_text, source)))
+        return
     for source in todo:
         began = time.perf_counter()
         try:

@@ -10,6 +10,7 @@ from labkit import LabError
 from labkit.compare import tables
 from labkit.store import ROOT
 from tools import execute, notebooks
+from tools.notebooks import renew_text, target
 
 TINY = """# %% [markdown]
 # # 30 · Tiny
@@ -132,3 +133,19 @@ def test_readme_links_and_names_only_what_exists():
         folder = ROOT / "labkit" if line.startswith("      ") else ROOT
         names = re.findall(r"[\w./]+", re.match(r" +((?:\S+ ?)+)", line)[1])
         assert all((folder / name).exists() for name in names if name != "runs/"), line
+
+
+def test_prose_is_renewed_without_a_run_and_changed_code_is_not(tmp_path):
+    source = tmp_path / "source" / "1_part" / "01_topic.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("# %% [markdown]\n# Old words.\n\n# %%\n1 + 1\n")
+    kept = execute.build(source)
+    kept.cells[1].outputs = [nbformat.v4.new_output("stream", text="2\n")]
+    target(source).parent.mkdir()
+    execute.save(kept, target(source))
+    source.write_text("# %% [markdown]\n# New words.\n\n# %%\n1 + 1\n")
+    cells = nbformat.read(renew_text(source), as_version=4).cells
+    assert cells[0].source == "New words." and cells[1].outputs[0].text == "2\n"
+    source.write_text("# %% [markdown]\n# New words.\n\n# %%\n1 + 2\n")
+    with pytest.raises(LabError, match=r"code of 01_topic changed \(1 \+ 2\): run it"):
+        renew_text(source)
