@@ -29,6 +29,7 @@ from unicodedata import normalize
 
 from labkit.errors import LabError, Unreadable
 from labkit.quiet import bar
+from labkit.rag import ocr
 from labkit.rag.markup import Reading, read_html, read_json, read_markdown, read_table, read_text, read_xml
 from labkit.rag.office import read_docx, read_epub, read_mail, read_odf, read_pptx, read_rtf, read_xlsx
 from labkit.rag.pdf import read_pdf
@@ -38,21 +39,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_BYTES, MAX_CHARACTERS = 20_000_000, 20_000_000
+SECONDS, MEGABYTES = (600, 3000) if ocr.installed() else (60, 1000)  # a page takes OCR seconds, and its models memory
 READERS: dict[str, Callable[[bytes], Reading]] = {
     "pdf": read_pdf, "docx": read_docx, "html": read_html, "markdown": read_markdown, "text": read_text, "table": read_table,
     "xlsx": read_xlsx, "pptx": read_pptx, "odf": read_odf, "epub": read_epub, "mail": read_mail, "rtf": read_rtf,
-    "json": read_json, "xml": read_xml,
+    "json": read_json, "xml": read_xml, "picture": ocr.read_picture,
 }  # fmt: skip
 _ENDINGS = {
     "pdf": "pdf", "docx": "docx docm dotx dotm", "html": "html htm xhtml", "markdown": "md markdown", "text": "txt text log rst",
     "table": "csv tsv", "xlsx": "xlsx xlsm", "pptx": "pptx pptm ppsx", "odf": "odt ods odp", "epub": "epub", "mail": "eml",
     "rtf": "rtf", "json": "json jsonl ipynb", "xml": "xml",
+    "picture": "png jpg jpeg gif tif tiff bmp webp",
 }  # fmt: skip
 FORMATS = {f".{ending}": kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
 _OTHERS = (
-    ("png jpg jpeg gif tif tiff bmp webp heic", "a picture; read it with a program for OCR, and save the text as .txt"),
     ("zip 7z rar tar gz tgz bz2 xz", "an archive; unpack it into the folder"),
-    ("doc xls ppt msg pages", "a format of one program; save it as .docx, .xlsx, .pptx, .eml or .pdf"),
+    ("doc xls ppt msg pages heic", "a format of one program; save it as .docx, .xlsx, .pptx, .eml, .pdf or .png"),
 )
 # Soft hyphens (with the end of a line that they made), spaces without width, marks of direction; joined letters and letters in
 # the forms that they take beside others, as PDF files hold them.
@@ -119,13 +121,14 @@ def ingest(
     folder: str | Path,
     progress: bool = True,
     max_bytes: int = MAX_BYTES,
-    seconds: float = 60,
-    megabytes: int = 1000,
+    seconds: float = SECONDS,
+    megabytes: int = MEGABYTES,
+    password: str = "",
 ) -> Ingested:
     """Read every file below `folder`, in the order of their paths; hidden files are passed over.
 
     A child process reads them, each file within `seconds` of processor time and `megabytes` of memory; links are never
-    followed, and of copies of one text one is kept.
+    followed, and of copies of one text one is kept. `password` opens the PDF files that have it.
     Raises `LabError` if the folder is missing or holds no file at all; a bad file never raises.
 
     >>> ingested = ingest("data/documents")
@@ -140,7 +143,7 @@ def ingest(
         raise LabError(f"the folder {folder} holds no files: put documents in it, as PDF, DOCX or text")
     ingested = Ingested([], [])
     with bar(len(paths), "ingest", progress and len(paths) > 20) as steps:
-        for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes)), strict=True):
+        for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes, password)), strict=True):
             name = normalize("NFC", path.relative_to(root).as_posix())  # as some systems hand names over decomposed
             answer = {part: tuple(value) if isinstance(value, list) else value for part, value in answer.items()}
             answer["id"] = name.encode("utf-8", "replace").decode()
@@ -185,7 +188,7 @@ def verdicts(ingested: Ingested) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "verdict", "wrong", "remedy"])
 
 
-def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
+def load_file(path: str | Path, max_bytes: int = MAX_BYTES, password: str = "") -> Document:
     """Read one file, here and without limits of time; its `id` is the file's name.
 
     Raises `Unreadable` (a `LabError` with `reason` and `detail`) for any file that yields no text.
@@ -196,7 +199,7 @@ def load_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Document:
     path = Path(path)
     try:
         data, kind = _checked_bytes(path, max_bytes)
-        title, parts, notes = READERS[kind](data)
+        title, parts, notes = read_pdf(data, password) if kind == "pdf" else READERS[kind](data)
     except Unreadable:
         raise
     except MemoryError as error:
@@ -266,6 +269,7 @@ class Limits:
     max_bytes: int
     seconds: float
     megabytes: int
+    password: str = ""
 
 
 def _answers(paths: Sequence[Path], limits: Limits) -> Iterator[Answer]:
@@ -305,11 +309,11 @@ class _Worker:
         self.limits = limits
         self.pipe, theirs = Pipe()
         code = "from labkit.rag.ingest import serve; serve()"
-        words = [sys.executable, "-P", "-c", code, str(theirs.fileno()), json.dumps(asdict(limits))]
+        words = [sys.executable, "-P", "-c", code, str(theirs.fileno())]
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
         silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         with theirs:
-            env = os.environ | {"PYTHONPATH": path}
+            env = os.environ | {"PYTHONPATH": path, "LABKIT_LIMITS": json.dumps(asdict(limits))}
             self.process = subprocess.Popen(words, pass_fds=[theirs.fileno()], env=env, **silent)
         with suppress(OSError, EOFError):
             if self.pipe.poll(_START_SECONDS) and self.pipe.recv_bytes() == b"ready":
@@ -342,7 +346,7 @@ class _Worker:
 def serve() -> None:
     """The life of a worker: read files as they are named on the pipe, until it closes or memory ran out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its worker
-    limits = Limits(**json.loads(sys.argv[2]))
+    limits = Limits(**json.loads(os.environ["LABKIT_LIMITS"]))  # others could read a password among the arguments
     _limit("AS", limits.megabytes * 1_000_000)
     _limit("CORE", 0)
     with Connection(int(sys.argv[1])) as pipe, suppress(EOFError, OSError):
@@ -355,7 +359,7 @@ def serve() -> None:
 
 def _answer(path: Path, limits: Limits, last: bool) -> bytes:
     try:
-        answer: Answer = asdict(load_file(path, limits.max_bytes)) | {"last": last}
+        answer: Answer = asdict(load_file(path, limits.max_bytes, limits.password)) | {"last": last}
         return json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except Unreadable as problem:
         reason, detail = problem.reason, problem.detail

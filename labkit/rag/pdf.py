@@ -13,6 +13,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from labkit.errors import Unreadable
+from labkit.rag import ocr
 from labkit.rag.markup import Reading
 
 # Where a line of a PDF begins an item of a list, and what is a label drawn before its text.
@@ -24,10 +25,11 @@ _JOINED = re.compile(r"/((?:f_)+[bfhijklt]|[TSc]_[ht])(?![a-z]_)")
 _FEW = 50  # characters: what a page may hold beside a scan of it, as a number or a stamp
 
 
-def read_pdf(data: bytes) -> Reading:
+def read_pdf(data: bytes, password: str = "") -> Reading:
     """The title of a PDF and the text of each page, by pypdf, and by pdfminer where that fails; headers and footers stay.
 
-    Raises `Unreadable` if it is encrypted, only pictures, or unpacks beyond a limit.
+    Pages that are pictures are read by OCR where its extra is installed. Raises `Unreadable` if it is encrypted and the
+    password does not open it, only pictures, or unpacks beyond a limit.
     """
     import pypdf
 
@@ -37,32 +39,45 @@ def read_pdf(data: bytes) -> Reading:
     with pypdf.apply_configuration(**limits):
         try:
             reader = pypdf.PdfReader(io.BytesIO(data))
-            if reader.is_encrypted and not reader.decrypt(""):
+            if reader.is_encrypted and not (reader.decrypt("") or password and reader.decrypt(password)):
                 how = reader.trailer["/Encrypt"]
                 if how["/V"] < 4 or how.get("/StmF", "/Identity") != "/Identity":
-                    raise Unreadable("encrypted", "it needs a password; save a copy without one")
+                    wrong = "the password given does not open it" if password else "it needs a password"
+                    raise Unreadable("encrypted", f"{wrong}; give it with --password, or save a copy without one")
                 reader._encryption = None  # only what is attached to it is encrypted
             title = reader.metadata["/Title"] if "/Title" in (reader.metadata or ()) else None
-            pages, pictured, failed = _pages(reader, data)
+            pages, pictured, failed = _pages(reader, data, password)
         except pypdf.errors.LimitReachedError as error:
             raise Unreadable("refused", f"it unpacks beyond a limit ({error}); leave it out, or split it") from error
         except (MemoryError, Unreadable):
             raise
         except Exception:  # of any kind: what pypdf makes of a damaged file is not foreseen
-            title, pages, pictured = None, [_second_text(page) for page in _second(data)], []
+            title, pages, pictured = None, [_second_text(page) for page in _second(data, password)], []
             failed = [*range(1, len(pages) + 1)]
             if not pages:
                 raise
+    read_so: list[int] = []
+    if pictured and ocr.installed():
+        for number, text in zip(pictured, ocr.page_texts(data, pictured, password), strict=True):
+            read_so += [number] if len(text) > len(pages[number - 1].strip()) else []
+            pages[number - 1] = text or pages[number - 1]
+        pictured = [number for number in pictured if number not in read_so]
     if pages and len(pictured) == len(pages):
-        raise Unreadable("scanned image", "pictures without a text layer; run OCR on it first")
+        lost = (
+            "OCR finds no text in its pictures; leave it out"
+            if ocr.installed()
+            else f"pictures without a text layer; {ocr.REMEDY}"
+        )
+        raise Unreadable("scanned image", lost)
     if failed and not "".join(pages).strip():
         raise Unreadable("broken", "its letters cannot be told; print it to PDF again, or run OCR on it")
-    notes = [f"{_numbers(pictured)}: a picture with hardly any text; run OCR on it first"] if pictured else []
+    notes = [f"{_numbers(read_so)}: {ocr.CHECK}"] if read_so else []
+    notes += [f"{_numbers(pictured)}: a picture with hardly any text; {ocr.REMEDY}"] if pictured else []
     notes += [f"{_numbers(failed)}: not or not wholly readable; open it and print it to PDF again"] if failed else []
     return Reading(title if isinstance(title, str) else None, _rejoined(pages), notes)
 
 
-def _pages(reader: Any, data: bytes) -> tuple[list[str], list[int], list[int]]:
+def _pages(reader: Any, data: bytes, password: str) -> tuple[list[str], list[int], list[int]]:
     """The text of each page, the numbers of those that are pictures, and of those that cannot be read wholly."""
     from pypdf.errors import LimitReachedError
 
@@ -81,7 +96,7 @@ def _pages(reader: Any, data: bytes) -> tuple[list[str], list[int], list[int]]:
         except Exception:  # one bad page must not lose the others
             pass
         if lost or _is_misspaced(text):
-            second = _second(data) if second is None else second
+            second = _second(data, password) if second is None else second
             other = "".join(map(_second_text, second[number - 1 : number]))
             text = other if _unmapped(other) < 0.3 and (lost or len(other) > len(text) // 2) else "" if lost else text
         failed += [number] if damaged or lost and not text.strip() or _unmapped(text) > 0.03 else []
@@ -91,12 +106,12 @@ def _pages(reader: Any, data: bytes) -> tuple[list[str], list[int], list[int]]:
     return pages, pictured, failed
 
 
-def _second(data: bytes) -> list[Any]:
+def _second(data: bytes, password: str) -> list[Any]:
     """The pages as pdfminer finds them, which forgives other faults than pypdf does; none where it fails too."""
     with suppress(Exception):
         import pdfplumber
 
-        return pdfplumber.open(io.BytesIO(data)).pages
+        return pdfplumber.open(io.BytesIO(data), password=password).pages
     return []
 
 

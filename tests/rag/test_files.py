@@ -34,6 +34,7 @@ from labkit.console import Commands
 from labkit.errors import Unreadable
 from labkit.rag.ingest import load_file
 from labkit.rag.markup import decode, read_html, read_markdown
+from labkit.rag.ocr import REMEDY
 
 RUSSIAN = "Насос весит двенадцать килограммов. "
 
@@ -307,7 +308,7 @@ def test_pictures_among_pages_with_text_are_noted_by_page(tmp_path):
         if number not in (1, 5):
             page.drawImage(picture, 0, 0, 600, 800)
 
-    notes = ("page 2-4, 6: a picture with hardly any text; run OCR on it first",)
+    notes = (f"page 2-4, 6: a picture with hardly any text; {REMEDY}",)
     assert read(tmp_path, "a.pdf", canvas(draw, 6))[1] == notes
     with pytest.raises(Unreadable, match="scanned image"):
         read(tmp_path, "b.pdf", canvas(lambda page, n: draw(page, n + 6), 3))

@@ -17,7 +17,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import PageBreak, Paragraph, SimpleDocTemplate, Table
 
 from labkit.errors import Unreadable
-from labkit.rag.ingest import READERS, load_file
+from labkit.rag.ingest import READERS, ingest, load_file
 from labkit.rag.markup import read_markdown
 
 ROWS = [["Part", "Weight", "Colour"], ["Bolt A1", "3 g", "red and blue"], ["Nut", "14 g", "green"]]
@@ -224,7 +224,11 @@ def test_a_scanned_pdf(tmp_path):
 
 
 def test_encrypted_files(tmp_path):
-    assert reason(pdf(tmp_path / "locked.pdf", encrypt=StandardEncryption("secret"))) == "encrypted"
+    locked = pdf(tmp_path / "locked.pdf", encrypt=StandardEncryption("secret"))
+    assert reason(locked) == reason(locked, password="other") == "encrypted"
+    assert "Page two." in load_file(locked, password="secret").text
+    [document] = ingest(tmp_path, password="secret").documents  # through the process that reads files
+    assert document.notes == () and "Page two." in document.text
     opened = load_file(pdf(tmp_path / "open.pdf", encrypt=StandardEncryption("", ownerPassword="boss")))
     assert "Page two." in opened.text
     (tmp_path / "locked.docx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512))
@@ -261,7 +265,9 @@ def test_a_zip_bomb_and_a_doctype_are_refused(tmp_path):
 )
 def test_damaged_bytes_never_raise_anything_else(tmp_path, kind, cut, noise):
     logging.disable(logging.CRITICAL)
-    suffix = {"markdown": "md", "text": "txt", "table": "csv", "odf": "odt", "mail": "eml"}.get(kind, kind)
+    suffix = {"markdown": "md", "text": "txt", "table": "csv", "odf": "odt", "mail": "eml", "picture": "png"}.get(
+        kind, kind
+    )
     path = tmp_path / f"x.{suffix}"
     sample = io.BytesIO()
     if kind == "docx":
