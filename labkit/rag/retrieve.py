@@ -191,7 +191,8 @@ LANGUAGES = ("english", "danish", "dutch", "french", "german", "italian", "norwe
 
 
 def language(texts: Sequence[Sequence[str]]) -> str:
-    """The language whose stop words make up most of some texts, each a list of words; English where none do.
+    """The language whose stop words make up most of some texts, each a list of words; English where none do, as in a script
+    that is neither Latin nor Cyrillic.
 
     >>> language([["der", "hammer", "liegt", "auf", "dem", "tisch"]])
     'german'

@@ -5,6 +5,7 @@ import json
 import re
 import string
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,21 @@ def test_a_question_beyond_the_context_is_left_out_and_an_answer_in_other_words_
     proof = Evidence("pump.md", "", "The pump: 41 kg.", NEAREST, "", "")
     item = Item("x", "k", "How heavy is the pump?", "The pump has a weight of 41 kg.", "", (), (proof,))
     assert styled.right(item, "It weighs 41 kg.") and not styled.right(item, "It weighs 14 kg.")
+
+
+@pytest.mark.parametrize(
+    "text, noted",
+    [("The pump is on the table and it weighs 41 kg.", None), ("Die Pumpe steht auf dem Tisch und ist schwer.", "German"),
+     ("这台泵重41公斤。电池可用八十九小时。", "not in Latin letters"), ("Насос весит 41 кг и стоит на столе.", "not in Latin letters")],
+)  # fmt: skip
+def test_documents_that_the_embedder_cannot_read_well_are_noted(runs, tmp_path, text, noted):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text(text * 40, "utf-8")
+    lab = open_own("pocket", tmp_path / "docs", "none.csv", progress=False)
+    notes = [*lab._foreign()]
+    assert [note.partition("documents are ")[2].partition(",")[0] for note in notes] == ([noted] if noted else [])
+    lab.profile = replace(lab.profile, embedder="multilingual")
+    assert not [*lab._foreign()]
 
 
 def test_without_replies_no_house_style_is_taught(plain):

@@ -11,8 +11,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from labkit import LabError
+from labkit.rag.chunk import chunk_documents
 from labkit.rag.embed import BUNDLED_SHA256, Embedder, encode_with, load_embedder
 from labkit.rag.index import FaissStore
+from labkit.rag.ingest import Document
 
 TEXTS = ["How heavy is the pump?", "Soup on Tuesdays.", "x", "The pump weighs twelve kilograms. " * 8, "x"]
 
@@ -180,3 +182,20 @@ def test_the_lesson_counts_what_is_embedded_and_refuses_a_foreign_index(lesson):
     assert int(counts["first time"]) > 10 and counts["unchanged"] == "0" and counts["one document edited"] == "1"
     assert said.count("recall lower by") == 2 and "times as fast on this machine" in said
     assert "refused: the index in" in said and "another embedder" in said
+
+
+def test_a_question_finds_the_passage_in_another_language_and_texts_are_cut_by_words(tmp_path):
+    many = load_embedder("multilingual", cache_dir=tmp_path)
+    texts = ["Die Pumpe wiegt 41 kg.", "这台泵重41公斤。", "The office opens at nine.", "Das Büro öffnet um neun."]
+    scores = many.encode(texts) @ many.encode(["How heavy is the pump?"], query=True)[0]
+    assert set(np.argsort(-scores)[:2]) == {0, 1}
+    assert many.computed == 5 and many.fingerprint.endswith(":int4")
+    again = load_embedder("multilingual", cache_dir=tmp_path)
+    assert np.array_equal(again.encode(texts), many.encode(texts)) and again.computed == 0
+    engine = many.model.engine
+    for text in texts[:2]:
+        counted, real = len(many.tokenizer.tokenize(text * 20)), engine.token_count(text * 20)
+        assert 0.9 * real < counted < 1.6 * real
+    document = Document("a.md", "A", " ".join(texts * 20), "markdown", "0")
+    chunks = chunk_documents([document], many.tokenizer, size=96, overlap=0)
+    assert len(chunks) > 5 and all(len(many.tokenizer.tokenize(chunk.text)) <= 96 for chunk in chunks)
