@@ -14,12 +14,13 @@ from rich.table import Table
 from tqdm import tqdm
 
 from labkit.store import ROOT, provenance, write_bytes, write_json
-from tools.bench import Figure, model, search
+from tools.bench import Figure, limit, model, search
 from tools.console import alone
 
 TOPICS = {
     "embed": search.embed,
     "index": search.index,
+    "limit": limit.limit,
     "rag": model.rag,
     "retrieve": search.retrieve,
     "start": model.start,
