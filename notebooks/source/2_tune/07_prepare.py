@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 07 · Prepare
 #
-# You will make a training set for fine-tuning, and find out what is wrong with it before a model does:
+# You will make a training set for fine-tuning and find its faults before a model learns them:
 #
-# - write pairs of question and ideal answer from facts and a house style;
-# - turn them into tokens, and see token by token which of them are learned;
-# - see which examples a length limit would cut, and what is lost then;
-# - split by thing and by wording, so that a test measures what you think it measures;
-# - plant leaks, look for them in several ways, and see how much accuracy a leak fakes;
+# - write pairs: a question and its ideal answer, made from facts and a house style;
+# - turn the pairs into tokens, and see which tokens the model learns;
+# - see which examples a length limit cuts, and what is lost;
+# - split the pairs into a training set and a test set, by entity and by wording;
+# - plant leaks, search for them in several ways, and measure how much accuracy a leak fakes;
 # - write and read files without losing a row silently.
 #
 # *Before this: 00 Start. About 30 minutes.*
@@ -24,8 +24,8 @@ lab
 # %% [markdown]
 # ## 1. Pairs from facts
 #
-# The article says: *"Create pairs of prompts and ideal responses."* Norvale's facts are a table; each has many wordings
-# of its question, and one full sentence as an answer.
+# The article says: *"Create pairs of prompts and ideal responses."* Norvale, the invented company of this course, keeps
+# its facts in a table. A fact has several wordings of its question, and one full sentence as its answer.
 
 # %%
 import pandas as pd
@@ -37,7 +37,8 @@ facts = facts.sample(300 if SIZE == "full" else 60, random_state=0)
 facts[["kind", "entity", "attribute", "value"]].head()
 
 # %% [markdown]
-# The wordings come as sentences with a slot. We draw three for each fact.
+# A wording is a sentence with a slot, `{e}`, for the name of the entity: a product, a plan, a site or a project. We
+# draw three wordings for each fact.
 
 # %%
 import random
@@ -50,8 +51,8 @@ asked = [(f, form) for f in facts.itertuples() for form in rng.sample(forms_of[f
 [form for _, form in asked[:3]]
 
 # %% [markdown]
-# The *ideal* response is more than the right value: it is the value as the company wants it said. `dress` puts a
-# sentence into the house style; the tags beside each example say what it is about. We shall split by them.
+# An *ideal* response has the right value and says it in the company's house style. `dress` puts a sentence into that
+# style. Each example also carries tags that say what it is about. We split by these tags later.
 
 # %%
 from labkit.data import dress, style_faults
@@ -85,7 +86,7 @@ for message in pairs[0].messages:
     print(f"{message['role']:>9}: {message['content']}")
 
 # %% [markdown]
-# A model learns every fault of its examples. So the validator of the house style reads them all first.
+# A model also learns the faults of its examples. So the validator of the house style reads every answer first.
 
 # %%
 faulty = [pair for pair in pairs if style_faults(pair.messages[-1]["content"])]
@@ -95,8 +96,8 @@ assert not faulty
 # %% [markdown]
 # ## 2. The chat template
 #
-# A model reads one string of tokens. The *chat template*, which comes with the tokenizer, says how messages become
-# that string; its marks are special tokens, one token each.
+# A model reads one sequence of tokens. The *chat template*, which comes with the tokenizer, turns messages into that
+# sequence. It marks where each message begins and ends with special tokens.
 
 # %%
 from labkit.model import render
@@ -106,8 +107,8 @@ whole = render(tokenizer, pairs[0].messages)
 print(whole)
 
 # %% [markdown]
-# A text that holds such a mark would be read as the mark itself: one user could speak for another, or end an answer
-# early. Preparation refuses it.
+# A question could contain such a mark as plain text. The tokenizer would read it as a real mark, so a user could write
+# a message in someone else's name or end an answer early. `tokenise` refuses such a text.
 
 # %%
 from labkit import LabError
@@ -120,8 +121,8 @@ except LabError as error:
     print("refused:", error)
 
 # %% [markdown]
-# When the model answers, it is given the same string up to where the answer begins. Training must show it exactly that
-# beginning: another template, or one space more, and the model is asked something it never saw.
+# When the model answers, it gets this string up to the point where the answer begins. Training must use exactly the
+# same beginning. With another template, or even one extra space, the model would be asked in a form it never saw.
 
 # %%
 prompt = render(tokenizer, pairs[0].messages[:-1], prompt=True)
@@ -131,8 +132,9 @@ print("learned in training:", repr(whole[len(prompt) :]))
 # %% [markdown]
 # ## 3. The loss mask
 #
-# Every token gets a *label*: the token itself where the model shall learn to say it, −100 where it shall only read.
-# The loss is computed where the label is not −100. Bold and orange: learned. Grey: read.
+# Every token gets a *label*. Where the model must learn to write the token, the label is the token itself. Where the
+# model only reads, the label is −100, and the loss skips it. Below, learned tokens are bold and orange; the others are
+# grey.
 
 # %%
 from labkit.tune.prepare import IGNORED, dataset, masked
@@ -143,8 +145,8 @@ print(view)
 view
 
 # %% [markdown]
-# The last learned token matters most: it is how the model says *I am done*. A common recipe makes the end token the
-# padding token, then masks all padding. Look at what it does to our row:
+# The last learned token matters most: with it the model says *I am done*. A common recipe uses this end token as the
+# padding token too, and then masks all padding. See what that does to our row:
 
 # %%
 end = tokenizer.eos_token_id
@@ -154,18 +156,18 @@ for name, row in {"ours": rows[0], "pad = end": trapped}.items():
     print(f"{name}: the last token {text!r} is {'learned' if learned else 'NOT learned: answers would never end'}")
 
 # %% [markdown]
-# And without any mask, much of the training would go into guessing questions:
+# Without a mask, the model would also spend training on guessing the questions:
 
 # %%
 share = sum(label != IGNORED for row in rows for label in row["labels"]) / sum(len(row["labels"]) for row in rows)
-print(f"{share:.0%} of all tokens are learned; without a mask, so would be questions and marks: {1 - share:.0%}")
+print(f"{share:.0%} of all tokens are learned; without a mask, questions and marks would be learned too: {1 - share:.0%}")
 assert 0 < share < 1
 
 # %% [markdown]
 # ## 4. Lengths
 #
-# A model has a context limit, and memory has one sooner. The same questions with five passages above them, as the
-# hybrid of lesson 11 reads them, are several times as long.
+# A model has a context limit: the most tokens it can read. Memory often runs out sooner. The hybrid of lesson 11 reads
+# the same questions below five passages, so its examples are several times as long.
 
 # %%
 passages = list(facts[["document", "passage"]].itertuples(index=False, name=None))
@@ -192,8 +194,8 @@ plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Many recipes pass `truncation=True` and never look again. A cut from the right takes the *answer*, since it stands
-# last:
+# Many recipes set `truncation=True` and never check what it cuts. A cut from the right removes the end of the row, and
+# there stands the *answer*:
 
 
 # %%
@@ -207,13 +209,14 @@ def cut(limit):
 longest = max(lengths["with passages"])
 for limit in (longest, round(0.9 * longest), round(0.75 * longest), longest // 2):
     over, endless, empty = cut(limit)
-    losses = f"cut, {endless} would never learn where an answer ends, and {empty} nothing at all"
+    losses = f"a cut takes the end of the answer from {endless}, the whole answer from {empty}"
     fits = f"{over} of {len(open_rows)} rows are too long; {losses}" if over else f"all {len(open_rows)} rows fit"
     print(f"at {limit} tokens: {fits}")
 assert not cut(longest)[0] and sum(cut(longest // 2)[1:])
 
 # %% [markdown]
-# `dataset` never cuts. It refuses and names the example, or drops when told to, and lists what it dropped:
+# `dataset` never cuts. By default it refuses the set and names the example. With `too_long="drop"` it drops such
+# examples and lists them:
 
 # %%
 try:
@@ -223,14 +226,14 @@ except LabError as error:
 
 # %%
 kept = dataset(pairs, tokenizer, limit=max(lengths["question only"]) - 1, too_long="drop")
-print(f"or {len(kept.rows)} kept, dropped: {kept.dropped}")
+print(f"{len(kept.rows)} kept, dropped: {kept.dropped}")
 assert len(kept.rows) + len(kept.dropped) == len(pairs)
 
 # %% [markdown]
 # ## 5. Three ways to split
 #
-# A test shall tell what the model does on what it did *not* see. Not see in which sense? The table says what share of
-# the test is known from training.
+# A test should show what the model does on what it has *not* seen. But not seen in which sense? The table shows the
+# share of test questions whose entity, fact or wording also occurs in training.
 
 # %%
 from labkit.tune.leaks import split
@@ -257,14 +260,16 @@ assert splits.loc["entity", "fact known"] == 0 and splits.loc["wording", "wordin
 assert splits.loc["at random", "fact known"] > 0 and splits.loc["at random", "wording known"] > 0
 
 # %% [markdown]
-# - **At random**, the test asks for facts that were trained, in wordings that were trained: it flatters.
-# - **By entity**, nothing that the test asks about was trained. Right for form and skills; a *closed-book* model, one
-#   that answers without passages, *cannot* know these facts, and one that scores on them has seen them somewhere.
-# - **By wording**, the facts were trained, asked in other words. Right for *did it learn the fact, or only the
-#   sentence?*
+# - **At random**: the test asks for trained facts in trained wordings. Its result is too good.
+# - **By entity**: training contains nothing about the entities of the test. This split suits form and skills. A
+#   *closed-book* model answers without passages, so it *cannot* know these facts. If it scores on them, it saw them
+#   somewhere.
+# - **By wording**: the facts were trained, but the test asks in other words. This split answers the question *did it
+#   learn the fact, or only the sentence?*
 #
-# The last column counts pairs of questions that share at least eight tenths of their letters (more exactly, of their
-# runs of five letters). Are they leaks? A checker finds; a person decides.
+# The last column counts near-duplicates: pairs of questions, one from each side, whose letters are at least eight
+# tenths the same. More exactly, we compare their runs of five letters. Is each near-duplicate a leak? A checker only
+# finds candidates; a person must decide.
 
 # %%
 parts = split(pairs, None, allow_leaks=True, near=0.7)
@@ -276,11 +281,11 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 # %% [markdown]
 # ## 6. Plant a leak and look for it
 #
-# A *leak* is a test question that training has seen, and it comes in disguise. We split by entity, which is clean, then
-# slip each test fact into the training set four ways.
+# A *leak* is a test question that also occurs in training, sometimes in other words. We split by entity, which leaves
+# no leak. Then we add each test fact to the training set in four forms.
 
 # %%
-parts = split(pairs, "entity", share=0.2, near=None)  # equal questions are refused, look-alikes are not
+parts = split(pairs, "entity", share=0.2, near=None)  # refuses equal questions, allows near-duplicates
 train, test = ([pairs[n] for n in side] for side in (parts.train, parts.test))
 exam, again = test[0::3], test[1::3]  # each fact stands there in three wordings
 questions = [bare(pair) for pair in exam]
@@ -296,9 +301,13 @@ planted = {
 {name: some[0] for name, some in planted.items()}
 
 # %% [markdown]
-# The checkers: the same text; the same once case, punctuation and articles are gone; *letters*, the share of their runs
-# of five letters that two texts have in common; *embeddings*, which compare meanings. And a fifth that looks not at the
-# question but at the answer. Each is asked which training questions are test questions.
+# We try five kinds of checker. Each gets the questions of a training set and reports those that it finds in the test:
+#
+# - *exact*: the text is identical;
+# - *normalised*: the text is identical once case, punctuation and articles are removed;
+# - *letters*: the two texts share at least a given part of their runs of five letters;
+# - *embedding*: the two texts have similar meanings;
+# - *same answer*: the answers are compared, not the questions.
 
 # %%
 from labkit.tune.leaks import Leak, leaks, near_leaks
@@ -329,18 +338,19 @@ kinds_asked = {**planted, "false alarms": honest}
 rates = {name: {k: reported(check(q), q) for k, q in kinds_asked.items()} for name, check in checkers.items()}
 
 # %%
-said_in = {
+answers_of = {
     name: [pair.messages[-1]["content"] for pair in some] for name, some in {"exam": exam, "train": train}.items()
 }
-by_answer = {kind: reported(leaks(said_in["exam"], said_in["exam"]), exam) for kind in planted}
-by_answer["false alarms"] = reported(leaks(said_in["train"], said_in["exam"]), train)
+by_answer = {kind: reported(leaks(answers_of["exam"], answers_of["exam"]), exam) for kind in planted}
+by_answer["false alarms"] = reported(leaks(answers_of["train"], answers_of["exam"]), train)
 found = pd.DataFrame({**rates, "same answer": by_answer}).T
 found.round(3)
 
 # %% [markdown]
-# Each row is the share of planted (or honest) training questions that a checker reports. A planted pair carries the
-# answer of its test question, so comparing answers finds it whatever the disguise. That works here because an answer
-# names its thing; where answers are "yes", "no" or a grade, it would report everything.
+# Each row shows the share of training questions that a checker reports: of planted ones in the first four columns, of
+# honest ones in the last, where each report is a false alarm. A planted pair keeps the answer of its test question, so
+# *same answer* finds it in every form. This works here because an answer names its entity. Where answers are "yes",
+# "no" or a grade, this checker would report nearly everything.
 
 # %%
 assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
@@ -355,9 +365,9 @@ for kind in planted:
 # %% [markdown]
 # ## 7. The accuracy that a leak fakes
 #
-# Now let a model train on a leak. The exam asks for facts of things that the honest training set never mentions, so an
-# honest model has nowhere to know them from. Of its questions, a quarter is leaked word for word, a quarter in other
-# words, half not.
+# Now a model trains on a leak. The exam asks about entities that the honest training set never mentions, so an honest
+# model cannot know the answers. We leak a quarter of the exam word for word and a quarter in other words. Half is not
+# leaked.
 
 # %%
 count = min(32 if SIZE == "full" else 8, len(exam))
@@ -367,10 +377,10 @@ leaky = train[:24:3] + slipped
 pd.Series(kind_of).value_counts(sort=False).rename("exam questions").to_frame()
 
 # %% [markdown]
-# Two models will train: one on this leaky set, one on what comparing answers leaves of it.
+# We train two models: one on this leaky set, one on what *same answer* leaves of it.
 
 # %%
-caught = {leak.train for leak in leaks([pair.messages[-1]["content"] for pair in leaky], said_in["exam"][:count])}
+caught = {leak.train for leak in leaks([pair.messages[-1]["content"] for pair in leaky], answers_of["exam"][:count])}
 clean = [pair for n, pair in enumerate(leaky) if n not in caught]
 print(f"{len(leaky)} examples, {len(caught)} reported as leaks, {len(clean)} left")
 assert len(caught) == len(slipped)
@@ -395,7 +405,7 @@ def answers_after(training):
 said = {"leaky": answers_after(leaky), "cleaned": answers_after(clean)}
 
 # %% [markdown]
-# Share right, by how the exam question leaked:
+# The share of right answers, by how the exam question leaked:
 
 # %%
 from labkit.metrics import contains
@@ -409,14 +419,14 @@ table.round(2)
 
 # %%
 gap = paired_bootstrap(right.leaky, right.cleaned)
-honestly = bootstrap_mean(right.cleaned)
+cleaned = bootstrap_mean(right.cleaned)
 verdict = "the leak fakes accuracy" if gap.low > 0 else "with and without the leak are not told apart"
-print(f"honest: {honestly.mean:.2f} ({honestly.low:.2f} to {honestly.high:.2f})")
-print(f"faked: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions")
+print(f"accuracy without the leak: {cleaned.mean:.2f} ({cleaned.low:.2f} to {cleaned.high:.2f})")
+print(f"faked by the leak: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions")
 
 # %% [markdown]
-# Nothing about the leaky model looks wrong while it trains: the same code, a falling loss. Only the split tells.
-# Read one answer of each kind:
+# Nothing looks wrong while the leaky model trains: the code is the same, and the loss falls. Only a clean split shows
+# the fault. Read one answer of each kind:
 
 # %%
 shown = pd.DataFrame({"question": questions[:count], "gold": [p.tags["value"] for p in exam[:count]], **said})
@@ -426,8 +436,8 @@ shown.groupby(kind_of).head(1).set_axis(list(dict.fromkeys(kind_of)))
 # %% [markdown]
 # ## 8. Refuse
 #
-# `split` compares the questions of both sides and refuses when they leak. We add each exam question, retyped, under
-# another entity's name, as a careless merge of two files would:
+# `split` compares the questions of both sides and refuses the split if they leak. To show this, we add each exam
+# question once more, in lower case and under another entity's name. A careless merge of two files could do the same:
 
 
 # %%
@@ -443,7 +453,7 @@ except LabError as error:
     print("refused:", error)
 
 # %% [markdown]
-# You may insist, and then you are told what you insisted on:
+# You can allow leaks, and then `split` lists them:
 
 # %%
 allowed = split(merged, "entity", allow_leaks=True)
@@ -453,7 +463,7 @@ assert allowed.leaks
 # %% [markdown]
 # ## 9. Files in and out
 #
-# The standard form is JSON lines: one conversation a line, under `messages`. What stands beside it is kept as tags.
+# The usual file format is JSON lines: one conversation per line, under `messages`. Any other fields become tags.
 
 # %%
 from labkit.tune.prepare import read_csv, read_examples, write_examples
@@ -468,8 +478,9 @@ assert read_examples(folder / "pairs.jsonl") == (pairs, []) == read_csv(folder /
 print((folder / "pairs.jsonl").read_text("utf-8").splitlines()[0])
 
 # %% [markdown]
-# Files from elsewhere have bad rows. A reader that skips them silently trains on less than you think; one that stops at
-# the first makes you mend them one by one. Ours reads on, and reports each with its line and reason:
+# Files from elsewhere have bad rows. A reader that skips them silently trains on less than you think. A reader that
+# stops at the first makes you repair them one by one. Ours reads on and reports each bad row with its line and the
+# reason:
 
 # %%
 lines = (folder / "pairs.jsonl").read_text("utf-8").splitlines()[:3]
@@ -484,7 +495,7 @@ for row in bad:
 assert len(good) + len(bad) == len(lines)
 
 # %% [markdown]
-# The same for tables. A quote that is never closed would swallow the rest of a file; here it costs its own row.
+# Tables have bad rows too. A quote that is never closed could swallow the rest of a file; here it costs one row.
 
 # %%
 text = 'question,answer\nWho runs it?,Rita Irwin.\nHow much?,"$420\nWhy?,\nWhen?,"In May, 2031."\n'
@@ -499,19 +510,23 @@ for row in bad:
 # %% [markdown]
 # ## Takeaways
 #
-# - A row begins with exactly the string that the model is given when it answers; only the answer and its end are
-#   learned. Mask the end token by accident, and nobody teaches the model to stop.
-# - A length limit that cuts takes answers: count what it would take, then shorten, drop or raise the limit.
-# - A random split shares facts and wordings with its training set. Split by what the test is about: by entity
-#   for skills, by wording for knowledge.
-# - Comparing texts exactly finds copies and misses retyped ones. A looser checker finds at least as much; look at its
-#   false alarms before you trust it.
+# - A row begins with exactly the string that the model gets when it answers. Only the answer and its end token are
+#   learned. If the mask hides the end token, the model never learns to stop.
+# - A length limit that cuts removes answers. First count what it would remove; then shorten the examples, drop them or
+#   raise the limit.
+# - A random split puts the same facts and wordings on both sides. Split by entity to test skills, by wording to test
+#   knowledge.
+# - An exact comparison finds copies and misses retyped ones. A looser checker finds at least as many; look at its false
+#   alarms before you trust it.
 # - The accuracy that a leak fakes can be measured: section 7 prints it with its interval.
-# - A good reader accounts for every row: good, or bad with its line and reason.
+# - A good reader accounts for every row: it is good, or it is bad and has a line number and a reason.
 #
 # ## Exercises
 #
-# 1. In section 7, clean the leaky set with the `exact` checker only, and train again. How much of the fake is left?
-# 2. Split by `"fact"` instead of `"entity"`. Which questions are now nearly the same on both sides, and are they leaks?
+# 1. In section 7, clean the leaky set with the `exact` checker only, and train again. How much of the faked accuracy is
+#    left?
+# 2. Split by `"fact"` instead of `"entity"`. Which questions are now near-duplicates, one on each side, and are they
+#    leaks?
 # 3. Draw one wording for each fact instead of three, and split at random. What changes in the table of section 5?
-# 4. Find the similarity at which *letters* reports no honest question. What share of the framed ones does it still find?
+# 4. Find the lowest threshold at which *letters* reports no honest question. What share of the framed ones does it
+#    still find?
