@@ -97,7 +97,7 @@ assert not faulty
 # ## 2. The chat template
 #
 # A model reads one sequence of tokens. The *chat template*, which comes with the tokenizer, turns messages into that
-# sequence. It marks where each message begins and ends with special tokens.
+# sequence. Special tokens mark where a message begins and ends.
 
 # %%
 from labkit.model import render
@@ -121,8 +121,8 @@ except LabError as error:
     print("refused:", error)
 
 # %% [markdown]
-# When the model answers, it gets this string up to the point where the answer begins. Training must use exactly the
-# same beginning. With another template, or even one extra space, the model would be asked in a form it never saw.
+# When the model answers, it gets this string up to the point where the answer begins. Training must show it exactly
+# this beginning. After another template, or one extra space, the model would be asked in a form that it never saw.
 
 # %%
 prompt = render(tokenizer, pairs[0].messages[:-1], prompt=True)
@@ -160,13 +160,13 @@ for name, row in {"ours": rows[0], "pad = end": trapped}.items():
 
 # %%
 share = sum(label != IGNORED for row in rows for label in row["labels"]) / sum(len(row["labels"]) for row in rows)
-print(f"{share:.0%} of all tokens are learned; without a mask, questions and marks would be learned too: {1 - share:.0%}")
+print(f"{share:.0%} of all tokens are learned; without a mask, questions and marks would be too: {1 - share:.0%}")
 assert 0 < share < 1
 
 # %% [markdown]
 # ## 4. Lengths
 #
-# A model has a context limit: the most tokens it can read. Memory often runs out sooner. The hybrid of lesson 11 reads
+# A model can read only so many tokens, its *context limit*; memory often runs out sooner. The hybrid of lesson 11 reads
 # the same questions below five passages, so its examples are several times as long.
 
 # %%
@@ -282,7 +282,7 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 # ## 6. Plant a leak and look for it
 #
 # A *leak* is a test question that also occurs in training, sometimes in other words. We split by entity, which leaves
-# no leak. Then we add each test fact to the training set in four forms.
+# no leak. Then we add each test fact to training in four forms.
 
 # %%
 parts = split(pairs, "entity", share=0.2, near=None)  # refuses equal questions, allows near-duplicates
