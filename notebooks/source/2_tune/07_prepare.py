@@ -51,8 +51,8 @@ asked = [(f, form) for f in facts.itertuples() for form in rng.sample(forms_of[f
 [form for _, form in asked[:3]]
 
 # %% [markdown]
-# An *ideal* response has the right value and says it in the company's house style. `dress` puts a sentence into that
-# style. Each example also carries tags that say what it is about. We split by these tags later.
+# An *ideal* response gives the right value in the company's house style. `dress` puts a sentence into that style. Tags
+# on each example say what it is about; we split by them later.
 
 # %%
 from labkit.data import dress, style_faults
@@ -107,8 +107,8 @@ whole = render(tokenizer, pairs[0].messages)
 print(whole)
 
 # %% [markdown]
-# A question could contain such a mark as plain text. The tokenizer would read it as a real mark, so a user could write
-# a message in someone else's name or end an answer early. `tokenise` refuses such a text.
+# A text that holds such a mark would be read as a real one: a user could speak for someone else, or end an answer
+# early. `tokenise` refuses it.
 
 # %%
 from labkit import LabError
@@ -347,10 +347,10 @@ found = pd.DataFrame({**rates, "same answer": by_answer}).T
 found.round(3)
 
 # %% [markdown]
-# Each row shows the share of training questions that a checker reports: of planted ones in the first four columns, of
-# honest ones in the last, where each report is a false alarm. A planted pair keeps the answer of its test question, so
-# *same answer* finds it in every form. This works here because an answer names its entity. Where answers are "yes",
-# "no" or a grade, this checker would report nearly everything.
+# Each row shows the share of training questions that a checker reports. In the last column the questions are honest, so
+# each report is a false alarm. A planted pair keeps the answer of its test question, so *same answer* finds it in every
+# form. This works here because an answer names its entity. Where answers are "yes", "no" or a grade, this checker would
+# report nearly everything.
 
 # %%
 assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
