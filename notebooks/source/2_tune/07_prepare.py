@@ -3,11 +3,11 @@
 #
 # You will make a training set for fine-tuning and find its faults before a model learns them:
 #
-# - write pairs: a question and its ideal answer, made from facts and a house style;
+# - write pairs of question and ideal answer from facts and a house style;
 # - turn the pairs into tokens, and see which tokens the model learns;
 # - see which examples a length limit cuts, and what is lost;
-# - split the pairs into a training set and a test set, by entity and by wording;
-# - plant leaks, search for them in several ways, and measure how much accuracy a leak fakes;
+# - split into a training set and a test set, by entity and by wording;
+# - plant leaks, search for them, and measure how much accuracy a leak fakes;
 # - write and read files without losing a row silently.
 #
 # *Before this: 00 Start. About 30 minutes.*
@@ -24,8 +24,8 @@ lab
 # %% [markdown]
 # ## 1. Pairs from facts
 #
-# The article says: *"Create pairs of prompts and ideal responses."* Norvale, the invented company of this course, keeps
-# its facts in a table. A fact has several wordings of its question, and one full sentence as its answer.
+# The article says: *"Create pairs of prompts and ideal responses."* Norvale's facts are a table. Each fact has several
+# wordings of its question, and one full sentence as its answer.
 
 # %%
 import pandas as pd
@@ -37,8 +37,8 @@ facts = facts.sample(300 if SIZE == "full" else 60, random_state=0)
 facts[["kind", "entity", "attribute", "value"]].head()
 
 # %% [markdown]
-# A wording is a sentence with a slot, `{e}`, for the name of the entity: a product, a plan, a site or a project. We
-# draw three wordings for each fact.
+# A wording has a slot, `{e}`, for the name of the entity: a product, a plan, a site or a project. We draw three
+# wordings for each fact.
 
 # %%
 import random
@@ -132,9 +132,8 @@ print("learned in training:", repr(whole[len(prompt) :]))
 # %% [markdown]
 # ## 3. The loss mask
 #
-# Every token gets a *label*. Where the model must learn to write the token, the label is the token itself. Where the
-# model only reads, the label is −100, and the loss skips it. Below, learned tokens are bold and orange; the others are
-# grey.
+# Every token gets a *label*. It is the token itself where the model must learn to write it, and −100 where the model
+# only reads; the loss skips −100. Below, learned tokens are bold and orange, the others grey.
 
 # %%
 from labkit.tune.prepare import IGNORED, dataset, masked
@@ -145,8 +144,8 @@ print(view)
 view
 
 # %% [markdown]
-# The last learned token matters most: with it the model says *I am done*. A common recipe uses this end token as the
-# padding token too, and then masks all padding. See what that does to our row:
+# The last learned token matters most: with it the model says *I am done*. A common recipe also pads with this token,
+# then masks all padding. See what that does to our row:
 
 # %%
 end = tokenizer.eos_token_id
@@ -194,8 +193,7 @@ plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Many recipes set `truncation=True` and never check what it cuts. A cut from the right removes the end of the row, and
-# there stands the *answer*:
+# Many recipes set `truncation=True` and never check what it cuts. The cut is on the right, where the *answer* stands:
 
 
 # %%
@@ -215,8 +213,7 @@ for limit in (longest, round(0.9 * longest), round(0.75 * longest), longest // 2
 assert not cut(longest)[0] and sum(cut(longest // 2)[1:])
 
 # %% [markdown]
-# `dataset` never cuts. By default it refuses the set and names the example. With `too_long="drop"` it drops such
-# examples and lists them:
+# `dataset` never cuts. It refuses and names the example, or drops such examples and lists them:
 
 # %%
 try:
@@ -260,16 +257,15 @@ assert splits.loc["entity", "fact known"] == 0 and splits.loc["wording", "wordin
 assert splits.loc["at random", "fact known"] > 0 and splits.loc["at random", "wording known"] > 0
 
 # %% [markdown]
-# - **At random**: the test asks for trained facts in trained wordings. Its result is too good.
-# - **By entity**: training contains nothing about the entities of the test. This split suits form and skills. A
-#   *closed-book* model answers without passages, so it *cannot* know these facts. If it scores on them, it saw them
+# - **At random**: the test asks for trained facts in trained wordings. The result is too good.
+# - **By entity**: training contains nothing about the entities of the test. Use it to test form and skills. A
+#   *closed-book* model, which answers without passages, *cannot* know these facts; if it scores on them, it saw them
 #   somewhere.
-# - **By wording**: the facts were trained, but the test asks in other words. This split answers the question *did it
-#   learn the fact, or only the sentence?*
+# - **By wording**: the facts were trained, but the test asks in other words. Use it to test *did the model learn the
+#   fact, or only the sentence?*
 #
-# The last column counts near-duplicates: pairs of questions, one from each side, whose letters are at least eight
-# tenths the same. More exactly, we compare their runs of five letters. Is each near-duplicate a leak? A checker only
-# finds candidates; a person must decide.
+# The last column counts near-duplicates: two questions, one from each side, that share at least eight tenths of their
+# runs of five letters. Are they leaks? A checker only finds candidates; a person must decide.
 
 # %%
 parts = split(pairs, None, allow_leaks=True, near=0.7)
@@ -281,8 +277,8 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 # %% [markdown]
 # ## 6. Plant a leak and look for it
 #
-# A *leak* is a test question that also occurs in training, sometimes in other words. We split by entity, which leaves
-# no leak. Then we add each test fact to training in four forms.
+# A *leak* is a test question that training has seen, often in another form. We split by entity, which leaves no leak.
+# Then we add each test fact to training in four forms.
 
 # %%
 parts = split(pairs, "entity", share=0.2, near=None)  # refuses equal questions, allows near-duplicates
@@ -301,13 +297,13 @@ planted = {
 {name: some[0] for name, some in planted.items()}
 
 # %% [markdown]
-# We try five kinds of checker. Each gets the questions of a training set and reports those that it finds in the test:
+# Five kinds of checker report which training questions are test questions:
 #
-# - *exact*: the text is identical;
-# - *normalised*: the text is identical once case, punctuation and articles are removed;
-# - *letters*: the two texts share at least a given part of their runs of five letters;
-# - *embedding*: the two texts have similar meanings;
-# - *same answer*: the answers are compared, not the questions.
+# - *exact*: the same text;
+# - *normalised*: the same text without case, punctuation and articles;
+# - *letters*: the share of runs of five letters that two texts have in common;
+# - *embedding*: similar meanings;
+# - *same answer*: compares the answers, not the questions.
 
 # %%
 from labkit.tune.leaks import Leak, leaks, near_leaks
@@ -365,9 +361,8 @@ for kind in planted:
 # %% [markdown]
 # ## 7. The accuracy that a leak fakes
 #
-# Now a model trains on a leak. The exam asks about entities that the honest training set never mentions, so an honest
-# model cannot know the answers. We leak a quarter of the exam word for word and a quarter in other words. Half is not
-# leaked.
+# Now let a model train on a leak. The exam asks about entities that honest training never mentions, so an honest model
+# cannot know the answers. We leak a quarter of the exam word for word and a quarter in other words. Half is not leaked.
 
 # %%
 count = min(32 if SIZE == "full" else 8, len(exam))
@@ -425,8 +420,8 @@ print(f"accuracy without the leak: {cleaned.mean:.2f} ({cleaned.low:.2f} to {cle
 print(f"faked by the leak: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions")
 
 # %% [markdown]
-# Nothing looks wrong while the leaky model trains: the code is the same, and the loss falls. Only a clean split shows
-# the fault. Read one answer of each kind:
+# Nothing looks wrong while the leaky model trains: same code, falling loss. Only a clean split shows the fault. Read
+# one answer of each kind:
 
 # %%
 shown = pd.DataFrame({"question": questions[:count], "gold": [p.tags["value"] for p in exam[:count]], **said})
@@ -436,8 +431,8 @@ shown.groupby(kind_of).head(1).set_axis(list(dict.fromkeys(kind_of)))
 # %% [markdown]
 # ## 8. Refuse
 #
-# `split` compares the questions of both sides and refuses the split if they leak. To show this, we add each exam
-# question once more, in lower case and under another entity's name. A careless merge of two files could do the same:
+# `split` compares the questions of both sides and refuses the split if they leak. We add each exam question in lower
+# case and under another entity's name, as a careless merge of two files would:
 
 
 # %%
@@ -478,9 +473,8 @@ assert read_examples(folder / "pairs.jsonl") == (pairs, []) == read_csv(folder /
 print((folder / "pairs.jsonl").read_text("utf-8").splitlines()[0])
 
 # %% [markdown]
-# Files from elsewhere have bad rows. A reader that skips them silently trains on less than you think. A reader that
-# stops at the first makes you repair them one by one. Ours reads on and reports each bad row with its line and the
-# reason:
+# Files from elsewhere have bad rows. A reader that skips them silently trains on less than you think. One that stops at
+# the first makes you repair them one by one. Ours reads on and reports each with its line and reason:
 
 # %%
 lines = (folder / "pairs.jsonl").read_text("utf-8").splitlines()[:3]
@@ -512,14 +506,13 @@ for row in bad:
 #
 # - A row begins with exactly the string that the model gets when it answers. Only the answer and its end token are
 #   learned. If the mask hides the end token, the model never learns to stop.
-# - A length limit that cuts removes answers. First count what it would remove; then shorten the examples, drop them or
-#   raise the limit.
+# - A length limit that cuts removes answers. Count what it would remove; then shorten, drop or raise the limit.
 # - A random split puts the same facts and wordings on both sides. Split by entity to test skills, by wording to test
 #   knowledge.
 # - An exact comparison finds copies and misses retyped ones. A looser checker finds at least as many; look at its false
 #   alarms before you trust it.
 # - The accuracy that a leak fakes can be measured: section 7 prints it with its interval.
-# - A good reader accounts for every row: it is good, or it is bad and has a line number and a reason.
+# - A good reader accounts for every row: good, or bad with its line and reason.
 #
 # ## Exercises
 #
