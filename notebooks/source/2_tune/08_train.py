@@ -151,7 +151,7 @@ article = figures(made["model"])
 article
 
 # %% [markdown]
-# Two things prevent it. The first is precision. `from_pretrained` keeps the file's format, bfloat16, whose two to three
+# Two things prevent it. The first is precision. The weights stay in the file's format, bfloat16, whose two to three
 # significant digits lose a small step:
 
 # %%
@@ -177,9 +177,8 @@ pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(made["m
 # %% [markdown]
 # ## 2. The same training, faster
 #
-# `labkit.tune.train` takes the same steps faster. It batches rows of similar length, computes in bfloat16 where the
-# processor can, and scores the vocabulary only where an answer stands. Its batches differ, so the losses differ a
-# little:
+# `labkit.tune.train` takes the same steps faster. It batches rows of similar length, computes in bfloat16 where it can,
+# and scores tokens only where an answer stands. Other batches give slightly other losses:
 
 # %%
 from labkit.model import load_model
@@ -211,8 +210,8 @@ pd.DataFrame(
 #
 # ## 3. Epoch by epoch
 #
-# An *epoch* is one pass over all examples. The *loss* says how surprised the model is by the right answer, token by
-# token. Two sets are held out:
+# An *epoch* is one pass over all examples. The *loss* says how surprised the model is by each token of the right
+# answer. Two sets are held out:
 #
 # - **new wordings**: trained facts in untrained words. Did the model learn the *fact*?
 # - **strangers**: facts that it cannot know. Did it learn the *form*?
@@ -273,7 +272,7 @@ else:
     print(f"on strangers, the loss was lowest after epoch {best} and rose by {rise:.2f} to the end: overfitting")
 
 # %% [markdown]
-# What does overfitting look like? Read some answers about strangers:
+# What overfitting looks like, in answers about strangers:
 
 # %%
 answers = say(model.network)
@@ -286,8 +285,8 @@ print(f"of {len(wrong)} answers on strangers, {sum(wrong)} are wrong but in perf
 # ## 4. Stop early
 #
 # *Early stopping* ends a training when the held-out loss has not fallen for some epochs (the *patience*), and restores
-# the weights of the best epoch. The table of epochs shows where each held-out set would stop it. (`Check(measure,
-# patience=2, watch="loss, strangers")` stops during training.)
+# the weights of the best epoch. Where would each held-out set stop it? (`Check(measure, patience=2, watch="loss,
+# strangers")` stops during training.)
 
 
 # %%
@@ -310,13 +309,13 @@ summary.set_index(pd.Index(stops, name=""))
 
 # %% [markdown]
 # A split by entity holds out strangers. The surer the model becomes, the higher its loss on facts that it cannot know,
-# so this loss is the wrong judge of knowledge. Hold out wordings to test knowledge, entities to test skills and style.
-# For style, also look at the share in style.
+# so this loss is the wrong judge of knowledge. Hold out wordings to test knowledge, entities to test skills and style;
+# for style, also look at the share in style.
 #
 # ## 5. How many wordings?
 #
-# People ask in their own words. We train on equally many examples of every fact and vary only the number of wordings.
-# Then we ask in untrained wordings.
+# People ask in their own words. Every fact gets equally many examples; only the number of wordings varies. Then we ask
+# in untrained wordings.
 
 
 # %%
@@ -358,7 +357,7 @@ print(f"{max(COUNTS)} wordings against {min(COUNTS)}: {gap.diff:+.2f} ({gap.low:
 
 # %% [markdown]
 # Where the lines lie apart, the model has learned a sentence, not a fact, and an exam in the trained wording overstates
-# what it knows. Lesson 18 compares this with the published finding.
+# what it knows. Lesson 18 has the published finding.
 #
 # ## 6. How many repetitions?
 #
@@ -380,13 +379,13 @@ half = [seen for seen, value in lines["unseen wordings"].items() if value.mean >
 print(f"half of the facts are known after {half[0]} times" if half else "no number of times taught half of the facts")
 
 # %% [markdown]
-# Company documents state a fact once or twice: read the left end of the curve.
+# Company documents state a fact once or twice: look at the left end.
 #
 # ## 7. On your own pairs
 #
-# You need a file with columns `prompt` and `response`, or JSON lines with `messages`. `labkit tune` does the same in a
-# terminal; `--full` trains all weights instead of an adapter (lesson 09). Bad rows are left out and listed. The same
-# command continues an interrupted training.
+# You need a file with columns `prompt` and `response`, or JSON lines with `messages`. In a terminal, use `labkit tune`;
+# `--full` trains all weights instead of an adapter (lesson 09). Bad rows are left out and listed. The same command
+# resumes an interrupted training.
 
 # %%
 import shutil
@@ -420,8 +419,8 @@ except LabError as error:
 # - The article's listing does not run: the model's name and `epochs` are wrong, dataset and collator are missing.
 #   Repaired, it runs; precision and rate decide whether it learns.
 # - The training loss says how well examples are known by heart. Held-out examples say what the model can do.
-# - What you hold out decides when early stopping stops.
-# - The wordings and repetitions that a fact needs can be measured (sections 5 and 6).
+# - What you hold out decides when early stopping stops. Sections 5 and 6 print how many wordings and repetitions a fact
+#   needs.
 #
 # ## Exercises
 #
