@@ -700,9 +700,9 @@ conclude(share <= 0.15, "LoRA's gradients and optimiser take at most 0.15 of ful
 conclude(held.weights["QLoRA"] < held.weights["LoRA"], "NF4 makes the frozen weights smaller")
 conclude(held.peak.is_monotonic_decreasing, "At its peak, LoRA needs less than full fine-tuning, and QLoRA even less")
 conclude(styled >= 0.95, "LoRA learns the house style")
-conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "Higher rank learns more facts, each at its better rate")
+conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "A higher rank learns more facts, at its better rate")
 fast = [tries[r][settings.learning_rate] for r in (most, least)]
-conclude(gap_of(*fast, "reading").high < 0, "Higher rank also forgets more at the same, high rate")
+conclude(gap_of(*fast, "reading").high < 0, "A higher rank also forgets more at the same, high rate")
 conclude(paired_bootstrap(right(lora, "reading"), before["reading"]).high < 0, "Tuning damages the skill of reading")
 conclude(gap_of(replay[best], replay[0], "reading").low > 0, "Replaying reading examples brings back some of it")
 
