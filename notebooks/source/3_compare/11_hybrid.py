@@ -189,7 +189,7 @@ arms["rag"] = score.summarise(readers[readers.arm == "rag"])["rag"]
 tables.frame({"arms": arms}).loc[["accuracy", "abstention (F1)"]]
 
 # %% [markdown]
-# Declining costs answers: an arm that declines more often also declines more often where the documents do say. Look at
+# Declining can cost answers: an arm that declines more often may also decline where the documents do answer. Look at
 # both rows before you choose the share.
 #
 # ## 5. Or just ask
