@@ -325,8 +325,8 @@ checkers = {
 
 
 # %%
-def reported(found, some):
-    return len({leak.train for leak in found}) / len(some)
+def reported(hits, some):
+    return len({leak.train for leak in hits}) / len(some)
 
 
 honest = [bare(pair) for pair in train]
@@ -339,8 +339,8 @@ answers_of = {
 }
 by_answer = {kind: reported(leaks(answers_of["exam"], answers_of["exam"]), exam) for kind in planted}
 by_answer["false alarms"] = reported(leaks(answers_of["train"], answers_of["exam"]), train)
-found = pd.DataFrame({**rates, "same answer": by_answer}).T
-found.round(3)
+shares = pd.DataFrame({**rates, "same answer": by_answer}).T
+shares.round(3)
 
 # %% [markdown]
 # Each row shows the share of training questions that a checker reports. In the last column the questions are honest, so
@@ -349,13 +349,13 @@ found.round(3)
 # report nearly everything.
 
 # %%
-assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
-assert found.loc["normalised", "retyped"] == 1
-assert (found.loc["letters ≥ 0.5"] >= found.loc["letters ≥ 0.8"]).all()
+assert shares.loc["exact", "copied"] == 1 and shares.loc["exact", "retyped"] == 0
+assert shares.loc["normalised", "retyped"] == 1
+assert (shares.loc["letters ≥ 0.5"] >= shares.loc["letters ≥ 0.8"]).all()
 
 # %%
 for kind in planted:
-    best = found.loc[found["false alarms"] <= 0.01, kind]
+    best = shares.loc[shares["false alarms"] <= 0.01, kind]
     print(f"{kind}: with at most 1% false alarms, {best.idxmax()} finds most ({best.max():.0%})")
 
 # %% [markdown]
@@ -394,10 +394,10 @@ def answers_after(training):
     path = lab.profile.model_path
     folder = lab.artifacts.folder(lambda folder: train_adapter(path, rows, settings, folder, False), **parts)
     model = load_model(path, dtype=lab.profile.dtype, adapter=folder)
-    return [made.text for made in model.generate([pair.messages[:-1] for pair in exam[:count]])]
+    return [answer.text for answer in model.generate([pair.messages[:-1] for pair in exam[:count]])]
 
 
-said = {"leaky": answers_after(leaky), "cleaned": answers_after(clean)}
+replies = {"leaky": answers_after(leaky), "cleaned": answers_after(clean)}
 
 # %% [markdown]
 # The share of right answers, by how the exam question leaked:
@@ -407,7 +407,7 @@ from labkit.metrics import contains
 from labkit.stats import bootstrap_mean, paired_bootstrap
 
 right = pd.DataFrame(
-    {name: [contains(t, p.tags["value"]) for t, p in zip(texts, exam, strict=False)] for name, texts in said.items()}
+    {name: [contains(t, p.tags["value"]) for t, p in zip(texts, exam, strict=False)] for name, texts in replies.items()}
 ).astype(float)
 table = pd.concat([right.groupby(kind_of).mean(), right.mean().rename("the whole exam").to_frame().T])
 table.round(2)
@@ -424,7 +424,7 @@ print(f"faked by the leak: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): 
 # one answer of each kind:
 
 # %%
-shown = pd.DataFrame({"question": questions[:count], "gold": [p.tags["value"] for p in exam[:count]], **said})
+shown = pd.DataFrame({"question": questions[:count], "gold": [p.tags["value"] for p in exam[:count]], **replies})
 pd.set_option("display.max_colwidth", 110)
 shown.groupby(kind_of).head(1).set_axis(list(dict.fromkeys(kind_of)))
 

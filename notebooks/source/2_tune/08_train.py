@@ -105,7 +105,7 @@ from labkit.tune.prepare import Collator
 
 repaired = repaired.replace("train_dataset=dataset", "train_dataset=dataset, data_collator=collate")
 repaired = repaired.replace("learning_rate=2e-5", "learning_rate=2e-5, disable_tqdm=True")
-made = attempt(repaired, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
+run = attempt(repaired, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
 print(repaired.replace(lab.profile.model_path, lab.profile.model))
 
 # %% [markdown]
@@ -147,7 +147,7 @@ def figures(network):
     return {"right, trained wording": np.mean(right(network, known, trained=True)), "style": np.mean(style)}
 
 
-article = figures(made["model"])
+article = figures(run["model"])
 article
 
 # %% [markdown]
@@ -157,8 +157,8 @@ article
 # %%
 import torch
 
-weight = torch.tensor(1.0, dtype=made["model"].dtype)
-print(f"weights in {made['model'].dtype}: 1 + 2e-5 = {(weight + 2e-5).item()}")
+weight = torch.tensor(1.0, dtype=run["model"].dtype)
+print(f"weights in {run['model'].dtype}: 1 + 2e-5 = {(weight + 2e-5).item()}")
 print(f"in float32: 1 + 2e-5 = {(weight.float() + 2e-5).item():.5f}")
 
 # %% [markdown]
@@ -171,8 +171,8 @@ import pandas as pd
 RATE = lab.profile.tuned_rate / 2
 full = repaired.replace(repr(lab.profile.model_path), repr(lab.profile.model_path) + ', dtype="float32"')
 higher = full.replace("learning_rate=2e-5", f"learning_rate={RATE}")
-made = attempt(higher, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
-pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(made["model"])}).T.round(2)
+run = attempt(higher, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
+pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(run["model"])}).T.round(2)
 
 # %% [markdown]
 # ## 2. The same training, faster
@@ -192,10 +192,10 @@ report = train(model.network, tokenizer, rows, settings, lab.runs / "training", 
 from labkit.tune.train import answer_loss
 
 pad = tokenizer.pad_token_id or 0
-history = made["trainer"].state.log_history[-1]
+history = run["trainer"].state.log_history[-1]
 tokens = settings.epochs * sum(len(row["input_ids"]) for row in rows)
 both = {
-    "Trainer": [made["model"], tokens / history["train_runtime"]],
+    "Trainer": [run["model"], tokens / history["train_runtime"]],
     "labkit": [model.network, report.tokens_per_second],
 }
 pd.DataFrame(

@@ -213,9 +213,9 @@ for axes, (name, matrix) in zip(panels, pictures.items(), strict=True):
     axes.imshow(matrix, cmap="PuOr", vmin=-top, vmax=top, interpolation="nearest")
     axes.set(title=name, xticks=[], yticks=[])
     axes.grid(False)
-stored, made = A.numel() + B.numel(), B.shape[0] * A.shape[1]
+stored, size = A.numel() + B.numel(), B.shape[0] * A.shape[1]
 of_rank = torch.linalg.matrix_rank((B @ A).double().cpu(), rtol=1e-5)
-print(f"{stored:,} stored numbers make a change of {made:,} numbers, of rank {of_rank}")
+print(f"{stored:,} stored numbers make a change of {size:,} numbers, of rank {of_rank}")
 assert of_rank <= settings.rank and B.abs().max() > 0
 plt.show()
 
@@ -496,8 +496,8 @@ for part in before:
 speeds = {}
 for name, model in {"16 bit": lab.model, "4 bit": load_quantised(path)}.items():
     model.generate(prompts["facts"][:4], 8)
-    made = model.generate(prompts["facts"] * 4, 16)
-    speeds[name] = sum(one.output_tokens for one in made) / sum(one.seconds for one in made)
+    answers = model.generate(prompts["facts"] * 4, 16)
+    speeds[name] = sum(one.output_tokens for one in answers) / sum(one.seconds for one in answers)
 print(", ".join(f"{name}: {speed:.0f} tokens/s" for name, speed in speeds.items()), "(short prompts, in batches)")
 
 # %% [markdown]
@@ -597,9 +597,9 @@ for name in places:
 # with the gold passage alone, and with three passages from a real search.
 
 # %%
-found = lab.retriever().search_batch([item.question for item in reading], top_k=3)
+searches = lab.retriever().search_batch([item.question for item in reading], top_k=3)
 prompts["retrieved"] = [
-    build_messages(item.question, passages(hits)) for item, hits in zip(reading, found, strict=True)
+    build_messages(item.question, passages(hits)) for item, hits in zip(reading, searches, strict=True)
 ]
 
 # %%

@@ -144,8 +144,8 @@ from labkit.rag.augment import build_messages
 from labkit.tune.deploy import largest_gap, logits
 
 asked = exam_items(lab)[:: 5 if SIZE == "full" else 8]
-found = lab.retriever().search_batch([item.question for item in asked], lab.profile.top_k)
-talks = [build_messages(item.question, passages(hits)) for item, hits in zip(asked, found, strict=True)]
+searches = lab.retriever().search_batch([item.question for item in asked], lab.profile.top_k)
+talks = [build_messages(item.question, passages(hits)) for item, hits in zip(asked, searches, strict=True)]
 
 # %%
 wanted = logits(beside, talks)
@@ -157,8 +157,8 @@ assert gap <= limits.gap
 # A greedy answer takes the likeliest token, so it changes only where two are about equally likely.
 
 # %%
-unmerged_answers = [made.text for made in beside.generate(talks)]
-same = [a == made.text for a, made in zip(unmerged_answers, merged.generate(talks), strict=True)]
+unmerged_answers = [answer.text for answer in beside.generate(talks)]
+same = [a == b.text for a, b in zip(unmerged_answers, merged.generate(talks), strict=True)]
 print(f"{sum(same)} of {len(same)} answers are the same, word for word")
 print(unmerged_answers[0])
 assert all(same)
@@ -217,7 +217,7 @@ ways = {
 
 
 def compared(model):
-    answers = [made.text for made in model.generate(talks)]
+    answers = [answer.text for answer in model.generate(talks)]
     same = sum(a == b for a, b in zip(answers, unmerged_answers, strict=True)) / len(talks)
     return {"largest gap": largest_gap(logits(model, talks), wanted), "same answers": same}
 
@@ -320,7 +320,7 @@ print(reply.usage.prompt_tokens, "tokens read,", reply.usage.completion_tokens, 
 import json
 
 served = [ask(talk).choices[0].message.content.strip() for talk in talks]
-in_process = [made.text for made in load_model(folder, dtype="float32").generate(talks)]
+in_process = [answer.text for answer in load_model(folder, dtype="float32").generate(talks)]
 print(f"{sum(a == b for a, b in zip(served, in_process, strict=True))} of {len(talks)} answers are the same")
 
 # %%

@@ -67,8 +67,8 @@ from labkit.compare import experiment, score, tables
 rows = []
 for name in ("base", "rag", "tuned", "naive"):
     for seed in lab.profile.seeds if name in ("tuned", "naive") else [0]:
-        said = cell(name, seed).answer([item.question for item in lab.questions])
-        rows += [{"arm": name, "seed": seed, **score.score(i, a)} for i, a in zip(lab.questions, said, strict=True)]
+        replies = cell(name, seed).answer([item.question for item in lab.questions])
+        rows += [{"arm": name, "seed": seed, **score.score(i, a)} for i, a in zip(lab.questions, replies, strict=True)]
 
 answers = pd.DataFrame(rows)
 square = {"arms": score.summarise(answers)}

@@ -144,8 +144,8 @@ pd.crosstab(ladder.arm, [ladder.search, ladder.answer], normalize="index").reind
 # training questions without an answer (lesson 11).
 
 # %%
-said = comparison.answers.assign(should=~comparison.answers.answerable)
-by_arm = said.groupby("arm", sort=False)
+answers = comparison.answers.assign(should=~comparison.answers.answerable)
+by_arm = answers.groupby("arm", sort=False)
 declined = by_arm[["abstained", "should"]].apply(lambda g: (g.abstained * g.should).sum())
 pd.DataFrame(
     {
@@ -196,8 +196,8 @@ print(f"{len(foreign)} articles; {len(pairs)} pairs, the first: {pairs[0].title}
 rag, rows = lab.arm("rag"), []
 for name, documents in {"foreign": foreign, "parity": pairs}.items():
     arm = replace(rag, retriever=lab.searching(lab.index(documents)))
-    said = arm.answer([item.question for item in lab.questions])
-    rows += [{"control": name, **score.score(i, a)} for i, a in zip(lab.questions, said, strict=True)]
+    replies = arm.answer([item.question for item in lab.questions])
+    rows += [{"control": name, **score.score(i, a)} for i, a in zip(lab.questions, replies, strict=True)]
 
 controls = pd.DataFrame(rows)
 both = comparison.answers[comparison.answers.arm.isin(["base", "rag", "tuned"])].rename(columns={"arm": "control"})

@@ -183,8 +183,8 @@ def setting_up(lab):
 
 
 # %%
-made = setting_up(lab)
-made.groupby("arm")[["seconds", "processor", "peak_mb"]].mean().round(1)
+setups = setting_up(lab)
+setups.groupby("arm")[["seconds", "processor", "peak_mb"]].mean().round(1)
 
 # %% [markdown]
 # How good is each arm after a short setup? RAG is one point in the figure; tuning continues as long as you let it. Both
@@ -245,7 +245,7 @@ def rented(training, reads, writes, questions):
 
 
 # %%
-setup, each = made.groupby("arm").processor.mean(), spent.groupby("arm").processor.mean()
+setup, each = setups.groupby("arm").processor.mean(), spent.groupby("arm").processor.mean()
 arms = ["rag", "tuned", "hybrid"]
 counts = [100, 1_000, 10_000, 100_000]
 pd.DataFrame({n: [own(setup[arm], each[arm], n) for arm in arms] for n in counts}, index=arms).round(4)
@@ -447,7 +447,7 @@ for arm in ("tuned", "hybrid"):
 # Next, setup, resampled over the two runs, and growth:
 
 # %%
-wide = made[made.arm != "hybrid"].pivot(index="seed", columns="arm", values=["seconds", "peak_mb"])
+wide = setups[setups.arm != "hybrid"].pivot(index="seed", columns="arm", values=["seconds", "peak_mb"])
 recall = split_up.pivot(index="question", columns="shards", values="recall")
 figures |= {
     "seconds of setting up: tuned / rag": paired_ratio(wide.seconds.tuned, wide.seconds.rag),

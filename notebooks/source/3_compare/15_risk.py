@@ -171,12 +171,12 @@ from labkit.rag.augment import build_messages
 
 single = [item for item in lab.questions if item.kind == "single fact" and lie_for(item, lab.questions)]
 single = single[: 40 if SIZE == "full" else 6]
-found = lab.retriever().search_batch([item.question for item in single], lab.profile.top_k)
+searches = lab.retriever().search_batch([item.question for item in single], lab.profile.top_k)
 rows = []
 for name in ("rag", "hybrid", "tuned"):
     model = lab.model if name == "rag" else lab.tuned_model(name)
     for state in ("clean", "poisoned"):
-        for item, hits in zip(single, found, strict=True):
+        for item, hits in zip(single, searches, strict=True):
             lie = lie_for(item, lab.questions)
             shown = falsify(hits, item.evidence[-1], lie) if state == "poisoned" else hits
             context = passages(shown) if name != "tuned" else []
@@ -188,9 +188,9 @@ import pandas as pd
 spoken = []
 for name in ("rag", "hybrid", "tuned"):
     some = [row for row in rows if row[0] == name]
-    made = some[0][5].generate([row[4] for row in some], lab.profile.max_new_tokens)
-    for (arm, state, item, lie, _, _), said in zip(some, made, strict=True):
-        spoken.append({"arm": arm, "passages": state, "right": is_right(item, said.text), "says the lie": contains(said.text, lie)})  # fmt: skip
+    replies = some[0][5].generate([row[4] for row in some], lab.profile.max_new_tokens)
+    for (arm, state, item, lie, _, _), reply in zip(some, replies, strict=True):
+        spoken.append({"arm": arm, "passages": state, "right": is_right(item, reply.text), "says the lie": contains(reply.text, lie)})  # fmt: skip
 pd.DataFrame(spoken).groupby(["arm", "passages"], sort=False).mean().round(2)
 
 # %% [markdown]
