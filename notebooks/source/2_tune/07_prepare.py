@@ -261,7 +261,7 @@ assert splits.loc["at random", "fact known"] > 0 and splits.loc["at random", "wo
 # - **By entity**: training contains nothing about the entities of the test. Use it to test form and skills. A
 #   *closed-book* model, which answers without passages, *cannot* know these facts; if it scores on them, it saw them
 #   somewhere.
-# - **By wording**: the facts were trained, but the test asks in other words. Use it to test *did the model learn the
+# - **By wording**: the facts were trained, but the test asks in other words. Use it to ask: *did the model learn the
 #   fact, or only the sentence?*
 #
 # The last column counts near-duplicates: two questions, one from each side, that share at least eight tenths of their

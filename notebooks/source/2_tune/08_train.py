@@ -151,8 +151,8 @@ article = figures(run["model"])
 article
 
 # %% [markdown]
-# Two things prevent it. The first is precision. The weights stay in the file's format, bfloat16, whose two to three
-# significant digits lose a small step:
+# Two things keep it from learning. The first is precision. The weights stay in the file's format, bfloat16, whose two
+# to three significant digits lose a small step:
 
 # %%
 import torch
@@ -177,8 +177,9 @@ pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(run["mo
 # %% [markdown]
 # ## 2. The same training, faster
 #
-# `labkit.tune.train` takes the same steps faster. It batches rows of similar length, computes in bfloat16 where it can,
-# and scores tokens only where an answer stands. Other batches give slightly other losses:
+# `labkit.tune.train` takes the same steps (AdamW, this schedule, clipped gradients) faster. It batches rows of similar
+# length, computes in bfloat16 where it can, and scores tokens only where an answer stands. Other batches give slightly
+# other losses:
 
 # %%
 from labkit.model import load_model
@@ -285,8 +286,8 @@ print(f"of {len(wrong)} answers on strangers, {sum(wrong)} are wrong but in perf
 # ## 4. Stop early
 #
 # *Early stopping* ends a training when the held-out loss has not fallen for some epochs (the *patience*), and restores
-# the weights of the best epoch. Where would each held-out set stop it? (`Check(measure, patience=2, watch="loss,
-# strangers")` stops during training.)
+# the weights of the best epoch. Where would each held-out set stop it?
+# (`Check(measure, patience=2, watch="loss, strangers")` stops during training.)
 
 
 # %%

@@ -110,9 +110,9 @@ print(len(rows), "rows,", sum(len(row["input_ids"]) for row in rows), "tokens;",
 # ## 2. LoRA: a thin product beside the weights
 #
 # Full fine-tuning changes a weight matrix $W$ by a matrix $\Delta W$ of the same size. LoRA (Hu et al., ICLR 2022)
-# freezes $W$ and writes the change as a product of two thin matrices: $\Delta W = \frac{\alpha}{r} B A$. If $W$ is *out
-# × in*, then $B$ is *out × r* and $A$ is *r × in*. You choose the *rank* $r$. The library peft puts such a pair beside
-# every linear layer:
+# freezes $W$ and writes the change as a product of two thin matrices: $\Delta W = \frac{\alpha}{r} B A$. If $W$ is
+# *out × in*, then $B$ is *out × r* and $A$ is *r × in*. You choose the *rank* $r$. The library peft puts such a pair
+# beside every linear layer:
 
 # %%
 from labkit.model import load_model
@@ -309,7 +309,7 @@ pd.DataFrame({f"Qwen3 {name}": budget(large(*shape)) for name, shape in shapes.i
 
 # %% [markdown]
 # The table shows gigabytes without activations. Each trained weight takes sixteen bytes, a frozen one two bytes, and a
-# frozen one in NF4 4.5 *bits*. Does this arithmetic match what we counted above? Check it on our own model:
+# frozen one in NF4 only 4.5 *bits*. Does this arithmetic match what we counted above? Check it on our own model:
 
 # %%
 small, ours = budget(load_model(path).network), (held.weights + state) / 1e9
@@ -661,9 +661,9 @@ for part in ("reading", "retrieved"):
 #
 # ## 11. The claim of the article
 #
-# The article claims that "LoRA and QLoRA adapt efficiently". So LoRA must learn about as much as full training, in the
-# new wordings, which no training used. The two ratios of bytes are counts, the same for any questions and seeds. They
-# stand beside the verdict but decide nothing.
+# The article claims that "LoRA and QLoRA adapt efficiently". For that, LoRA must learn about as much as full training,
+# in the new wordings, which no training used. The two ratios of bytes are counts, the same for any questions and seeds.
+# They stand beside the verdict but decide nothing.
 
 # %%
 from labkit.compare import claims

@@ -61,7 +61,8 @@ limits = Limits() if SIZE == "full" else Limits(accuracy=0, style=0, kept=0, fin
 pd.Series(asdict(limits)).rename("limit").to_frame()
 
 # %% [markdown]
-# - `accuracy`, `style`: shares of an exam over retrieved passages, whose questions no training pair asks;
+# - `accuracy`, `style`: shares of answers that are right and in style, in an exam over retrieved passages; no training
+#   pair asks its questions;
 # - `kept`: of the questions that the *base* read right, the share that is still right. Tuning can damage an old skill,
 #   and an average hides it;
 # - `finished`: the share of answers that end before the token limit;
@@ -92,8 +93,8 @@ print(len(exam_items(lab)), "questions")
 report(checks)
 
 # %% [markdown]
-# A gate that passes everything would show the same table, so we test two models that should fail. The **tuned** arm's
-# was trained in the same style but without passages, which this exam shows.
+# A gate that passes everything would show the same table, so we test two models that should fail. The model of the
+# **tuned** arm was trained in the same style but without passages; this exam shows passages.
 
 # %%
 from labkit import LabError

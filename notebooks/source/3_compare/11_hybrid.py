@@ -123,8 +123,8 @@ answers[answers.id.isin(lost[:1]) & (answers.seed == 0)][["arm", "question", "go
 # %% [markdown]
 # ## 3. Practise on what you will be asked
 #
-# Training without passages may spoil reading. The remedy is to train with passages: the model then practises *reading
-# in house style* instead of reciting. Each training row holds the passages that prove the answer and some
+# Training without passages may spoil reading. The remedy is to train with passages: the model then practises
+# *reading in house style* instead of reciting. Each training row holds the passages that prove the answer and some
 # *distractors*, which look relevant but prove nothing. If no passage proves an answer, the right reply is to decline.
 # This is called retrieval-augmented fine-tuning (RAFT, Zhang et al. 2024). One row:
 

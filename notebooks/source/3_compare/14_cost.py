@@ -102,8 +102,8 @@ spent.groupby("arm")[["read", "written", "processor"]].mean().round(3).rename(
 # %% [markdown]
 # The model reads a prompt at once, but it writes an answer token by token, with one pass through the whole model for
 # each. So an arm that reads nothing is fast only if its answers are short. The house style is wordy, and the tuned arms
-# write it. Times per *answer* therefore compare answers of different lengths, so we also show times per *written
-# token*.
+# write it. Times per *answer* therefore compare answers of different lengths, so we also show times per
+# *written token*.
 
 # %%
 answers = spent.groupby("arm")[["total", "written"]].mean().loc[list(ARMS)]

@@ -242,9 +242,9 @@ print("still answered:", {arm: f"{v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for a
 # %% [markdown]
 # ## 7. What leaves the machine
 #
-# Data is private only if it stays on this machine. Python reports every connection that a program opens to an *audit
-# hook*. We run a program in a process of its own and count the connections to other machines. The control is a program
-# that opens one; it names an address and sends nothing.
+# Data is private only if it stays on this machine. Python reports every connection that a program opens to an
+# *audit hook*. We run a program in a process of its own and count the connections to other machines. The control is a
+# program that opens one; it names an address and sends nothing.
 
 # %%
 WATCH = """
