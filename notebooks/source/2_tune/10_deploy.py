@@ -3,7 +3,7 @@
 #
 # You will move a tuned model to a server, and check every step:
 #
-# - set limits that a model must keep, and see two models fail them;
+# - set limits, and see two models fail them;
 # - merge an adapter into its base, in full precision and in four bits;
 # - write an export that is complete or absent;
 # - serve it behind the OpenAI API, and stop it cleanly.
@@ -22,8 +22,7 @@ lab
 # %% [markdown]
 # ## 1. What there is to deploy
 #
-# *"Validate results and deploy the new model,"* says the article. Ours is the base with the hybrid's adapter, trained
-# to answer from passages in house style.
+# *"Validate results and deploy the new model,"* says the article. Ours is the base with the hybrid's adapter.
 
 # %%
 from labkit.model import find
@@ -63,8 +62,7 @@ pd.Series(asdict(limits)).rename("limit").to_frame()
 # %% [markdown]
 # - `accuracy`, `style`: shares of answers that are right and in style, in an exam over retrieved passages; no training
 #   pair asks its questions;
-# - `kept`: of the questions that the *base* read right, the share that is still right. Tuning can damage an old skill,
-#   and an average hides it;
+# - `kept`: of the questions that the *base* read right, the share still right; an average hides a lost skill;
 # - `finished`: the share of answers that end before the token limit;
 # - `weight`: megabytes, as a multiple of the base's. `gap`: the most that merging may change a logit.
 
@@ -93,8 +91,8 @@ print(len(exam_items(lab)), "questions")
 report(checks)
 
 # %% [markdown]
-# A gate that passes everything would show the same table, so we test two models that should fail. The model of the
-# **tuned** arm was trained in the same style but without passages; this exam shows passages.
+# Does the gate refuse a bad model? We test two. The **tuned** arm's was trained in the same style, but without
+# passages, which this exam shows.
 
 # %%
 from labkit import LabError
@@ -190,8 +188,8 @@ print(f"merged is {ratio:.2f} times as fast" if ratio > 1 else "on this machine,
 # %% [markdown]
 # ## 4. Merging into four bits
 #
-# QLoRA (lesson 09) trains over a base in four bits. Merging into that base is risky: four bits allow sixteen values per
-# weight, so the adapter's small changes are rounded.
+# QLoRA (lesson 09) trains over a base in four bits. Merged into that base, the adapter's small changes are rounded to
+# sixteen values per weight.
 
 # %%
 import warnings
@@ -242,8 +240,8 @@ print(f"merging into 4 bits changes a logit {rounded / gap:,.0f} times as much a
 assert rounded > 100 * gap
 
 # %% [markdown]
-# So merge into full precision, whatever the adapter was trained on. To serve in fewer bits, quantise the merged model
-# last, and let *that* model sit the exam: evaluate what you serve.
+# So merge into full precision, whatever base the adapter was trained on. To serve in fewer bits, quantise last and let
+# *that* model sit the exam: evaluate what you serve.
 #
 # ## 5. An export that is whole or not there
 #
@@ -267,7 +265,7 @@ pd.Series({path.name: path.stat().st_size for path in sorted(folder.iterdir())})
 print((folder / "README.md").read_text().split("---\n", 2)[2].strip())
 
 # %% [markdown]
-# Files can be damaged later. We copy the export and cut its last byte.
+# Files can be damaged later: we cut the last byte of a copy.
 
 # %%
 import shutil
@@ -284,8 +282,8 @@ assert verify(folder) == folder
 # %% [markdown]
 # ## 6. Serve it
 #
-# `transformers serve` offers OpenAI's interface, which most programs use. Our `serve` starts it on this machine only,
-# and returns once it answers. (In a terminal: `labkit serve FOLDER`.)
+# `transformers serve` offers OpenAI's interface, which most programs use. Our `serve` (`labkit serve FOLDER` in a
+# terminal) starts it on this machine only.
 
 # %%
 from labkit.tune.deploy import serve
@@ -329,7 +327,7 @@ print(json.loads((folder / "tokenizer_config.json").read_text())["response_templ
 assert served == in_process
 
 # %% [markdown]
-# People wait for the first word. With `stream=True`, words arrive as they are written:
+# With `stream=True`, words arrive as they are written:
 
 # %%
 began, arrived = time.perf_counter(), []
@@ -383,7 +381,7 @@ print("stopped; the port is free")
 # ## Takeaways
 #
 # - Set limits before you see results, and trust a gate only after it has refused something.
-# - Merging in full precision keeps the answers. Merging into four bits changes the logits far more.
+# - Merging in full precision keeps the answers; into four bits, it changes logits far more.
 # - Trust an export when its manifest matches, not when its folder exists.
 # - The server is part of the model: compare its answers with those in process.
 #

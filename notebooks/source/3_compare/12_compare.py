@@ -60,8 +60,8 @@ print(answerable.groupby("arm", sort=False)[columns].mean().round(2).to_string()
 # | long-context | as they came | whole documents, the nearest first, as many as the context holds |
 # | naive | of tuned | passages, which its training never showed |
 #
-# The tuned arms use *adapters*, small sets of trained weights (lesson 09). The project ships some of them; the others
-# are trained here.
+# The tuned arms use *adapters*, small sets of trained weights (lesson 09). The project ships some, each for one model,
+# data and settings; the others are trained here.
 
 # %%
 comparison = experiment.run_compare(lab)

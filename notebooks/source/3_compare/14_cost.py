@@ -351,8 +351,8 @@ by_vectors = per_doubling(searched.pivot(index="question", columns="vectors", va
 print(f"twice the vectors, {by_vectors.mean:.2f} times the milliseconds [{by_vectors.low:.2f}, {by_vectors.high:.2f}]")
 
 # %% [markdown]
-# *Shards*: the vectors are split into parts, and every part is searched, on as many machines at once. The ten best of
-# all parts are kept. An exact search must lose nothing; the recall below checks that.
+# *Shards*: the vectors are split into parts, which as many machines could search at once. The ten best of all parts are
+# kept. An exact search must lose nothing; the recall below checks that.
 
 # %%
 SHARDS = (1, 2, 4, 8)

@@ -4,7 +4,7 @@
 # You will look for what can go wrong in each arm, with a control for every finding:
 #
 # - overfitting: the trained wording against a new one;
-# - secrets: *canaries* hidden in the training pairs, and how many repeats teach one by heart;
+# - secrets: codes hidden in the training pairs, and how many repeats teach one by heart;
 # - forgetting: what tuning does to reading;
 # - lies: poisoned documents against poisoned pairs;
 # - inventions: answers to questions that have none;
