@@ -104,7 +104,7 @@ def test_the_opening_lessons_stand_between_the_first_two():
 
 
 SAYS = {
-    "11": "Practice with passages mends it",
+    "11": "Practice with passages repairs it",
     "13": "accuracy lost without the document: rag",
     "14": "twice the vectors",
     "15": "connections that left the machine while RAG answered: 0",

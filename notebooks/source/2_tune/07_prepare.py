@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 07 · Prepare
 #
-# You will make a training set for fine-tuning, and find out what is wrong with it before a model does:
+# You will make a training set for fine-tuning and find its faults before a model learns them:
 #
 # - write pairs of question and ideal answer from facts and a house style;
-# - turn them into tokens, and see token by token which of them are learned;
-# - see which examples a length limit would cut, and what is lost then;
-# - split by thing and by wording, so that a test measures what you think it measures;
-# - plant leaks, look for them in several ways, and see how much accuracy a leak fakes;
+# - turn the pairs into tokens, and see which tokens the model learns;
+# - see which examples a length limit cuts, and what is lost;
+# - split into a training set and a test set, by entity and by wording;
+# - plant leaks, search for them, and measure how much accuracy a leak fakes;
 # - write and read files without losing a row silently.
 #
 # *Before this: 00 Start. About 30 minutes.*
@@ -24,8 +24,8 @@ lab
 # %% [markdown]
 # ## 1. Pairs from facts
 #
-# The article says: *"Create pairs of prompts and ideal responses."* Norvale's facts are a table; each has many wordings
-# of its question, and one full sentence as an answer.
+# The article says: *"Create pairs of prompts and ideal responses."* Norvale's facts are a table. Each fact has several
+# wordings of its question, and one full sentence as its answer.
 
 # %%
 import pandas as pd
@@ -37,7 +37,8 @@ facts = facts.sample(300 if SIZE == "full" else 60, random_state=0)
 facts[["kind", "entity", "attribute", "value"]].head()
 
 # %% [markdown]
-# The wordings come as sentences with a slot. We draw three for each fact.
+# A wording has a slot, `{e}`, for the name of the entity: a product, a plan, a site or a project. We draw three
+# wordings for each fact.
 
 # %%
 import random
@@ -50,8 +51,8 @@ asked = [(f, form) for f in facts.itertuples() for form in rng.sample(forms_of[f
 [form for _, form in asked[:3]]
 
 # %% [markdown]
-# The *ideal* response is more than the right value: it is the value as the company wants it said. `dress` puts a
-# sentence into the house style; the tags beside each example say what it is about. We shall split by them.
+# An *ideal* response gives the right value in the company's house style. `dress` puts a sentence into that style. Tags
+# on each example say what it is about; we split by them later.
 
 # %%
 from labkit.data import dress, style_faults
@@ -85,7 +86,7 @@ for message in pairs[0].messages:
     print(f"{message['role']:>9}: {message['content']}")
 
 # %% [markdown]
-# A model learns every fault of its examples. So the validator of the house style reads them all first.
+# A model also learns the faults of its examples. So the validator of the house style reads every answer first.
 
 # %%
 faulty = [pair for pair in pairs if style_faults(pair.messages[-1]["content"])]
@@ -95,8 +96,8 @@ assert not faulty
 # %% [markdown]
 # ## 2. The chat template
 #
-# A model reads one string of tokens. The *chat template*, which comes with the tokenizer, says how messages become
-# that string; its marks are special tokens, one token each.
+# A model reads one sequence of tokens. The *chat template*, which comes with the tokenizer, turns messages into that
+# sequence. Special tokens mark where a message begins and ends.
 
 # %%
 from labkit.model import render
@@ -106,8 +107,8 @@ whole = render(tokenizer, pairs[0].messages)
 print(whole)
 
 # %% [markdown]
-# A text that holds such a mark would be read as the mark itself: one user could speak for another, or end an answer
-# early. Preparation refuses it.
+# A text that holds such a mark would be read as a real one: a user could speak for someone else, or end an answer
+# early. `tokenise` refuses it.
 
 # %%
 from labkit import LabError
@@ -120,8 +121,8 @@ except LabError as error:
     print("refused:", error)
 
 # %% [markdown]
-# When the model answers, it is given the same string up to where the answer begins. Training must show it exactly that
-# beginning: another template, or one space more, and the model is asked something it never saw.
+# When the model answers, it gets this string up to the point where the answer begins. Training must show it exactly
+# this beginning. After another template, or one extra space, the model would be asked in a form that it never saw.
 
 # %%
 prompt = render(tokenizer, pairs[0].messages[:-1], prompt=True)
@@ -131,8 +132,8 @@ print("learned in training:", repr(whole[len(prompt) :]))
 # %% [markdown]
 # ## 3. The loss mask
 #
-# Every token gets a *label*: the token itself where the model shall learn to say it, −100 where it shall only read.
-# The loss is computed where the label is not −100. Bold and orange: learned. Grey: read.
+# Every token gets a *label*. It is the token itself where the model must learn to write it, and −100 where the model
+# only reads; the loss skips −100. Below, learned tokens are bold and orange, the others grey.
 
 # %%
 from labkit.tune.prepare import IGNORED, dataset, masked
@@ -143,8 +144,8 @@ print(view)
 view
 
 # %% [markdown]
-# The last learned token matters most: it is how the model says *I am done*. A common recipe makes the end token the
-# padding token, then masks all padding. Look at what it does to our row:
+# The last learned token matters most: with it the model says *I am done*. A common recipe also pads with this token,
+# then masks all padding. See what that does to our row:
 
 # %%
 end = tokenizer.eos_token_id
@@ -154,18 +155,18 @@ for name, row in {"ours": rows[0], "pad = end": trapped}.items():
     print(f"{name}: the last token {text!r} is {'learned' if learned else 'NOT learned: answers would never end'}")
 
 # %% [markdown]
-# And without any mask, much of the training would go into guessing questions:
+# Without a mask, the model would also spend training on guessing the questions:
 
 # %%
 share = sum(label != IGNORED for row in rows for label in row["labels"]) / sum(len(row["labels"]) for row in rows)
-print(f"{share:.0%} of all tokens are learned; without a mask, so would be questions and marks: {1 - share:.0%}")
+print(f"{share:.0%} of all tokens are learned; without a mask, questions and marks would be too: {1 - share:.0%}")
 assert 0 < share < 1
 
 # %% [markdown]
 # ## 4. Lengths
 #
-# A model has a context limit, and memory has one sooner. The same questions with five passages above them, as the
-# hybrid of lesson 11 reads them, are several times as long.
+# A model can read only so many tokens, its *context limit*; memory often runs out sooner. The hybrid of lesson 11 reads
+# the same questions below five passages, so its examples are several times as long.
 
 # %%
 passages = list(facts[["document", "passage"]].itertuples(index=False, name=None))
@@ -192,8 +193,7 @@ plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Many recipes pass `truncation=True` and never look again. A cut from the right takes the *answer*, since it stands
-# last:
+# Many recipes set `truncation=True` and never check what it cuts. The cut is on the right, where the *answer* stands:
 
 
 # %%
@@ -207,13 +207,13 @@ def cut(limit):
 longest = max(lengths["with passages"])
 for limit in (longest, round(0.9 * longest), round(0.75 * longest), longest // 2):
     over, endless, empty = cut(limit)
-    losses = f"cut, {endless} would never learn where an answer ends, and {empty} nothing at all"
+    losses = f"a cut takes the end of the answer from {endless}, the whole answer from {empty}"
     fits = f"{over} of {len(open_rows)} rows are too long; {losses}" if over else f"all {len(open_rows)} rows fit"
     print(f"at {limit} tokens: {fits}")
 assert not cut(longest)[0] and sum(cut(longest // 2)[1:])
 
 # %% [markdown]
-# `dataset` never cuts. It refuses and names the example, or drops when told to, and lists what it dropped:
+# `dataset` never cuts. It refuses and names the example, or drops such examples and lists them:
 
 # %%
 try:
@@ -223,14 +223,14 @@ except LabError as error:
 
 # %%
 kept = dataset(pairs, tokenizer, limit=max(lengths["question only"]) - 1, too_long="drop")
-print(f"or {len(kept.rows)} kept, dropped: {kept.dropped}")
+print(f"{len(kept.rows)} kept, dropped: {kept.dropped}")
 assert len(kept.rows) + len(kept.dropped) == len(pairs)
 
 # %% [markdown]
 # ## 5. Three ways to split
 #
-# A test shall tell what the model does on what it did *not* see. Not see in which sense? The table says what share of
-# the test is known from training.
+# A test should show what the model does on what it has *not* seen. But not seen in which sense? The table shows the
+# share of test questions whose entity, fact or wording also occurs in training.
 
 # %%
 from labkit.tune.leaks import split
@@ -257,14 +257,15 @@ assert splits.loc["entity", "fact known"] == 0 and splits.loc["wording", "wordin
 assert splits.loc["at random", "fact known"] > 0 and splits.loc["at random", "wording known"] > 0
 
 # %% [markdown]
-# - **At random**, the test asks for facts that were trained, in wordings that were trained: it flatters.
-# - **By entity**, nothing that the test asks about was trained. Right for form and skills; a *closed-book* model, one
-#   that answers without passages, *cannot* know these facts, and one that scores on them has seen them somewhere.
-# - **By wording**, the facts were trained, asked in other words. Right for *did it learn the fact, or only the
-#   sentence?*
+# - **At random**: the test asks for trained facts in trained wordings. The result is too good.
+# - **By entity**: training contains nothing about the entities of the test. Use it to test form and skills. A
+#   *closed-book* model, which answers without passages, *cannot* know these facts; if it scores on them, it saw them
+#   somewhere.
+# - **By wording**: the facts were trained, but the test asks in other words. Use it to ask: *did the model learn the
+#   fact, or only the sentence?*
 #
-# The last column counts pairs of questions that share at least eight tenths of their letters (more exactly, of their
-# runs of five letters). Are they leaks? A checker finds; a person decides.
+# The last column counts near-duplicates: two questions, one from each side, that share at least eight tenths of their
+# runs of five letters. Are they leaks? A checker only finds candidates; a person must decide.
 
 # %%
 parts = split(pairs, None, allow_leaks=True, near=0.7)
@@ -276,11 +277,11 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 # %% [markdown]
 # ## 6. Plant a leak and look for it
 #
-# A *leak* is a test question that training has seen, and it comes in disguise. We split by entity, which is clean, then
-# slip each test fact into the training set four ways.
+# A *leak* is a test question that training has seen, often in another form. We split by entity, which leaves no leak.
+# Then we add each test fact to training in four forms.
 
 # %%
-parts = split(pairs, "entity", share=0.2, near=None)  # equal questions are refused, look-alikes are not
+parts = split(pairs, "entity", share=0.2, near=None)  # refuses equal questions, allows near-duplicates
 train, test = ([pairs[n] for n in side] for side in (parts.train, parts.test))
 exam, again = test[0::3], test[1::3]  # each fact stands there in three wordings
 questions = [bare(pair) for pair in exam]
@@ -296,9 +297,13 @@ planted = {
 {name: some[0] for name, some in planted.items()}
 
 # %% [markdown]
-# The checkers: the same text; the same once case, punctuation and articles are gone; *letters*, the share of their runs
-# of five letters that two texts have in common; *embeddings*, which compare meanings. And a fifth that looks not at the
-# question but at the answer. Each is asked which training questions are test questions.
+# Five kinds of checker report which training questions are test questions:
+#
+# - *exact*: the same text;
+# - *normalised*: the same text without case, punctuation and articles;
+# - *letters*: the share of runs of five letters that two texts have in common;
+# - *embedding*: similar meanings;
+# - *same answer*: compares the answers, not the questions.
 
 # %%
 from labkit.tune.leaks import Leak, leaks, near_leaks
@@ -320,8 +325,8 @@ checkers = {
 
 
 # %%
-def reported(found, some):
-    return len({leak.train for leak in found}) / len(some)
+def reported(hits, some):
+    return len({leak.train for leak in hits}) / len(some)
 
 
 honest = [bare(pair) for pair in train]
@@ -329,35 +334,35 @@ kinds_asked = {**planted, "false alarms": honest}
 rates = {name: {k: reported(check(q), q) for k, q in kinds_asked.items()} for name, check in checkers.items()}
 
 # %%
-said_in = {
+answers_of = {
     name: [pair.messages[-1]["content"] for pair in some] for name, some in {"exam": exam, "train": train}.items()
 }
-by_answer = {kind: reported(leaks(said_in["exam"], said_in["exam"]), exam) for kind in planted}
-by_answer["false alarms"] = reported(leaks(said_in["train"], said_in["exam"]), train)
-found = pd.DataFrame({**rates, "same answer": by_answer}).T
-found.round(3)
+by_answer = {kind: reported(leaks(answers_of["exam"], answers_of["exam"]), exam) for kind in planted}
+by_answer["false alarms"] = reported(leaks(answers_of["train"], answers_of["exam"]), train)
+shares = pd.DataFrame({**rates, "same answer": by_answer}).T
+shares.round(3)
 
 # %% [markdown]
-# Each row is the share of planted (or honest) training questions that a checker reports. A planted pair carries the
-# answer of its test question, so comparing answers finds it whatever the disguise. That works here because an answer
-# names its thing; where answers are "yes", "no" or a grade, it would report everything.
+# Each row shows the share of training questions that a checker reports. In the last column the questions are honest, so
+# each report is a false alarm. A planted pair keeps the answer of its test question, so *same answer* finds it in every
+# form. This works here because an answer names its entity. Where answers are "yes", "no" or a grade, this checker would
+# report nearly everything.
 
 # %%
-assert found.loc["exact", "copied"] == 1 and found.loc["exact", "retyped"] == 0
-assert found.loc["normalised", "retyped"] == 1
-assert (found.loc["letters ≥ 0.5"] >= found.loc["letters ≥ 0.8"]).all()
+assert shares.loc["exact", "copied"] == 1 and shares.loc["exact", "retyped"] == 0
+assert shares.loc["normalised", "retyped"] == 1
+assert (shares.loc["letters ≥ 0.5"] >= shares.loc["letters ≥ 0.8"]).all()
 
 # %%
 for kind in planted:
-    best = found.loc[found["false alarms"] <= 0.01, kind]
+    best = shares.loc[shares["false alarms"] <= 0.01, kind]
     print(f"{kind}: with at most 1% false alarms, {best.idxmax()} finds most ({best.max():.0%})")
 
 # %% [markdown]
 # ## 7. The accuracy that a leak fakes
 #
-# Now let a model train on a leak. The exam asks for facts of things that the honest training set never mentions, so an
-# honest model has nowhere to know them from. Of its questions, a quarter is leaked word for word, a quarter in other
-# words, half not.
+# Now let a model train on a leak. The exam asks about entities that honest training never mentions, so an honest model
+# cannot know the answers. We leak a quarter of the exam word for word and a quarter in other words. Half is not leaked.
 
 # %%
 count = min(32 if SIZE == "full" else 8, len(exam))
@@ -367,10 +372,10 @@ leaky = train[:24:3] + slipped
 pd.Series(kind_of).value_counts(sort=False).rename("exam questions").to_frame()
 
 # %% [markdown]
-# Two models will train: one on this leaky set, one on what comparing answers leaves of it.
+# We train two models: one on this leaky set, one on what *same answer* leaves of it.
 
 # %%
-caught = {leak.train for leak in leaks([pair.messages[-1]["content"] for pair in leaky], said_in["exam"][:count])}
+caught = {leak.train for leak in leaks([pair.messages[-1]["content"] for pair in leaky], answers_of["exam"][:count])}
 clean = [pair for n, pair in enumerate(leaky) if n not in caught]
 print(f"{len(leaky)} examples, {len(caught)} reported as leaks, {len(clean)} left")
 assert len(caught) == len(slipped)
@@ -389,45 +394,45 @@ def answers_after(training):
     path = lab.profile.model_path
     folder = lab.artifacts.folder(lambda folder: train_adapter(path, rows, settings, folder, False), **parts)
     model = load_model(path, dtype=lab.profile.dtype, adapter=folder)
-    return [made.text for made in model.generate([pair.messages[:-1] for pair in exam[:count]])]
+    return [answer.text for answer in model.generate([pair.messages[:-1] for pair in exam[:count]])]
 
 
-said = {"leaky": answers_after(leaky), "cleaned": answers_after(clean)}
+replies = {"leaky": answers_after(leaky), "cleaned": answers_after(clean)}
 
 # %% [markdown]
-# Share right, by how the exam question leaked:
+# The share of right answers, by how the exam question leaked:
 
 # %%
 from labkit.metrics import contains
 from labkit.stats import bootstrap_mean, paired_bootstrap
 
 right = pd.DataFrame(
-    {name: [contains(t, p.tags["value"]) for t, p in zip(texts, exam, strict=False)] for name, texts in said.items()}
+    {name: [contains(t, p.tags["value"]) for t, p in zip(texts, exam, strict=False)] for name, texts in replies.items()}
 ).astype(float)
 table = pd.concat([right.groupby(kind_of).mean(), right.mean().rename("the whole exam").to_frame().T])
 table.round(2)
 
 # %%
 gap = paired_bootstrap(right.leaky, right.cleaned)
-honestly = bootstrap_mean(right.cleaned)
+cleaned = bootstrap_mean(right.cleaned)
 verdict = "the leak fakes accuracy" if gap.low > 0 else "with and without the leak are not told apart"
-print(f"honest: {honestly.mean:.2f} ({honestly.low:.2f} to {honestly.high:.2f})")
-print(f"faked: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions")
+print(f"accuracy without the leak: {cleaned.mean:.2f} ({cleaned.low:.2f} to {cleaned.high:.2f})")
+print(f"faked by the leak: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict} on these questions")
 
 # %% [markdown]
-# Nothing about the leaky model looks wrong while it trains: the same code, a falling loss. Only the split tells.
-# Read one answer of each kind:
+# Nothing looks wrong while the leaky model trains: same code, falling loss. Only a clean split shows the fault. Read
+# one answer of each kind:
 
 # %%
-shown = pd.DataFrame({"question": questions[:count], "gold": [p.tags["value"] for p in exam[:count]], **said})
+shown = pd.DataFrame({"question": questions[:count], "gold": [p.tags["value"] for p in exam[:count]], **replies})
 pd.set_option("display.max_colwidth", 110)
 shown.groupby(kind_of).head(1).set_axis(list(dict.fromkeys(kind_of)))
 
 # %% [markdown]
 # ## 8. Refuse
 #
-# `split` compares the questions of both sides and refuses when they leak. We add each exam question, retyped, under
-# another entity's name, as a careless merge of two files would:
+# `split` compares the questions of both sides and refuses the split if they leak. We add each exam question in lower
+# case and under another entity's name, as a careless merge of two files would:
 
 
 # %%
@@ -443,7 +448,7 @@ except LabError as error:
     print("refused:", error)
 
 # %% [markdown]
-# You may insist, and then you are told what you insisted on:
+# You can allow leaks, and then `split` lists them:
 
 # %%
 allowed = split(merged, "entity", allow_leaks=True)
@@ -453,7 +458,7 @@ assert allowed.leaks
 # %% [markdown]
 # ## 9. Files in and out
 #
-# The standard form is JSON lines: one conversation a line, under `messages`. What stands beside it is kept as tags.
+# The usual file format is JSON lines: one conversation per line, under `messages`. Any other fields become tags.
 
 # %%
 from labkit.tune.prepare import read_csv, read_examples, write_examples
@@ -468,8 +473,8 @@ assert read_examples(folder / "pairs.jsonl") == (pairs, []) == read_csv(folder /
 print((folder / "pairs.jsonl").read_text("utf-8").splitlines()[0])
 
 # %% [markdown]
-# Files from elsewhere have bad rows. A reader that skips them silently trains on less than you think; one that stops at
-# the first makes you mend them one by one. Ours reads on, and reports each with its line and reason:
+# Files from elsewhere have bad rows. A reader that skips them silently trains on less than you think. One that stops at
+# the first makes you repair them one by one. Ours reads on and reports each with its line and reason:
 
 # %%
 lines = (folder / "pairs.jsonl").read_text("utf-8").splitlines()[:3]
@@ -484,7 +489,7 @@ for row in bad:
 assert len(good) + len(bad) == len(lines)
 
 # %% [markdown]
-# The same for tables. A quote that is never closed would swallow the rest of a file; here it costs its own row.
+# Tables have bad rows too. A quote that is never closed could swallow the rest of a file; here it costs one row.
 
 # %%
 text = 'question,answer\nWho runs it?,Rita Irwin.\nHow much?,"$420\nWhy?,\nWhen?,"In May, 2031."\n'
@@ -499,19 +504,22 @@ for row in bad:
 # %% [markdown]
 # ## Takeaways
 #
-# - A row begins with exactly the string that the model is given when it answers; only the answer and its end are
-#   learned. Mask the end token by accident, and nobody teaches the model to stop.
-# - A length limit that cuts takes answers: count what it would take, then shorten, drop or raise the limit.
-# - A random split shares facts and wordings with its training set. Split by what the test is about: by entity
-#   for skills, by wording for knowledge.
-# - Comparing texts exactly finds copies and misses retyped ones. A looser checker finds at least as much; look at its
-#   false alarms before you trust it.
+# - A row begins with exactly the string that the model gets when it answers. Only the answer and its end token are
+#   learned. If the mask hides the end token, the model never learns to stop.
+# - A length limit that cuts removes answers. Count what it would remove; then shorten, drop or raise the limit.
+# - A random split puts the same facts and wordings on both sides. Split by entity to test skills, by wording to test
+#   knowledge.
+# - An exact comparison finds copies and misses retyped ones. A looser checker finds at least as many; look at its false
+#   alarms before you trust it.
 # - The accuracy that a leak fakes can be measured: section 7 prints it with its interval.
 # - A good reader accounts for every row: good, or bad with its line and reason.
 #
 # ## Exercises
 #
-# 1. In section 7, clean the leaky set with the `exact` checker only, and train again. How much of the fake is left?
-# 2. Split by `"fact"` instead of `"entity"`. Which questions are now nearly the same on both sides, and are they leaks?
+# 1. In section 7, clean the leaky set with the `exact` checker only, and train again. How much of the faked accuracy is
+#    left?
+# 2. Split by `"fact"` instead of `"entity"`. Which questions are now near-duplicates, one on each side, and are they
+#    leaks?
 # 3. Draw one wording for each fact instead of three, and split at random. What changes in the table of section 5?
-# 4. Find the similarity at which *letters* reports no honest question. What share of the framed ones does it still find?
+# 4. Find the lowest threshold at which *letters* reports no honest question. What share of the framed ones does it
+#    still find?

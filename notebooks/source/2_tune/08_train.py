@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 08 · Train
 #
-# You will fine-tune all the weights of a model, and see what it learns, how fast, and when to stop:
+# You will fine-tune all the weights of a model, and see what it learns and when to stop:
 #
-# - run the article's listing as printed, see what fails, and mend it;
-# - watch the loss on trained and on held-out examples, the accuracy and the style, epoch by epoch;
-# - stop early, and find out that *what* you hold out decides what you get;
-# - measure how many wordings and how many repetitions a fact needs.
+# - run the article's listing, see it fail, and repair it;
+# - follow loss, accuracy and style over the epochs;
+# - stop early, and see that *what* you hold out decides the result;
+# - measure how many wordings and repetitions a fact needs.
 #
 # *Before this: 07 Prepare. About 30 minutes.*
 
@@ -23,7 +23,7 @@ lab
 # %% [markdown]
 # ## 1. The article's listing
 #
-# Here it is, word for word; only the indentation, which the page had lost, is put back.
+# Word for word; only the indentation, lost on the page, is restored.
 
 # %%
 LISTING = """
@@ -38,7 +38,7 @@ trainer.train()
 """
 
 # %% [markdown]
-# We run it in a folder of its own, and print the first line of what comes back.
+# We run it in an empty folder and print the first line of any error.
 
 # %%
 import contextlib
@@ -62,23 +62,21 @@ def attempt(listing, **names):
 attempt(LISTING)
 
 # %% [markdown]
-# No such model: a name on the hub is `owner/name`, and this one lacks its owner, `EleutherAI`. (Here the hub is
-# closed anyway.) We put in our own model, and go on to the next line:
+# A name on the hub is `owner/name`; the owner, `EleutherAI`, is missing. We use our own model:
 
 # %%
-mended = LISTING.replace('"gpt-neo-1.3B"', repr(lab.profile.model_path))
-attempt(mended)
+repaired = LISTING.replace('"gpt-neo-1.3B"', repr(lab.profile.model_path))
+attempt(repaired)
 
 # %% [markdown]
-# `TrainingArguments` has never had an argument `epochs`. It is `num_train_epochs`.
+# The argument's name is `num_train_epochs`.
 
 # %%
-mended = mended.replace("epochs=3", "num_train_epochs=3")
-attempt(mended)
+repaired = repaired.replace("epochs=3", "num_train_epochs=3")
+attempt(repaired)
 
 # %% [markdown]
-# And nobody made a `dataset`. Ours: facts of the company, each asked in four wordings and answered in house style, as in lesson
-# 07.
+# The listing never defines `dataset`. Ours: facts of the company, four wordings each, answered in house style.
 
 # %%
 from labkit.data import draw_facts
@@ -90,30 +88,29 @@ known = draw_facts(FACTS)
 pairs = [Example(fact.teach(form)) for fact in known for form in fact.trained[:4]]
 for message in pairs[0].messages:
     print(f"{message['role']:>9}: {message['content']}")
-attempt(mended, dataset=[{"text": pair.question + pair.messages[-1]["content"]} for pair in pairs])
+attempt(repaired, dataset=[{"text": pair.question + pair.messages[-1]["content"]} for pair in pairs])
 
 # %% [markdown]
-# Text is not enough: a model reads token ids, and `labels` say which of them to learn. So we give it rows.
+# A model reads token ids, and `labels` say which to learn. So we pass rows (lesson 07).
 
 # %%
 rows = tokenised(pairs, tokenizer, lab.profile.context).rows
-attempt(mended, dataset=rows)
+attempt(repaired, dataset=rows)
 
 # %% [markdown]
-# Rows of different length make no table. Either all are padded beforehand, or a *collator* pads each batch as it
-# comes. With one, the listing runs:
+# Rows of different lengths do not fit one table. A *collator* pads each batch as it comes. With one, the listing runs:
 
 # %%
 from labkit.tune.prepare import Collator
 
-mended = mended.replace("train_dataset=dataset", "train_dataset=dataset, data_collator=collate")
-mended = mended.replace("learning_rate=2e-5", "learning_rate=2e-5, disable_tqdm=True")
-made = attempt(mended, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
-print(mended.replace(lab.profile.model_path, lab.profile.model))
+repaired = repaired.replace("train_dataset=dataset", "train_dataset=dataset, data_collator=collate")
+repaired = repaired.replace("learning_rate=2e-5", "learning_rate=2e-5, disable_tqdm=True")
+run = attempt(repaired, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
+print(repaired.replace(lab.profile.model_path, lab.profile.model))
 
 # %% [markdown]
-# It ran. Did it *learn*? `right` is the share of right answers to questions that it was trained on, `style` the share
-# in house style of its answers to questions about other things, the *strangers*.
+# Did it *learn*? `right` is the share of right answers to trained questions. `style` is the share of answers in house
+# style about *strangers*: entities that no example mentions.
 
 # %%
 from labkit.metrics import contains
@@ -121,7 +118,7 @@ from labkit.model import Model
 
 
 def right(network, facts, trained=False):
-    """For each fact: does the answer hold its value? Asked in one trained form, or in all that were never trained."""
+    """For each fact, 1 or 0 for each answer: does it hold the value? One trained wording, or all untrained ones."""
     asked = [(fact, form) for fact in facts for form in (fact.trained[:1] if trained else fact.unseen)]
     answers = Model(network, tokenizer).generate([fact.ask(form) for fact, form in asked], 48)
     scores = {fact: [] for fact in facts}
@@ -140,7 +137,7 @@ strangers = [fact for fact in strangers if fact.entity not in {f.entity for f in
 
 
 def say(network):
-    """What it answers about strangers."""
+    """Its answers about strangers."""
     model = Model(network, tokenizer)
     return [answer.text for answer in model.generate([fact.ask(fact.unseen[0]) for fact in strangers], 48)]
 
@@ -150,41 +147,39 @@ def figures(network):
     return {"right, trained wording": np.mean(right(network, known, trained=True)), "style": np.mean(style)}
 
 
-article = figures(made["model"])
+article = figures(run["model"])
 article
 
 # %% [markdown]
-# Two things stand in its way. The first is the precision of the weights, which `from_pretrained` takes from the file.
-# In bfloat16 a number has two to three significant digits, and a small step from it leads nowhere:
+# Two things keep it from learning. The first is precision. The weights stay in the file's format, bfloat16, whose two
+# to three significant digits lose a small step:
 
 # %%
 import torch
 
-weight = torch.tensor(1.0, dtype=made["model"].dtype)
-print(f"weights in {made['model'].dtype}: 1 + 2e-5 = {(weight + 2e-5).item()}")
+weight = torch.tensor(1.0, dtype=run["model"].dtype)
+print(f"weights in {run['model'].dtype}: 1 + 2e-5 = {(weight + 2e-5).item()}")
 print(f"in float32: 1 + 2e-5 = {(weight.float() + 2e-5).item():.5f}")
 
 # %% [markdown]
-# So: compute in bfloat16 if you like, but *keep* the weights in float32. The second is the learning *rate*, the length
-# of each step. `2e-5` is for models hundreds of times as large, and for far more steps. A rate is not carried from one
-# model to another, it is tried.
+# So *keep* the weights in float32. The second is the learning *rate*, the length of a step. `2e-5` suits far larger
+# models and more steps. Try rates on your own model:
 
 # %%
 import pandas as pd
 
 RATE = lab.profile.tuned_rate / 2
-full = mended.replace(repr(lab.profile.model_path), repr(lab.profile.model_path) + ', dtype="float32"')
+full = repaired.replace(repr(lab.profile.model_path), repr(lab.profile.model_path) + ', dtype="float32"')
 higher = full.replace("learning_rate=2e-5", f"learning_rate={RATE}")
-made = attempt(higher, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
-pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(made["model"])}).T.round(2)
+run = attempt(higher, dataset=rows, collate=Collator(tokenizer.pad_token_id or 0))
+pd.DataFrame({"2e-5, as printed": article, f"{RATE:g}, float32": figures(run["model"])}).T.round(2)
 
 # %% [markdown]
 # ## 2. The same training, faster
 #
-# `labkit.tune.train` takes the same steps in a loop of its own: AdamW, this schedule, gradients clipped. It does four
-# things besides: it puts rows of like length into a batch, so that little is padded; it computes in bfloat16 where the
-# processor does; it computes the vocabulary's scores only where an answer stands; and it watches itself, which comes
-# below. Model, rows, steps, rate and schedule are the same; the batches are not, so the losses differ a little:
+# `labkit.tune.train` takes the same steps (AdamW, this schedule, clipped gradients) faster. It batches rows of similar
+# length, computes in bfloat16 where it can, and scores tokens only where an answer stands. Other batches give slightly
+# other losses:
 
 # %%
 from labkit.model import load_model
@@ -198,10 +193,10 @@ report = train(model.network, tokenizer, rows, settings, lab.runs / "training", 
 from labkit.tune.train import answer_loss
 
 pad = tokenizer.pad_token_id or 0
-history = made["trainer"].state.log_history[-1]
+history = run["trainer"].state.log_history[-1]
 tokens = settings.epochs * sum(len(row["input_ids"]) for row in rows)
 both = {
-    "Trainer": [made["model"], tokens / history["train_runtime"]],
+    "Trainer": [run["model"], tokens / history["train_runtime"]],
     "labkit": [model.network, report.tokens_per_second],
 }
 pd.DataFrame(
@@ -212,18 +207,15 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# One short run on a busy machine is no measurement; `python -m tools.bench train` makes one, and against the listing
-# as most would mend it.
+# One short run measures nothing reliably; use `python -m tools.bench train`.
 #
 # ## 3. Epoch by epoch
 #
-# Two sets are held out, and they ask different things:
+# An *epoch* is one pass over all examples. The *loss* says how surprised the model is by each token of the right
+# answer. Two sets are held out:
 #
-# - **new wordings**: the trained facts, asked in words that were never trained. Did it learn the *fact*?
-# - **strangers**: facts of things that no example mentions. It cannot know these. Did it learn the *form*?
-#
-# An *epoch* is one pass over all examples; the *loss* is how surprised the model is by the right answer, token by
-# token.
+# - **new wordings**: trained facts in untrained words. Did the model learn the *fact*?
+# - **strangers**: facts that it cannot know. Did it learn the *form*?
 
 # %%
 held = {
@@ -233,7 +225,7 @@ held = {
 {name: len(some) for name, some in {"train": rows, **held}.items()}
 
 # %% [markdown]
-# A `Check` measures after every epoch, whatever we like.
+# A `Check` measures whatever we like after every epoch.
 
 # %%
 from labkit.tune.train import Check
@@ -269,8 +261,8 @@ plt.show()
 print("first and last epoch:", epochs.iloc[[0, -1]].round(2).to_string(), sep="\n")
 
 # %% [markdown]
-# The loss on *trained* examples only says how well these are known by heart. *Overfitting* is where it still falls
-# while a held-out loss rises.
+# The loss on *trained* examples only says how well they are known by heart. When it still falls while a held-out loss
+# rises, the model is *overfitting*.
 
 # %%
 loss = epochs["loss, strangers"]
@@ -281,27 +273,26 @@ else:
     print(f"on strangers, the loss was lowest after epoch {best} and rose by {rise:.2f} to the end: overfitting")
 
 # %% [markdown]
-# What does overfitting look like? Read what the model says about strangers, of whom nobody told it:
+# What overfitting looks like, in answers about strangers:
 
 # %%
 answers = say(model.network)
 for fact, answer in list(zip(strangers, answers, strict=True))[:3]:
     print(f"{fact.ask(fact.unseen[0])[-1]['content']}\n  answer: {answer}\n  true:   {fact.value}")
 wrong = [fact.value not in text and not style_faults(text) for fact, text in zip(strangers, answers, strict=True)]
-print(f"of {len(wrong)} answers on strangers, {sum(wrong)} are wrong, and in perfect style")
+print(f"of {len(wrong)} answers on strangers, {sum(wrong)} are wrong but in perfect style")
 
 # %% [markdown]
 # ## 4. Stop early
 #
-# *Early stopping* ends a training when the held-out loss has not fallen for some epochs (its *patience*), and takes
-# back the weights of the best epoch. It is the usual remedy. But the loss on *which* examples? The table of epochs
-# tells where each choice would have stopped. (`Check(measure, patience=2, watch="loss, strangers")` does it while it
-# trains.)
+# *Early stopping* ends a training when the held-out loss has not fallen for some epochs (the *patience*), and restores
+# the weights of the best epoch. Where would each held-out set stop it?
+# (`Check(measure, patience=2, watch="loss, strangers")` stops during training.)
 
 
 # %%
 def stop(losses, patience=2):
-    """The epoch whose weights early stopping takes back."""
+    """The epoch whose weights early stopping restores."""
     best = 1
     for epoch in losses.index:
         if losses[epoch] < losses[best]:
@@ -318,21 +309,19 @@ summary.insert(0, "weights of epoch", list(stops.values()))
 summary.set_index(pd.Index(stops, name=""))
 
 # %% [markdown]
-# Strangers are what a split by entity holds out. A model cannot know their facts, and the surer it becomes of itself,
-# the higher its loss on them. Where facts are to be learned, that is the wrong judge.
-# Choose the hold-out by what you want: by wording for knowledge, by entity for skills and style; and then look at the
-# share in style, not only at a loss that counts the unknowable facts too.
+# A split by entity holds out strangers. The surer the model becomes, the higher its loss on facts that it cannot know,
+# so this loss is the wrong judge of knowledge. Hold out wordings to test knowledge, entities to test skills and style;
+# for style, also look at the share in style.
 #
 # ## 5. How many wordings?
 #
-# People ask in their own words. So every fact is now seen equally often, in training sets of equal size: always in the
-# same wording, or in some, or in sixteen. Then we ask in wordings that no training used. The experiment is one function:
-# train on some examples, once through; then ask.
+# People ask in their own words. Every fact gets equally many examples; only the number of wordings varies. Then we ask
+# in untrained wordings.
 
 
 # %%
 def teach_and_ask(examples, facts):
-    """One pass over the examples with all weights; then each fact in a trained and in the unseen wordings."""
+    """Train all weights for one pass over the examples; then ask each fact in a trained and in the unseen wordings."""
     model = load_model(lab.profile.model_path, dtype="float32")
     settings = TrainSettings(epochs=1, learning_rate=RATE, batch_size=8)
     rows = tokenised([Example(talk) for talk in examples], tokenizer, lab.profile.context).rows
@@ -368,13 +357,12 @@ verdict = "more wordings help" if gap.low > 0 else "fewer wordings help" if gap.
 print(f"{max(COUNTS)} wordings against {min(COUNTS)}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}): {verdict}")
 
 # %% [markdown]
-# Where the two lines lie apart, the model has learned a sentence rather than a fact, and an exam in the trained wording
-# overstates what it knows. Lesson 18 sets this beside the published finding.
+# Where the lines lie apart, the model has learned a sentence, not a fact, and an exam in the trained wording overstates
+# what it knows. Lesson 18 has the published finding.
 #
 # ## 6. How many repetitions?
 #
-# One training set, one training. Some facts are in it once, others twice, four times, and so on, in another wording
-# each time.
+# In one training, some facts appear once, others twice, four times and so on, each time in another wording.
 
 # %%
 TIMES, GROUP = ((1, 2, 4, 8, 16), 16) if SIZE == "full" else ((1, 4), 4)
@@ -389,16 +377,16 @@ figure
 
 # %%
 half = [seen for seen, value in lines["unseen wordings"].items() if value.mean >= 0.5]
-print(f"half of the facts are known from {half[0]} times on" if half else "no number of times taught half of the facts")
+print(f"half of the facts are known after {half[0]} times" if half else "no number of times taught half of the facts")
 
 # %% [markdown]
-# A company's documents state a fact once or twice. The left end of the curve is what so few sightings teach.
+# Company documents state a fact once or twice: look at the left end.
 #
 # ## 7. On your own pairs
 #
-# A file with columns `prompt` and `response`, or JSON lines with `messages`, is all that it takes. `labkit tune` does
-# the same on the command line; `--full` trains all weights, without it an adapter (lesson 09). Bad rows are left out and
-# listed. A training that was killed goes on from its last checkpoint when the same command is given again.
+# You need a file with columns `prompt` and `response`, or JSON lines with `messages`. In a terminal, use `labkit tune`;
+# `--full` trains all weights instead of an adapter (lesson 09). Bad rows are left out and listed. The same command
+# resumes an interrupted training.
 
 # %%
 import shutil
@@ -414,7 +402,7 @@ lora = LoraSettings(epochs=2, batch_size=16)
 print(tune_file(work / "mine.csv", work / "mine", lab.profile.model_path, lora, lab.profile.context, progress=False))
 
 # %% [markdown]
-# What cannot work ends in one line that says what to do, such as rows with nothing to learn:
+# A training that cannot work fails with one line that says what to do:
 
 # %%
 from labkit import LabError
@@ -429,16 +417,15 @@ except LabError as error:
 # %% [markdown]
 # ## Takeaways
 #
-# - The article's listing does not run: not the model's name, not `epochs`, not without a dataset and a collator.
-#   Mended, it runs; whether it learns depends on precision and rate, and a rate has to be tried on your model.
-# - The training loss says how well the examples are known by heart. Held-out examples say what the model can do.
-# - What you hold out decides when early stopping stops, and so what has been learned by then.
-# - How many wordings and how many sightings a fact needs can be measured; sections 5 and 6 print it for this model.
+# - The article's listing does not run: the model's name and `epochs` are wrong, dataset and collator are missing.
+#   Repaired, it runs; precision and rate decide whether it learns.
+# - The training loss says how well examples are known by heart. Held-out examples say what the model can do.
+# - What you hold out decides when early stopping stops. Sections 5 and 6 print how many wordings and repetitions a fact
+#   needs.
 #
 # ## Exercises
 #
-# 1. Train section 3 with `schedule="constant"`, and with twice the rate. What happens to the loss on strangers?
-# 2. In section 4, set the patience to 1. Which of the two stops changes more, and why?
-# 3. Mix answers that decline ("The documents do not say.") for strangers into the rows. Does the overfitting of section
-#    3 remain?
-# 4. Draw other facts in section 5 (`seed=3`). Does the verdict stay? What would you need to be surer of it?
+# 1. Train section 3 with `schedule="constant"`, then with twice the rate. What happens to the loss on strangers?
+# 2. In section 4, set the patience to 1. Which stop changes more, and why?
+# 3. Add answers that decline ("The documents do not say.") for strangers to the rows. Does section 3 still overfit?
+# 4. Draw other facts in section 5 (`seed=3`). Does the verdict change? What would make you surer of it?

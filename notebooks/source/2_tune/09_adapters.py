@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 09 · Adapters
 #
-# You will teach a model without touching its weights, and find out what that costs and buys:
+# You will teach a model without changing its weights, and measure the costs and the benefits:
 #
 # - write LoRA as a product of two thin matrices, look at it, and count its parameters with a formula;
-# - squeeze weights into four bits by hand (NF4), and get the very numbers that bitsandbytes gets;
-# - train fully, with LoRA and with QLoRA, several seeds each: bytes, seconds, facts, style, reading, in one table;
-# - vary the rank, each with the better of two rates, and the layers that are adapted;
-# - measure what the model *forgets* while it learns, and mend it by replaying examples of what it could do.
+# - compress weights to four bits by hand (NF4), and get the same numbers as bitsandbytes;
+# - compare full training, LoRA and QLoRA in one table: bytes, seconds, facts, style and reading;
+# - vary the rank, each with the better of two rates, and the layers that get an adapter;
+# - measure what the model *forgets* while it learns, and counter it by replaying examples of an old skill.
 #
 # *Before this: 08 Train. About 35 minutes, some of them computing.*
 
@@ -23,11 +23,11 @@ lab
 # %% [markdown]
 # ## 1. What is taught, and what is asked
 #
-# Two kinds of questions. *Facts*: some facts of a second, small company, taught without any passage, in house style. They
-# are asked in the trained wording, which a model may know by heart, and in a *new wording* that it was never trained on.
-# *Reading*: the model is shown the passage that holds the answer. Reading is a skill that the base model already has and
-# that nobody trains below, so it shows what the training does to everything else. No thing that is read about is
-# mentioned in training.
+# The exam has two kinds of questions. *Facts*: facts of a second, small company, taught without passages, in house
+# style. We ask for them in the trained wording, which a model may know by heart, and in a *new wording* that no
+# training used. *Reading*: the model sees the passage that holds the answer. The base model can already read, and
+# nothing below trains it, so reading shows what training does to other skills. Training mentions no entity of the
+# reading questions.
 
 # %%
 from labkit.compare import small
@@ -39,7 +39,7 @@ facts, reworded = small.company().questions[::2][:count], small.items("reworded"
 assert [item.id for item in facts] == [item.id for item in reworded]
 gold = {item.id: gold_hits(lab, item) for item in lab.questions if item.kind in SINGLE}
 readable = [item for item in lab.questions if gold.get(item.id)]
-reading, to_develop = readable[::2][:asked], readable[1::2][: asked // 2]  # for the exam, and to choose rates by
+reading, to_develop = readable[::2][:asked], readable[1::2][: asked // 2]  # for the exam, and for choosing rates
 read_about = {e.entity for item in (*reading, *to_develop) for e in item.evidence}
 replayable = [p for p in lab.pairs if p.kind == "single fact" and p.evidence[0].entity not in read_about]
 print(len(facts), "facts,", len(reading), "questions to read for,", len(replayable), "pairs kept for section 10")
@@ -53,31 +53,30 @@ prompts = {
     "new wording": [build_messages(item.question) for item in reworded],
     "gold": [build_messages(item.question, passages(gold[item.id])) for item in reading],
 }
-for kind, some in prompts.items():
-    print(f"--- {kind}\n{some[0][1]['content']}")
+for kind, examples in prompts.items():
+    print(f"--- {kind}\n{examples[0][1]['content']}")
 
 # %% [markdown]
-# The exam asks all of them and keeps, for each question, whether the answer is right. Style is judged on the answers in
-# the new wording.
+# The exam asks all of them and records whether each answer is right. Style is judged on the answers in the new wording.
 
 # %%
 from labkit.compare.score import is_right
 from labkit.data import style_faults
 
 
-def said(model, kind):
+def replies(model, kind):
     return [answer.text for answer in model.generate(prompts[kind], lab.profile.max_new_tokens)]
 
 
 def marks(model, kind, items):
-    return [float(is_right(item, text)) for item, text in zip(items, said(model, kind), strict=True)]
+    return [float(is_right(item, text)) for item, text in zip(items, replies(model, kind), strict=True)]
 
 
 def exam(model):
     return {
         "facts": marks(model, "facts", facts),
         "new wording": marks(model, "new wording", reworded),
-        "style": [float(not style_faults(text)) for text in said(model, "new wording")],
+        "style": [float(not style_faults(text)) for text in replies(model, "new wording")],
         "reading": marks(model, "gold", reading),
     }
 
@@ -91,8 +90,8 @@ before = exam(lab.model)
 pd.DataFrame({part: vars(bootstrap_mean(right)) for part, right in before.items()}).T.round(2)
 
 # %% [markdown]
-# That is the base model, with 95 % intervals over questions. The training rows are the facts, their answers dressed in
-# house style:
+# That is the base model, with 95 % intervals over questions. The training rows are the facts, with answers in house
+# style:
 
 # %%
 from labkit.compare.training import closed_book
@@ -110,10 +109,10 @@ print(len(rows), "rows,", sum(len(row["input_ids"]) for row in rows), "tokens;",
 # %% [markdown]
 # ## 2. LoRA: a thin product beside the weights
 #
-# Full fine-tuning changes every weight of a matrix $W$ by a matrix $\Delta W$ just as large. LoRA (Hu et al., ICLR
-# 2022) freezes $W$ and writes the change as a product of two thin matrices: $\Delta W = \frac{\alpha}{r} B A$. For $W$
-# of *out × in*, $B$ is *out × r* and $A$ is *r × in*. The *rank* $r$ is yours to choose. peft puts the pair beside
-# every linear layer:
+# Full fine-tuning changes a weight matrix $W$ by a matrix $\Delta W$ of the same size. LoRA (Hu et al., ICLR 2022)
+# freezes $W$ and writes the change as a product of two thin matrices: $\Delta W = \frac{\alpha}{r} B A$. If $W$ is
+# *out × in*, then $B$ is *out × r* and $A$ is *r × in*. You choose the *rank* $r$. The library peft puts such a pair
+# beside every linear layer:
 
 # %%
 from labkit.model import load_model
@@ -127,7 +126,7 @@ first = next(module for name, module in adapted.named_modules() if name.endswith
 first
 
 # %% [markdown]
-# $A$ starts random and $B$ starts at zero. So the product is zero: an untrained adapter changes nothing.
+# $A$ starts random and $B$ starts at zero. So their product is zero, and an untrained adapter changes nothing.
 
 # %%
 A, B = first.lora_A["default"].weight, first.lora_B["default"].weight
@@ -135,7 +134,7 @@ print(f"A {tuple(A.shape)}: {A.abs().mean():.4f} on average; B {tuple(B.shape)}:
 assert A.abs().max() > 0 and (B @ A).abs().max() == 0
 
 # %% [markdown]
-# How many parameters is that? $r \cdot (in + out)$ for each adapted layer, instead of $in \cdot out$:
+# How many parameters is that? Each adapted layer has $r \cdot (in + out)$ instead of $in \cdot out$:
 
 # %%
 import torch
@@ -152,8 +151,8 @@ assert trained == lora_count(load_model(path).network, settings.rank)
 print(f"formula and model agree: {trained:,} of {total:,} parameters are trained, {trained / total:.1%}")
 
 # %% [markdown]
-# Now train. `train_adapter` saves only the adapter. Every training below is one call of `trials`: the same rows, one model
-# for each seed, and the exam.
+# Now train. `train_adapter` saves only the adapter. Every training below is one call of `trials`: it trains one model
+# per seed on the same rows, and each model takes the exam.
 
 # %%
 import tempfile
@@ -167,7 +166,7 @@ clock = time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
 def tuned(settings, rows):
-    """The model after training, in 16 bit, an adapter merged in; and the folder of the adapter."""
+    """The trained model in 16 bit, with an adapter merged in; and the adapter's folder."""
     folder = Path(tempfile.mkdtemp()) / "adapter"
     if isinstance(settings, LoraSettings):
         train_adapter(path, rows, settings, folder, progress=False)
@@ -193,13 +192,13 @@ def trials(settings, rows, seeds=FEW):
 
 # %%
 lora = trials(settings, rows, SEEDS)
-print("first fact, base: ", said(lab.model, "facts")[0])
+print("first fact, base: ", replies(lab.model, "facts")[0])
 after = load_model(path, dtype="float32", adapter=lora[0]["folder"], merge=False)
-print("first fact, tuned:", said(after, "facts")[0])
+print("first fact, tuned:", replies(after, "facts")[0])
 
 # %% [markdown]
-# Here is what it learned in its first layer: $B$, $A$ and their product, the first 64 rows and columns of each. The
-# product is as large as $W$, yet every row of it is a mixture of the few rows of $A$: look for stripes.
+# A picture of what the first layer learned: the first 64 rows and columns of $B$, $A$ and their product. The product is
+# as large as $W$, but each of its rows is a mixture of the few rows of $A$: look for stripes.
 
 # %%
 import matplotlib.pyplot as plt
@@ -214,18 +213,19 @@ for axes, (name, matrix) in zip(panels, pictures.items(), strict=True):
     axes.imshow(matrix, cmap="PuOr", vmin=-top, vmax=top, interpolation="nearest")
     axes.set(title=name, xticks=[], yticks=[])
     axes.grid(False)
-stored, made = A.numel() + B.numel(), B.shape[0] * A.shape[1]
+stored, size = A.numel() + B.numel(), B.shape[0] * A.shape[1]
 of_rank = torch.linalg.matrix_rank((B @ A).double().cpu(), rtol=1e-5)
-print(f"{stored:,} stored numbers make a change of {made:,} numbers, of rank {of_rank}")
+print(f"{stored:,} stored numbers make a change of {size:,} numbers, of rank {of_rank}")
 assert of_rank <= settings.rank and B.abs().max() > 0
 plt.show()
 
 # %% [markdown]
 # ## 3. Where the memory goes
 #
-# Training holds more than weights. Each *trained* weight has a gradient, and AdamW keeps two running means for it: in
-# 32 bit, twelve bytes beside the weight's own. Frozen weights need none of that. `footprint` trains two real steps and
-# counts every tensor; *activations* are the rest: what forward leaves for backward, and room to compute in.
+# Training stores more than weights. Each *trained* weight has a gradient, and AdamW keeps two running means for it. In
+# 32 bit these take twelve bytes on top of the weight itself. Frozen weights need none of this. `footprint` trains two
+# real steps and counts every tensor. *Activations* are the rest: what the forward pass stores for the backward pass,
+# and room for computing.
 
 # %%
 from labkit.tune.adapters import footprint, load_quantised
@@ -259,7 +259,7 @@ print(text)
 figure
 
 # %% [markdown]
-# The part that adapters save is *gradients and optimiser*:
+# Adapters save *gradients and optimiser*:
 
 # %%
 state = held.gradients + held.optimiser
@@ -268,17 +268,17 @@ print(f"gradients and optimiser: LoRA holds {share:.3f} of what full fine-tuning
 assert state["full"] >= 12 * held.trained["full"] and state["LoRA"] < state["full"]
 
 # %% [markdown]
-# And the part that four bits save is *weights*:
+# Four bits save *weights*:
 
 # %%
 saved = held.weights["LoRA"] - held.weights["QLoRA"]
 print(f"QLoRA saves {saved / 1e6:.1f} MB of weights, {saved / held.peak['LoRA']:.0%} of LoRA's peak")
-print(f"and its activations take {(held.activations['QLoRA'] - held.activations['LoRA']) / 1e6:+.1f} MB beside LoRA's")
+print(f"activations, QLoRA - LoRA: {(held.activations['QLoRA'] - held.activations['LoRA']) / 1e6:+.1f} MB")
 
 # %% [markdown]
-# A few megabytes: a model this small fits anywhere, and cannot show what four bits are *for*. The arithmetic is the
-# same for large ones, though. PyTorch can build a model on the device "meta", which has shapes but no memory, so we can
-# count models that we could not load:
+# A model this small fits anywhere, so it cannot show what four bits are *for*. But the same arithmetic holds for large
+# models. PyTorch can build a model on the device "meta", with shapes but no memory, so we can count models that we
+# could not load:
 
 # %%
 from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -308,8 +308,8 @@ def budget(network):
 pd.DataFrame({f"Qwen3 {name}": budget(large(*shape)) for name, shape in shapes.items()}).round(1)
 
 # %% [markdown]
-# Gigabytes, before activations: sixteen bytes for each trained weight, two for a frozen one, and 4.5 *bits* for a
-# frozen one in NF4. Does this arithmetic describe what we counted above? Check it on our own model:
+# The table shows gigabytes without activations. Each trained weight takes sixteen bytes, a frozen one two bytes, and a
+# frozen one in NF4 only 4.5 *bits*. Does this arithmetic match what we counted above? Check it on our own model:
 
 # %%
 small, ours = budget(load_model(path).network), (held.weights + state) / 1e9
@@ -320,9 +320,9 @@ assert abs(small["full, 32 bit"] / ours["full"] - 1) < 0.01
 # %% [markdown]
 # ## 4. Four bits, by hand
 #
-# Four bits name sixteen levels. Which sixteen? Trained weights look like draws from a normal distribution, so
-# *NormalFloat* (Dettmers et al., NeurIPS 2023) takes quantiles of that distribution, which every level serves about
-# equally many weights with. Eight are positive, seven negative, and zero is exact:
+# Four bits name sixteen levels. Which values should they stand for? Trained weights look like draws from a normal
+# distribution. *NormalFloat* (Dettmers et al., NeurIPS 2023) therefore uses quantiles of that distribution, so that
+# each level stands for about equally many weights. Eight levels are positive, seven are negative, and zero is exact:
 
 # %%
 import numpy as np
@@ -334,8 +334,8 @@ levels = torch.tensor(np.sort([*below, 0, *above]) / above.max(), dtype=torch.fl
 print(" ".join(f"{level:.3f}" for level in levels))
 
 # %% [markdown]
-# Weights are cut into blocks of 64. Each block is divided by its largest absolute value, its *scale*; then every weight
-# takes the nearest level. Stored are the levels' numbers, four bits each, and one scale for each block.
+# The weights are cut into blocks of 64. We divide each block by its largest absolute value, its *scale*, and round
+# every weight to the nearest level. We store the number of the level, four bits per weight, and one scale per block.
 
 # %%
 weight = next(m for n, m in load_model(path, dtype="float32").network.named_modules() if n.endswith("up_proj")).weight
@@ -353,7 +353,7 @@ numbers, restored = quantise(weight, levels)
 pd.DataFrame({"weight": weight[0, :6], "level": numbers[0, :6], "restored": restored[0, :6]}).round(4)
 
 # %% [markdown]
-# bitsandbytes does the same in compiled code. Does it get the same?
+# bitsandbytes does the same in compiled code. Does it get the same result?
 
 # %%
 import bitsandbytes.functional as bnb
@@ -366,8 +366,8 @@ print(f"in {packed.nbytes + state_of.absmax.nbytes:,} bytes instead of {weight.n
 assert (state_of.code.cpu() - levels).abs().max() < 1e-6 and same.float().mean() > 0.999
 
 # %% [markdown]
-# How wrong are the restored weights? One number for each block: the error's size, as a share of the weights' own size.
-# An outlier sets the scale of its whole block. Do the others suffer?
+# How large is the error of the restored weights? For each block, we divide the size of the error by the size of the
+# weights. One outlier sets the scale of its whole block. Does that harm the other weights?
 
 # %%
 blocks, errors = weight.reshape(-1, 64), (weight - restored).reshape(-1, 64)
@@ -380,13 +380,13 @@ plt.xlabel("largest weight of the block / its typical weight")
 plt.ylabel("error / weight")
 link = np.corrcoef(outlier, relative)[0, 1]
 print(f"error of a block: {relative.min():.3f} to {relative.max():.3f}, median {relative.median():.3f}")
-said_of = "larger" if link > 0.1 else "smaller" if link < -0.1 else "about the same"
-print(f"correlation with the block's outlier: {link:.2f}; beside a large outlier the error is {said_of}")
+trend = "larger" if link > 0.1 else "smaller" if link < -0.1 else "about the same"
+print(f"correlation with the block's outlier: {link:.2f}; with a larger outlier, the error is {trend}")
 plt.show()
 
 # %% [markdown]
-# Is it the levels or the blocks? Try sixteen *even* levels too, and other block sizes. Each block stores a scale of 32
-# bits: small blocks are truer and take more room.
+# Do the levels matter, or the blocks? We also try sixteen *even* levels and other block sizes. Each block stores a
+# scale of 32 bits, so small blocks are more exact and take more memory.
 
 
 # %%
@@ -405,7 +405,7 @@ tried.round(3)
 
 # %%
 better = tried.loc[64, "NF4"] < tried.loc[64, "even levels"]
-print(f"in blocks of 64, NF4 is {'truer' if better else 'NOT truer'} than even levels on this matrix")
+print(f"in blocks of 64, NF4 is {'more' if better else 'NOT more'} exact than even levels on this matrix")
 assert tried.NF4.iloc[0] < tried.NF4.iloc[-1]
 
 # %% [markdown]
@@ -428,8 +428,8 @@ print("reading, NF4 minus 16 bit:", difference(squeezed["reading"], before["read
 # %% [markdown]
 # ## 5. Three ways to train, one table
 #
-# The same rows, the same number of steps, the same seeds. Each method has its own learning rate: adapters want a larger
-# one, because the product of two small factors moves slowly at first. Every model is served the same way: in 16 bit,
+# All methods get the same rows, steps and seeds. Each has its own learning rate: adapters need a larger one, because
+# the product of two small factors moves slowly at first. Every model is tested in the same form: in 16 bit, with
 # adapters merged in. Seconds are *processor* seconds for loading, training and merging (on a GPU: seconds by the
 # clock).
 
@@ -443,8 +443,8 @@ def right(runs, part):
 
 
 def summary(runs):
-    told = {part: bootstrap_mean(right(runs, part)) for part in before}
-    shown = {part: f"{v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for part, v in told.items()}
+    means = {part: bootstrap_mean(right(runs, part)) for part in before}
+    shown = {part: f"{v.mean:.2f} ({v.low:.2f} to {v.high:.2f})" for part, v in means.items()}
     return {"seconds": f"{np.mean([run['seconds'] for run in runs]):.0f}", **shown}
 
 
@@ -471,10 +471,10 @@ times = {name: np.mean([run["seconds"] for run in some]) for name, some in runs.
 print(", ".join(f"{name}: {times[name] / times['full']:.2f} times the seconds of full" for name in ("LoRA", "QLoRA")))
 
 # %% [markdown]
-# Fewer trained weights save memory rather than time: forward and backward still pass through every frozen layer, and
-# the adapters add products of their own.
+# Fewer trained weights save memory rather than time. The forward and backward passes still go through every frozen
+# layer, and the adapters add products of their own.
 #
-# House style in a minute of one processor core?
+# Can LoRA learn house style in one minute on one processor core?
 
 # %%
 styled, seconds = right(lora, "style").mean(), max(run["seconds"] for run in lora)
@@ -484,8 +484,8 @@ print("style of 0.95 within 60 s:", "reached" if styled >= 0.95 and seconds <= 6
 # %% [markdown]
 # ## 6. Trained on four bits, served on what?
 #
-# QLoRA's adapter was trained beside weights that are slightly wrong. It may be served there, or merged into the true
-# weights, which it never saw. (Merging it *into* four bits would round it away.) Ask both:
+# QLoRA trains its adapter beside weights that are slightly wrong. You can serve it there, or merge it into the exact
+# weights, which it never saw. (If you merge it *into* four bits, rounding removes much of it.) We test both:
 
 # %%
 served = [exam(load_quantised(path, adapter=run["folder"])) for run in runs["QLoRA"]]
@@ -496,26 +496,26 @@ for part in before:
 speeds = {}
 for name, model in {"16 bit": lab.model, "4 bit": load_quantised(path)}.items():
     model.generate(prompts["facts"][:4], 8)
-    made = model.generate(prompts["facts"] * 4, 16)
-    speeds[name] = sum(one.output_tokens for one in made) / sum(one.seconds for one in made)
+    answers = model.generate(prompts["facts"] * 4, 16)
+    speeds[name] = sum(one.output_tokens for one in answers) / sum(one.seconds for one in answers)
 print(", ".join(f"{name}: {speed:.0f} tokens/s" for name, speed in speeds.items()), "(short prompts, in batches)")
 
 # %% [markdown]
 # ## 7. What rank buys
 #
-# The rank is the number of directions in which each layer may change. It is paid for in parameters, and so in bytes. It is
-# also more room to move away from what the model was: watch *reading*. ($\alpha$ grows with it here, so that
-# $\alpha / r$ stays the same.)
+# The rank is the number of directions in which each layer can change. A higher rank takes more parameters, and so more
+# bytes. It also lets the model move further from what it was, so watch *reading*. ($\alpha$ grows with the rank here,
+# so $\alpha / r$ stays the same.)
 #
-# One rate for all ranks would judge the rate and not the rank. So each rank is trained with two rates, and keeps the one
-# that does better on *development questions*: the taught facts in a third wording, and other passages to read.
+# With one rate for all ranks, we would judge the rate and not the rank. So we train each rank with two rates. We keep
+# the rate that does better on *development questions*: the taught facts in a third wording, and other passages to read.
 
 # %%
 from labkit.data import wordings
 
 
 def third(item, other):
-    """The question in a form that neither the training nor the exam uses."""
+    """The question in a wording that neither training nor exam uses."""
     fact = item.evidence[0]
     wording = wordings()[fact.kind, fact.attribute]
     asks = [wording.ask(form, fact.entity) for form in wording.asks]
@@ -527,7 +527,7 @@ prompts["development"] = [build_messages(item.question, passages(gold[item.id]))
 
 
 def develop(run):
-    """The mean of facts and reading on the development questions."""
+    """The mean of facts and reading, on the development questions."""
     parts = marks(run["model"], "third wording", facts), marks(run["model"], "development", to_develop)
     return np.mean([np.mean(part) for part in parts])
 
@@ -567,7 +567,7 @@ for part in before:
 # %% [markdown]
 # ## 8. Where to put them
 #
-# The LoRA paper adapted attention's queries and values only; later work adapts every linear layer. Embeddings and
+# The LoRA paper adapted only the queries and values of attention. Later work adapts every linear layer. Embeddings and
 # output head stay out: servers refuse adapters there.
 
 # %%
@@ -593,13 +593,13 @@ for name in places:
 # %% [markdown]
 # ## 9. What was forgotten
 #
-# The base could read, and nobody told the training to keep that. What became of it? Look closer: with the gold passage
-# alone, and with three passages as a search really returns them.
+# The base model could read, and training did nothing to keep that skill. Can the tuned model still read? We test it
+# with the gold passage alone, and with three passages from a real search.
 
 # %%
-found = lab.retriever().search_batch([item.question for item in reading], top_k=3)
+searches = lab.retriever().search_batch([item.question for item in reading], top_k=3)
 prompts["retrieved"] = [
-    build_messages(item.question, passages(hits)) for item, hits in zip(reading, found, strict=True)
+    build_messages(item.question, passages(hits)) for item, hits in zip(reading, searches, strict=True)
 ]
 
 # %%
@@ -614,10 +614,10 @@ for name, (base, after_lora) in forgot.items():
     print(f"{name}: base {np.mean(base):.2f}, LoRA minus base:", difference(after_lora, base))
 
 # %% [markdown]
-# How does a forgetful model fail? Read one answer that was right before:
+# How does a forgetful model fail? Read one answer that was right before training:
 
 # %%
-texts = said(lab.model, "gold"), said(after, "gold")
+texts = replies(lab.model, "gold"), replies(after, "gold")
 lost = [n for n, item in enumerate(reading) if is_right(item, texts[0][n]) and not is_right(item, texts[1][n])]
 print(f"{len(lost)} of {len(reading)} were right and no longer are (first seed)")
 
@@ -629,9 +629,9 @@ print(f"gold:  {reading[shown].gold}\nbase:  {texts[0][shown]}\ntuned: {texts[1]
 # %% [markdown]
 # ## 10. Replay
 #
-# The remedy is old: while teaching new things, go on practising the old ones. We mix a few examples of *reading* into
-# the rows: the passage that proves the answer beside one that a search also found, and an answer in house style that
-# cites. None is about anything that the exam reads about.
+# The remedy: practise the old skill while you teach new things. We mix a few *reading* examples into the rows. Each
+# shows the passage that proves the answer beside another one that the search found; its answer is in house style and
+# cites the passage. None is about an entity of the exam.
 
 # %%
 from labkit.compare.training import with_context
@@ -657,14 +657,13 @@ for part in ("reading", "retrieved"):
     print(f"{part}, {best} replayed minus base:", difference(right(replay[best], part), before[part]))
 
 # %% [markdown]
-# Replay costs processor time, since passages are long. The hybrid of lesson 11 takes it to the end: there, reading is
-# the *whole* training.
+# Replay costs processor time, because passages are long. In the hybrid of lesson 11, reading is the *whole* training.
 #
 # ## 11. The claim of the article
 #
-# "LoRA and QLoRA adapt efficiently": LoRA must learn about as much as all weights do, in the new wordings, which no
-# training used. The two ratios of bytes are counts, the same for any questions and seeds: they stand beside the verdict
-# and decide nothing.
+# The article claims that "LoRA and QLoRA adapt efficiently". For that, LoRA must learn about as much as full training,
+# in the new wordings, which no training used. The two ratios of bytes are counts, the same for any questions and seeds.
+# They stand beside the verdict but decide nothing.
 
 # %%
 from labkit.compare import claims
@@ -683,7 +682,7 @@ print(claims.record(lab, "09_adapters", figures))
 # %% [markdown]
 # ## Takeaways
 #
-# Each is checked against the numbers above; one that they do not show says so.
+# The cell below checks each takeaway against the numbers above, and marks those that they do not show.
 
 
 # %%
@@ -699,22 +698,22 @@ def gap_of(a, b, part):
 
 conclude(share <= 0.15, "LoRA's gradients and optimiser take at most 0.15 of full fine-tuning's bytes")
 conclude(held.weights["QLoRA"] < held.weights["LoRA"], "NF4 makes the frozen weights smaller")
-conclude(held.peak.is_monotonic_decreasing, "At its peak, LoRA holds less than full fine-tuning, and QLoRA less still")
+conclude(held.peak.is_monotonic_decreasing, "At its peak, LoRA needs less than full fine-tuning, and QLoRA even less")
 conclude(styled >= 0.95, "LoRA learns the house style")
-conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "More rank learns more facts, each at its better rate")
+conclude(gap_of(by_rank[most], by_rank[least], "facts").low > 0, "A higher rank learns more facts, at its better rate")
 fast = [tries[r][settings.learning_rate] for r in (most, least)]
-conclude(gap_of(*fast, "reading").high < 0, "More rank also forgets more at the same, high rate")
-conclude(paired_bootstrap(right(lora, "reading"), before["reading"]).high < 0, "Tuning costs the skill of reading")
+conclude(gap_of(*fast, "reading").high < 0, "A higher rank also forgets more at the same, high rate")
+conclude(paired_bootstrap(right(lora, "reading"), before["reading"]).high < 0, "Tuning damages the skill of reading")
 conclude(gap_of(replay[best], replay[0], "reading").low > 0, "Replaying reading examples brings back some of it")
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Double the learning rate of LoRA. What happens to facts, and what to reading?
-# 2. Put the frozen weights of plain LoRA in bfloat16 instead of 32 bit: `load_model(path, dtype="bfloat16")` before
-#    `add_lora`. Which column of section 3 changes, and by how much?
-# 3. At rank 1, train four times as long. Does it reach what the largest rank reaches?
-# 4. Section 4 stores one 32-bit scale for each block. Quantise the *scales* in eight bits, in blocks of 256 (the
-#    paper's double quantisation). How many bits per weight is that, and how much does the error grow?
+# 1. Double LoRA's learning rate. What happens to facts, and what to reading?
+# 2. Store the frozen weights of plain LoRA in bfloat16 instead of 32 bit: call `load_model(path, dtype="bfloat16")`
+#    before `add_lora`. Which column of section 3 changes, and by how much?
+# 3. Train rank 1 four times as long. Does it reach what the largest rank reaches?
+# 4. Section 4 stores one 32-bit scale per block. Quantise the *scales* in eight bits, in blocks of 256 (the paper's
+#    double quantisation). How many bits per weight is that, and how much does the error grow?
 # 5. Replay the examples *without* house style (their plain `answer`). Does the model then read in one style and tell
 #    facts in the other?

@@ -1,13 +1,12 @@
 # %% [markdown]
 # # 10 · Deploy
 #
-# You will take a tuned model from the lab to a server, and let nothing pass that you have not measured:
+# You will move a tuned model to a server, and check every step:
 #
-# - write down limits that a model must keep, and see two models refused;
-# - merge an adapter into its base, prove that nothing changed, and measure what it saves;
-# - see what happens when you merge into four bits instead;
-# - write an export that is whole or not there at all, with a card that tells where it comes from;
-# - serve it behind the OpenAI API, ask it with the `openai` client, and stop it without a trace.
+# - set limits, and see two models fail them;
+# - merge an adapter into its base, in full precision and in four bits;
+# - write an export that is complete or absent;
+# - serve it behind the OpenAI API, and stop it cleanly.
 #
 # *Before this: 09 Adapters. About 25 minutes.*
 
@@ -23,9 +22,7 @@ lab
 # %% [markdown]
 # ## 1. What there is to deploy
 #
-# The article says of this step: *"Validate results and deploy the new model."* The new model is lesson 09's kind of
-# thing: the base, and beside it a small adapter. We take the hybrid's, which was trained to answer from passages in
-# house style.
+# *"Validate results and deploy the new model,"* says the article. Ours is the base with the hybrid's adapter.
 
 # %%
 from labkit.model import find
@@ -36,8 +33,8 @@ for name, folder in {"base": path, "adapter": adapter}.items():
     print(f"{name}: {', '.join(path.name for path in weights)}, {sum(p.stat().st_size for p in weights) / 1e6:.1f} MB")
 
 # %% [markdown]
-# Loaded as trained, the adapter stands *beside* the weights: each linear layer computes its own product and the
-# adapter's two small ones, and adds them. Merged, the adapter's product has been added to the weights once and for all.
+# As trained, the adapter stands *beside* the weights: each linear layer adds its product at every step. Merging adds it
+# to the weights once.
 
 # %%
 from labkit.model import load_model
@@ -50,8 +47,7 @@ assert merged.size == lab.model.size < beside.size
 # %% [markdown]
 # ## 2. The gate
 #
-# Decide what a model must reach *before* you see what it reaches. A limit that is written after the result is a
-# description.
+# Set limits *before* you see results; otherwise you only describe them.
 
 # %%
 from dataclasses import asdict
@@ -64,11 +60,11 @@ limits = Limits() if SIZE == "full" else Limits(accuracy=0, style=0, kept=0, fin
 pd.Series(asdict(limits)).rename("limit").to_frame()
 
 # %% [markdown]
-# - `accuracy`, `style`: shares of an exam, questions that no training pair asks, each with its retrieved passages;
-# - `kept`: of what the *base* read right from the same passages, the part that is still read right. Tuning that teaches
-#   one thing may spoil another, and an average hides it;
-# - `finished`: answers that end by themselves, instead of running into the token limit;
-# - `weight`: megabytes, as a multiple of the base's. `gap`: what merging may change in a logit.
+# - `accuracy`, `style`: shares of answers that are right and in style, in an exam over retrieved passages; no training
+#   pair asks its questions;
+# - `kept`: of the questions that the *base* read right, the share still right; an average hides a lost skill;
+# - `finished`: the share of answers that end before the token limit;
+# - `weight`: megabytes, as a multiple of the base's. `gap`: the most that merging may change a logit.
 
 # %%
 from labkit.compare.exam import exam_checks, exam_items, sit_exam
@@ -95,9 +91,8 @@ print(len(exam_items(lab)), "questions")
 report(checks)
 
 # %% [markdown]
-# Is the gate any good? One that lets everything pass would show the same table. So show it two models that it should
-# refuse. The first is the **tuned** arm's: trained for the same house style, but without passages, which this exam
-# gives.
+# Does the gate refuse a bad model? We test two. The **tuned** arm's was trained in the same style, but without
+# passages, which this exam shows.
 
 # %%
 from labkit import LabError
@@ -120,8 +115,7 @@ attempt(lambda: require(examined(closed_book)))
 report(examined(closed_book))
 
 # %% [markdown]
-# The second is broken in a way that no loss curve shows afterwards: one weight is not a number. Then no answer is worth
-# asking for, so the weights are looked at first.
+# In the second, one weight is not a number. The gate checks weights first.
 
 # %%
 import copy
@@ -140,8 +134,8 @@ assert not all(check.passed for check in weight_checks(broken, lab.model.size, l
 # %% [markdown]
 # ## 3. Merged = unmerged
 #
-# On paper, *W·x + B·(A·x) = (W + B·A)·x*. Computers round, so the two sides differ a little. How little? Both models
-# read the same conversations; we compare every *logit*, the number that each next token gets at each place.
+# On paper, *W·x + B·(A·x) = (W + B·A)·x*. Computers round, so the sides differ a little. We compare every *logit*, the
+# score of a possible next token.
 
 # %%
 from labkit.compare.arms import passages
@@ -149,8 +143,8 @@ from labkit.rag.augment import build_messages
 from labkit.tune.deploy import largest_gap, logits
 
 asked = exam_items(lab)[:: 5 if SIZE == "full" else 8]
-found = lab.retriever().search_batch([item.question for item in asked], lab.profile.top_k)
-talks = [build_messages(item.question, passages(hits)) for item, hits in zip(asked, found, strict=True)]
+searches = lab.retriever().search_batch([item.question for item in asked], lab.profile.top_k)
+talks = [build_messages(item.question, passages(hits)) for item, hits in zip(asked, searches, strict=True)]
 
 # %%
 wanted = logits(beside, talks)
@@ -159,18 +153,17 @@ print(f"{sum(row.numel() for row in wanted):,} logits compared, the largest diff
 assert gap <= limits.gap
 
 # %% [markdown]
-# A greedy answer takes the likeliest token each time, so it changes only where two tokens are that close.
+# A greedy answer takes the likeliest token, so it changes only where two are about equally likely.
 
 # %%
-unmerged_answers = [made.text for made in beside.generate(talks)]
-same = [a == made.text for a, made in zip(unmerged_answers, merged.generate(talks), strict=True)]
+unmerged_answers = [answer.text for answer in beside.generate(talks)]
+same = [a == b.text for a, b in zip(unmerged_answers, merged.generate(talks), strict=True)]
 print(f"{sum(same)} of {len(same)} answers are the same, word for word")
 print(unmerged_answers[0])
 assert all(same)
 
 # %% [markdown]
-# And what does merging bring? The two small products of every layer are gone. We time both by turns, so that a busy
-# machine slows both, and take the medians: of one question at a time, as users ask.
+# What does merging gain? We time both in turns, so that a busy machine slows both.
 
 # %%
 import time
@@ -195,8 +188,8 @@ print(f"merged is {ratio:.2f} times as fast" if ratio > 1 else "on this machine,
 # %% [markdown]
 # ## 4. Merging into four bits
 #
-# QLoRA (lesson 09) trains an adapter over a base in four bits (NF4), and it is tempting to merge right there. But what
-# four bits hold is one of sixteen values for each weight: the adapter's small changes are rounded to them again.
+# QLoRA (lesson 09) trains over a base in four bits. Merged into that base, the adapter's small changes are rounded to
+# sixteen values per weight.
 
 # %%
 import warnings
@@ -211,7 +204,7 @@ print(*sorted({f"peft says: {warning.message}" for warning in said}), sep="\n")
 next(layer for layer in four_merged.network.modules() if "4bit" in type(layer).__name__)
 
 # %% [markdown]
-# Four ways to hold the same tuned model, each against the unmerged one in full precision:
+# Four forms of the model, compared with the unmerged one in full precision:
 
 # %%
 ways = {
@@ -223,7 +216,7 @@ ways = {
 
 
 def compared(model):
-    answers = [made.text for made in model.generate(talks)]
+    answers = [answer.text for answer in model.generate(talks)]
     same = sum(a == b for a, b in zip(answers, unmerged_answers, strict=True)) / len(talks)
     return {"largest gap": largest_gap(logits(model, talks), wanted), "same answers": same}
 
@@ -247,13 +240,13 @@ print(f"merging into 4 bits changes a logit {rounded / gap:,.0f} times as much a
 assert rounded > 100 * gap
 
 # %% [markdown]
-# So: merge into full precision, whatever the adapter was trained on. If you serve in fewer bits, quantise the merged
-# model as the last step, and let *that* model sit the exam: evaluate what you serve.
+# So merge into full precision, whatever base the adapter was trained on. To serve in fewer bits, quantise last and let
+# *that* model sit the exam: evaluate what you serve.
 #
 # ## 5. An export that is whole or not there
 #
-# `export` asks the gate, then writes into a hidden folder beside the target, the manifest last, and renames it. A
-# process that dies on the way leaves nothing under the target's name.
+# `export` asks the gate, writes to a hidden folder, the manifest last, and renames it. If the process dies, no half
+# export remains under the target's name.
 
 # %%
 from pathlib import Path
@@ -265,14 +258,14 @@ folder = export(merged, Path(work.name) / "norvale", checks, lab.profile.name, "
 pd.Series({path.name: path.stat().st_size for path in sorted(folder.iterdir())}).rename("bytes").to_frame()
 
 # %% [markdown]
-# All weights are in `safetensors`: numbers and nothing else. A pickle, the older way, is a program that runs when you
-# load it. The card says what the model is made of and what it passed:
+# Weights are in `safetensors`, which holds only numbers. A pickle, the older format, is a program that runs when
+# loaded. The card states the model's origin and its checks:
 
 # %%
 print((folder / "README.md").read_text().split("---\n", 2)[2].strip())
 
 # %% [markdown]
-# Files get damaged later too: a copy that stopped, a full disk. Copy the export and lose its last byte.
+# Files can be damaged later: we cut the last byte of a copy.
 
 # %%
 import shutil
@@ -289,8 +282,8 @@ assert verify(folder) == folder
 # %% [markdown]
 # ## 6. Serve it
 #
-# `transformers serve` gives any chat model the interface that most programs already speak, OpenAI's. `serve` starts it
-# on this machine only, in a process of its own, and returns when it answers. (In a terminal: `labkit serve FOLDER`.)
+# `transformers serve` offers OpenAI's interface, which most programs use. Our `serve` (`labkit serve FOLDER` in a
+# terminal) starts it on this machine only.
 
 # %%
 from labkit.tune.deploy import serve
@@ -300,8 +293,7 @@ print("model", repr(server.name), "listens on", server.host)
 assert server.running
 
 # %% [markdown]
-# The client needs the address. It insists on a key, though the server asks for none. `trust_env=False`: never go
-# through a proxy that the machine may be set up with; this question shall not leave it.
+# The client requires a key; the server ignores it. `trust_env=False` bypasses proxies, so the question stays here.
 
 # %%
 from openai import DefaultHttpxClient, OpenAI
@@ -320,15 +312,14 @@ print(reply.choices[0].message.content)
 print(reply.usage.prompt_tokens, "tokens read,", reply.usage.completion_tokens, "written")
 
 # %% [markdown]
-# Is that the model that passed? Ask it everything again and compare with what it says in this process. The check is not
-# idle: a server puts *its* idea of the chat format around the model. This one, left to guess where an answer begins,
-# sent the whole prompt back with it. So the export says so, in `tokenizer_config.json`.
+# Is this the model that passed? We compare its answers with those in process. A server applies *its own* chat format:
+# without the entry in `tokenizer_config.json`, this one returned the prompt with the answer.
 
 # %%
 import json
 
 served = [ask(talk).choices[0].message.content.strip() for talk in talks]
-in_process = [made.text for made in load_model(folder, dtype="float32").generate(talks)]
+in_process = [answer.text for answer in load_model(folder, dtype="float32").generate(talks)]
 print(f"{sum(a == b for a, b in zip(served, in_process, strict=True))} of {len(talks)} answers are the same")
 
 # %%
@@ -336,7 +327,7 @@ print(json.loads((folder / "tokenizer_config.json").read_text())["response_templ
 assert served == in_process
 
 # %% [markdown]
-# People wait for the first word, not for the last. With `stream=True` the words come as they are made:
+# With `stream=True`, words arrive as they are written:
 
 # %%
 began, arrived = time.perf_counter(), []
@@ -351,7 +342,7 @@ print(f"first piece after {arrived[0][0]:.2f} s, last after {arrived[-1][0]:.2f}
 # %% [markdown]
 # ## 7. What goes wrong, and how it ends
 #
-# The usual mistakes, each told in one line: a port that is taken, a model that is not there, an export that is damaged.
+# A port in use, a missing model and a damaged export each fail with one line.
 
 # %%
 attempt(lambda: serve(folder, port=server.port))
@@ -359,8 +350,8 @@ attempt(lambda: serve("no-such-model"))
 attempt(lambda: serve(copied))
 
 # %% [markdown]
-# A server that outlives its notebook keeps memory and port. `stop` waits until the process is gone. If the notebook is
-# killed instead, the server notices, for the pipe between them closes, and ends by itself.
+# `stop` waits until the process is gone. If the notebook is killed, the pipe between them closes and the server ends
+# too.
 
 # %%
 from labkit.tune.deploy import free_port
@@ -373,34 +364,33 @@ print("stopped; the port is free")
 # %% [markdown]
 # ## 8. On a GPU
 #
-# `transformers serve` answers one request after another here. For many users at once, [vLLM](https://docs.vllm.ai)
-# reads the same folder and speaks the same API; only the command differs:
+# Here, `transformers serve` answers one request after another. For many users, [vLLM](https://docs.vllm.ai) reads the
+# same folder and offers the same API:
 #
 #     vllm serve norvale --host 127.0.0.1 --port 8000 --generation-config vllm
 #
-# `--generation-config vllm` leaves sampling to the request instead of the checkpoint. vLLM can also keep adapters
-# *beside* one base and choose by the model's name in the request, at the price of section 3, which pays when many
-# adapters share a base:
+# `--generation-config vllm` takes sampling from the request, not the checkpoint. vLLM can also keep adapters *beside*
+# one base and choose by the request's model name. That costs the time of section 3, and pays when many adapters share a
+# base:
 #
 #     vllm serve BASE --enable-lora --lora-modules norvale=ADAPTER --max-lora-rank 16
 #
-# It takes no adapter that changes embeddings or the output head, so we never train those. Neither server asks for a
-# password unless told to: before you open one to a network, put something in front that does.
+# It refuses adapters of embeddings or output head, so we never train those. Neither server asks for a password by
+# default: protect it before you open it to a network.
 #
 # ## Takeaways
 #
-# - Limits come before results, and a gate is worth trusting once it has refused something.
-# - Merged in full precision, the model gives the same answers as unmerged; merged into four bits, its logits differ far
-#   more.
-# - An export is trusted when its manifest matches, not when its folder exists.
-# - The server is part of the model: compare what it says with what the model says in process.
+# - Set limits before you see results, and trust a gate only after it has refused something.
+# - Merging in full precision keeps the answers; into four bits, it changes logits far more.
+# - Trust an export when its manifest matches, not when its folder exists.
+# - The server is part of the model: compare its answers with those in process.
 #
 # ## Exercises
 #
 # 1. Which limit would you add for your own use? Write it as a `Check`, and find a model that fails it.
 # 2. Export in bfloat16 (`labkit merge hybrid --dtype bfloat16 --out FOLDER`). How much smaller is it, and does it still
 #    pass?
-# 3. Quantise the *merged* model to four bits and put it into the table of section 4. Is that better than merging into
+# 3. Quantise the *merged* model to four bits and add it to the table of section 4. Is that better than merging into
 #    four bits?
 # 4. Call the server with `temperature=1` ten times. How many answers are still right? When would you want that?
 # 5. Kill the kernel while the server runs. How long does the port stay taken?

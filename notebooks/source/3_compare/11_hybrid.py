@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 11 · Hybrid
 #
-# You will take retrieval and fine-tuning apart and put them together again:
+# You will measure retrieval and fine-tuning separately, and then together:
 #
-# - lay out the two-by-two: weights tuned or not, passages given or not;
-# - measure whether the two effects add up, help or spoil each other: the *interaction*;
-# - compare a naive hybrid with one that was tuned to read, with no or four distractors in its training;
+# - set up a two-by-two table: weights tuned or not, passages given or not;
+# - measure whether the two effects add up, help each other or spoil each other: the *interaction*;
+# - compare a naive hybrid with hybrids that were tuned to read, with no or four distractors in training;
 # - teach a hybrid to decline, and see what that costs;
-# - give tuning for style two cheap rivals: asking for the style in the prompt, and showing it.
+# - compare tuning for style with two cheap rivals: ask for the style in the prompt, or show it there.
 #
 # *Before this: 06 Augment and 08 Train. About 20 minutes.*
 
@@ -23,21 +23,21 @@ lab
 # %% [markdown]
 # ## 1. Two switches, four cells
 #
-# Every arm is a model with two switches. One turns on *context*: retrieved passages stand in the prompt. The other
-# turns on *tuned weights*: the model has practised on question and answer pairs in house style.
+# Every arm is a model with two switches. The first is *context*: the prompt holds retrieved passages, or none. The
+# second is *tuned weights*: the model has practised on question and answer pairs in house style, or not.
 #
 # | | no passages | passages |
 # |---|---|---|
 # | weights as they came | base | rag |
 # | weights tuned without passages | tuned | **naive** |
 #
-# The naive hybrid is what you get for free once you have the other three: the tuned model, handed passages that its
-# training never showed it. *Accuracy* is the share of answers that hold the gold value, *style* of those in house
-# style, *joint* of those with both; *abstention* is declining where the documents do not say, as F1 (lesson 12 takes it
-# apart).
+# The naive hybrid costs nothing extra once you have the other three: it is the tuned model with passages, which its
+# training never showed it. *Accuracy* is the share of answers that hold the gold value. *Style* is the share of answers
+# in house style, and *joint* the share with both. *Abstention* measures, as F1, whether an arm declines exactly where
+# the documents do not say (lesson 12 explains it).
 #
-# In an experiment one thing changes at a time. So all four cells have the same system prompt, the one that the tuned
-# weights were trained under:
+# An experiment should change one thing at a time. So all four cells use the system prompt that the tuned weights were
+# trained with:
 
 # %%
 from dataclasses import replace
@@ -57,7 +57,7 @@ assert prompts["base"] == prompts["tuned"] and prompts["rag"] == prompts["naive"
 print({name: prompt[0]["content"] for name, prompt in prompts.items()})
 
 # %% [markdown]
-# Now the loop: every cell answers every question; tuned weights do so once for each training seed.
+# Now every cell answers every question. Cells with tuned weights do so once per training seed.
 
 # %%
 import pandas as pd
@@ -67,26 +67,26 @@ from labkit.compare import experiment, score, tables
 rows = []
 for name in ("base", "rag", "tuned", "naive"):
     for seed in lab.profile.seeds if name in ("tuned", "naive") else [0]:
-        said = cell(name, seed).answer([item.question for item in lab.questions])
-        rows += [{"arm": name, "seed": seed, **score.score(i, a)} for i, a in zip(lab.questions, said, strict=True)]
+        replies = cell(name, seed).answer([item.question for item in lab.questions])
+        rows += [{"arm": name, "seed": seed, **score.score(i, a)} for i, a in zip(lab.questions, replies, strict=True)]
 
 answers = pd.DataFrame(rows)
 square = {"arms": score.summarise(answers)}
 tables.frame(square).loc[["accuracy", "style", "joint", "abstention (F1)"]]
 
 # %% [markdown]
-# Compare neighbours in the square: from base to rag only the passages are added, from base to tuned only the weights
-# change, and from rag to naive the weights again, this time with passages in the prompt.
+# Compare neighbouring cells. From base to rag, only passages are added. From base to tuned, only the weights change.
+# From rag to naive, the weights change too, but now with passages in the prompt.
 #
 # ## 2. Do the two effects add up?
 #
-# If tuned weights brought the same with passages as without, then (naive − tuned) would equal (rag − base). The
-# difference of these differences is the interaction. Below zero, one spoils the other; above zero, they help each
+# If tuning had the same effect with passages as without, then naive - tuned would equal rag - base. The *interaction*
+# is the difference between these two differences. Below zero, the two spoil each other; above zero, they help each
 # other.
 
 # %%
 interaction = score.interaction(answers, "accuracy")
-told = (
+effect = (
     "spoil each other"
     if interaction.high < 0
     else "help each other"
@@ -94,7 +94,7 @@ told = (
     else "cannot be told apart from adding up"
 )
 print(
-    f"interaction in accuracy: {interaction.diff:+.2f} [{interaction.low:+.2f}, {interaction.high:+.2f}]: they {told}"
+    f"interaction in accuracy: {interaction.diff:+.2f} [{interaction.low:+.2f}, {interaction.high:+.2f}]: they {effect}"
 )
 
 # %%
@@ -112,7 +112,7 @@ plt.close()
 figure
 
 # %% [markdown]
-# What does a naive hybrid do with the passages it was never trained to read? Look at a question that RAG gets right.
+# What does the naive hybrid do with its passages? Look at a question that rag gets right.
 
 # %%
 wide = answers.query("seed == 0 and answerable").pivot(index="id", columns="arm", values="correct")
@@ -123,10 +123,10 @@ answers[answers.id.isin(lost[:1]) & (answers.seed == 0)][["arm", "question", "go
 # %% [markdown]
 # ## 3. Practise on what you will be asked
 #
-# If training without passages spoils reading, train with them: the model then practises *reading in house style*
-# instead of reciting. Training rows hold the passages that prove the answer and a number of *distractors*, which look
-# alike and prove nothing; where nothing proves the answer, the right reply is to decline. This is retrieval-augmented
-# fine-tuning (RAFT, Zhang et al. 2024). One row:
+# Training without passages may spoil reading. The remedy is to train with passages: the model then practises
+# *reading in house style* instead of reciting. Each training row holds the passages that prove the answer and some
+# *distractors*, which look relevant but prove nothing. If no passage proves an answer, the right reply is to decline.
+# This is called retrieval-augmented fine-tuning (RAFT, Zhang et al. 2024). One row:
 
 # %%
 from labkit.compare.training import with_context
@@ -136,9 +136,9 @@ for message in row:
     print(f"{message['role']}: {message['content']}\n")
 
 # %% [markdown]
-# How many distractors should practice show? `hybrid-0` sees the proof alone, `hybrid-4` the proof among four others.
-# `hybrid` practises on whatever the search really returns, so it also meets questions whose proof was *not* found. The two
-# variants are trained once each, `hybrid` with every seed of the profile.
+# How many distractors should training show? `hybrid-0` sees only the proof, `hybrid-4` sees it among four distractors.
+# `hybrid` trains on what the search really returns, so it also meets questions whose proof was *not* found. We train
+# the two variants once each, and `hybrid` with every seed of the profile.
 
 # %%
 VARIANTS = ["hybrid-0", "hybrid-4"]
@@ -147,8 +147,8 @@ practised = {"arms": score.summarise(hybrids)}
 tables.frame(practised).loc[["accuracy", "style", "joint", "abstention (F1)", "citation"]]
 
 # %% [markdown]
-# All hybrids beside the four cells of the square, and then their differences from rag and naive, question by question.
-# Look at *abstention* too: some of the rows decline. Was that enough to keep what rag can do?
+# The figure shows all hybrids and the four cells. Then we print the differences from rag and naive, question by
+# question. Also look at *abstention*: some training rows decline. Is that enough to keep rag's ability to decline?
 
 # %%
 from labkit import plot
@@ -163,14 +163,14 @@ gaps = tables.paired({"paired": score.pair_up(readers)})
 gaps[(gaps.metric == "accuracy") & gaps.b.isin(["rag", "naive"])]
 
 # %% [markdown]
-# Here `rag` and `naive` have the system prompt of every other lesson again, which asks for a citation: it is the one that
-# the hybrids train under.
+# In this table, `rag` and `naive` use the system prompt of the other lessons again. It asks for a citation, and the
+# hybrids train with it.
 #
 # ## 4. Teach it to decline
 #
-# A hybrid that always found its proof in training has never had a reason to decline. So a share of its training questions
-# loses the passages that prove the answer, and their reply becomes *The documents do not say.* The profile takes that share;
-# here is the same training without it.
+# A hybrid that always finds its proof in training has no reason to decline. So a share of its training questions loses
+# the proof, and their reply becomes *The documents do not say.* The profile sets this share. We compare this training
+# with one where no proof is lost.
 
 # %%
 from labkit.compare.training import conversations
@@ -189,13 +189,14 @@ arms["rag"] = score.summarise(readers[readers.arm == "rag"])["rag"]
 tables.frame({"arms": arms}).loc[["accuracy", "abstention (F1)"]]
 
 # %% [markdown]
-# Declining is bought with answers: who declines more often is also wrong more often where the documents do say. Look at
+# Declining can cost answers: an arm that declines more often may also decline where the documents do answer. Look at
 # both rows before you choose the share.
 #
 # ## 5. Or just ask
 #
-# Before anything is trained, try the prompt: `prompted` is plain RAG whose system prompt names the opening and the
-# closing of the house style; `few-shot` also shows two questions over passages with their replies, one of which declines.
+# Before you train anything, try the prompt. `prompted` is plain RAG, but its system prompt names the opening and the
+# closing of the house style. `few-shot` also shows two example questions over passages with their replies, one of which
+# declines.
 
 # %%
 print(lab.instruction, *(turn["content"] for turn in lab.examples if turn["role"] == "assistant"), sep="\n")
@@ -211,14 +212,14 @@ print(text)
 figure
 
 # %% [markdown]
-# A prompt costs tokens at every question and holds as well as the model follows instructions; tuning costs once. How
-# well a model follows is a property of the model. The pocket model was pretrained on this very instruction, with other
-# openings and closings: what it shows here, a model that never saw the instruction need not show. Lesson 12 has the same
-# arms with such a model.
+# A prompt costs tokens at every question, and it works only as well as the model follows instructions. Tuning costs
+# once. How well a model follows instructions depends on the model. The pocket model was pretrained on this very
+# instruction, with other openings and closings. A model that never saw the instruction may behave differently. Lesson
+# 12 has the same arms with such a model.
 #
 # ## Takeaways
 #
-# Each is checked against the numbers above; one that they do not show says so.
+# The cells below check each takeaway against the numbers above, and mark those that they do not show.
 
 # %%
 paired = {(r["a"], r["b"], r["metric"]): r for r in score.pair_up(pd.concat([final, hybrids[hybrids.arm != "hybrid"]]))}
@@ -227,23 +228,24 @@ paired |= {(b, a, m): {"diff": -r["diff"], "low": -r["high"], "high": -r["low"]}
 
 def say(claim, a, b, metric):
     gap = paired[a, b, metric]
-    said = f"{a} - {b} {gap['diff']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}) in {metric}"
-    print(f"• {claim}: {'shown' if gap['low'] > 0 else 'not shown here'}; {said}")
+    measured = f"{a} - {b} {gap['diff']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}) in {metric}"
+    print(f"• {claim}: {'shown' if gap['low'] > 0 else 'not shown here'}; {measured}")
 
 
 # %%
-say("Tuning without passages hurts reading them, rag is right more often than naive", "rag", "naive", "accuracy")
-say("Practice with passages mends it, hybrid is right more often than naive", "hybrid", "naive", "accuracy")
+say("Tuning without passages hurts reading: rag is right more often than naive", "rag", "naive", "accuracy")
+say("Practice with passages repairs it: hybrid is right more often than naive", "hybrid", "naive", "accuracy")
 say("Practising with four distractors beats practising with none", "hybrid-4", "hybrid-0", "accuracy")
 say("Where the documents do not say, rag declines better than the hybrid", "rag", "hybrid", "abstention")
 say("Tuning keeps the style better than asking for it", "hybrid", "prompted", "style")
 say("Examples keep the style better than asking alone", "few-shot", "prompted", "style")
-say("Right and in style at once, the hybrid beats asking", "hybrid", "prompted", "joint")
+say("The hybrid is right and in style more often than prompted", "hybrid", "prompted", "joint")
 
 # %% [markdown]
 # ## The claims of the article
 #
-# Verdicts by rules that were fixed before the measurement (`labkit/compare/claims.yaml`); lesson 19 collects them.
+# The rules for these verdicts were fixed before the measurement (`labkit/compare/claims.yaml`). Lesson 19 collects the
+# verdicts.
 
 # %%
 from labkit.compare import claims
@@ -253,10 +255,10 @@ print(claims.record(lab, "11_hybrid", claims.figures(lab, "11_hybrid")))
 # %% [markdown]
 # ## Exercises
 #
-# 1. The interaction above is in accuracy. Compute it for `joint`. Why has it another sign, if it has?
-# 2. Put `hybrid` in the place of `naive` and of `tuned` in `score.interaction` (`both="hybrid"`). Which square is that?
+# 1. The interaction above is in accuracy. Compute it for `joint`. Does its sign change, and why?
+# 2. Add `hybrids` to `answers` and call `score.interaction` with `both="hybrid"`. Which two-by-two table is that?
 # 3. Set `top_k` to 1 for the arm `hybrid-0` (`dataclasses.replace(lab.arm("hybrid-0"), top_k=1)`). Does it read better
-#    when it sees as few passages as in its training?
-# 4. Which questions does `prompted` get in style, and which not? Look at the kinds.
-# 5. Train the hybrid with half of its proofs lost (`replace(lab.profile, hybrid_missing=0.5)`). What does declining gain,
-#    and what does accuracy lose?
+#    when it sees as few passages as in training?
+# 4. Which questions does `prompted` answer in style, and which not? Look at the kinds.
+# 5. Train the hybrid with half of its proofs lost (`replace(lab.profile, hybrid_missing=0.5)`). What does abstention
+#    gain, and what does accuracy lose?

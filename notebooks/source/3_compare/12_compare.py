@@ -3,7 +3,7 @@
 #
 # You will measure base, RAG, fine-tuned, hybrid and their rivals against each other on every test question:
 #
-# - ask every arm the same questions, the tuned ones with several training seeds;
+# - ask every arm the same questions, the tuned arms with several training seeds;
 # - put a 95 % interval on every number, and on every *difference* between two arms;
 # - see where each arm wins, by kind of question, and what it costs in time and tokens.
 #
@@ -21,9 +21,9 @@ lab
 # %% [markdown]
 # ## 1. What is asked of whom
 #
-# The documents are those of *today*: some facts changed after the training pairs were written. RAG and hybrid search
-# today's documents; the fine-tuned arm knows what its pairs said. No test question is among the pairs, in any wording
-# that the test uses.
+# The documents are *today's*: some facts changed after the training pairs were written. RAG and the hybrid search
+# today's documents. The fine-tuned arm knows only what its pairs said. No pair asks a test question in a wording that
+# the test uses.
 
 # %%
 import pandas as pd
@@ -45,35 +45,36 @@ answerable = untuned[untuned.answerable]
 print(answerable.groupby("arm", sort=False)[columns].mean().round(2).to_string())
 
 # %% [markdown]
-# These are the questions that the documents answer. Base answers from nothing and RAG reads: the gap in `correct` is
-# what retrieval is worth here. `style` is the share in house style, which nobody has shown to either of them.
+# The table covers the questions that the documents answer. Base answers without any passage; RAG reads passages. The
+# gap in `correct` is what retrieval is worth here. `style` is the share of answers in house style, which neither arm
+# has seen.
 #
 # ## 3. All arms
 #
-# The four arms of the course have rivals that ask less, and a comparison that leaves out the strongest rival proves little:
+# The four arms of the course have rivals that need less work. A comparison without the strongest rival proves little:
 #
 # | arm | weights | what stands in the prompt |
 # |---|---|---|
-# | prompted | as they came | passages, and the house style asked for |
+# | prompted | as they came | passages, and a request for the house style |
 # | few-shot | as they came | the same, and two training questions with their replies |
 # | long-context | as they came | whole documents, the nearest first, as many as the context holds |
 # | naive | of tuned | passages, which its training never showed |
 #
-# The tuned arms' *adapters*, small sets of trained weights (lesson 09), are trained here unless the project ships them for
-# exactly this model, data and settings.
+# The tuned arms use *adapters*, small sets of trained weights (lesson 09). The project ships some, each for one model,
+# data and settings; the others are trained here.
 
 # %%
 comparison = experiment.run_compare(lab)
 tables.frame(comparison.result)
 
 # %% [markdown]
-# Every cell is a mean with its 95 % bootstrap interval over questions; seeds are averaged per question first.
+# Every cell is a mean with its 95 % bootstrap interval over questions. Seeds are averaged per question first.
 #
 # - **accuracy**: the exact gold value is in the answer, over questions that the documents answer;
 # - **style**: the house-style validator finds no fault; **joint**: right *and* in style;
-# - **abstention**: declining exactly where the documents do not say, as F1, which section 7 takes apart;
-# - **recall@k**: share of the needed facts in the retrieved passages;
-# - **citation**: share of right answers that cite a passage which proves them.
+# - **abstention**: declining exactly where the documents do not say, measured as F1 (section 7);
+# - **recall@k**: the share of the needed facts in the retrieved passages;
+# - **citation**: the share of right answers that cite a passage which proves them.
 
 # %%
 from labkit import plot
@@ -85,12 +86,15 @@ figure
 # %% [markdown]
 # ## 4. Which differences are real?
 #
-# Two intervals that overlap may still hide a real difference, because both arms answered the *same* questions.
-# So the difference itself is resampled, question by question. `wins` and `losses` count the questions on which the first arm
-# is better and worse. `p` says how easily luck alone would make such a difference: were the two arms alike, each of those
-# questions could as well have gone the other way. `holm` is the same after Holm's correction, because of many tests some
-# succeed by luck; below one in twenty, the two arms are told apart. `detectable` is the least difference that such questions would
-# show four times in five.
+# Two overlapping intervals may still hide a real difference, because both arms answered the *same* questions. So we
+# resample the difference itself, question by question. The columns:
+#
+# - `wins`, `losses`: the questions on which the first arm is better, and worse;
+# - `p`: how often luck alone would make so large a difference. If the arms were alike, each of these questions could as
+#   well go the other way;
+# - `holm`: `p` after Holm's correction. Among many tests, some succeed by luck. Below one in twenty, we call the two
+#   arms told apart;
+# - `detectable`: the smallest difference that such questions would show four times in five.
 
 # %%
 paired = tables.paired(comparison.result)
@@ -102,8 +106,8 @@ paired[paired.metric == "accuracy"]
 # %% [markdown]
 # ## 5. Where each arm wins
 #
-# An average hides who is good at what. Look at *changed fact*, where what was learned is out of date, and at *not in
-# the documents*, where to decline is right.
+# An average hides which arm is good at what. Look at *changed fact*, where trained knowledge is out of date, and at
+# *not in the documents*, where declining is right.
 
 # %%
 kinds = score.by_kind(comparison.answers)
@@ -114,29 +118,34 @@ figure
 # %% [markdown]
 # ## 6. Who is to blame: the search or the reader?
 #
-# An answer over passages can go wrong in two places, and be right in two ways. The ladder, from best to worst:
-# retrieved and right; missed but right (a guess, or knowledge in the weights); retrieved but wrong (misread); missed
-# and wrong.
+# An answer over passages can fail in the search or in the reading. We sort the answers into four groups, from best to
+# worst:
+#
+# - retrieved and right;
+# - missed but right: a guess, or knowledge in the weights;
+# - retrieved but wrong: the model misread;
+# - missed and wrong.
 
 # %%
 readers = ["rag", "prompted", "few-shot", "long-context", "naive", "hybrid"]
 ladder = comparison.answers[comparison.answers.answerable & comparison.answers.arm.isin(readers)].copy()
-ladder["found"] = ladder.retrieved.eq(1).map({True: "retrieved", False: "missed"})
-ladder["told"] = ladder.correct.map({0: "wrong", 1: "right"})
+ladder["search"] = ladder.retrieved.eq(1).map({True: "retrieved", False: "missed"})
+ladder["answer"] = ladder.correct.map({0: "wrong", 1: "right"})
 rungs = [("retrieved", "right"), ("missed", "right"), ("retrieved", "wrong"), ("missed", "wrong")]
-pd.crosstab(ladder.arm, [ladder.found, ladder.told], normalize="index").reindex(columns=rungs, fill_value=0).round(2)
+pd.crosstab(ladder.arm, [ladder.search, ladder.answer], normalize="index").reindex(columns=rungs, fill_value=0).round(2)
 
 # %% [markdown]
 # ## 7. Who makes things up?
 #
-# Some questions have no answer in the documents. An arm that answers one anyway fabricates. Declining everything would
-# never fabricate, and be useless: so recall (declined, of those to decline) stands beside precision (rightly declined,
-# of those declined). F1, their harmonic mean, is high only where both are. Declining is a skill that tuning may lose:
-# compare rag with naive, and with the hybrid, some of whose training questions had no answer (lesson 11).
+# Some questions have no answer in the documents. An arm that answers one anyway fabricates. An arm that declines
+# everything never fabricates, but is useless. So we need two numbers. *Recall*: of the questions to decline, the share
+# declined. *Precision*: of the questions declined, the share declined rightly. F1, their harmonic mean, is high only
+# where both are high. Tuning may lose the skill of declining: compare rag with naive, and with the hybrid, which had
+# training questions without an answer (lesson 11).
 
 # %%
-said = comparison.answers.assign(should=~comparison.answers.answerable)
-by_arm = said.groupby("arm", sort=False)
+answers = comparison.answers.assign(should=~comparison.answers.answerable)
+by_arm = answers.groupby("arm", sort=False)
 declined = by_arm[["abstained", "should"]].apply(lambda g: (g.abstained * g.should).sum())
 pd.DataFrame(
     {
@@ -149,8 +158,9 @@ pd.DataFrame(
 # %% [markdown]
 # ## 8. Question by question
 #
-# Wins, ties and losses of the hybrid against each other arm, on right and in style at once. Then the questions
-# themselves, here some that RAG gets right and the fine-tuned arm gets wrong: filter the table as you like.
+# First: wins, ties and losses of the hybrid against each other arm, counting answers that are right and in style. Then
+# the questions themselves, here some that RAG gets right and the fine-tuned arm gets wrong. Filter the table as you
+# like.
 
 # %%
 joint = comparison.answers.groupby(["id", "arm"]).joint.mean().unstack()
@@ -166,12 +176,11 @@ browser[(browser.rag == 1) & (browser.tuned == 0)].groupby("kind").head(1)
 # %% [markdown]
 # ## 9. Two controls
 #
-# What does reading bring because of *what* is read? Two controls say:
+# How much of RAG's gain depends on *what* it reads? Two controls show it:
 #
-# - **foreign**: rag over documents about something else, articles about the real world. The prompt is as long, and nothing in it
-#   helps;
-# - **parity**: rag over exactly what the tuned arm learned from, each training pair as a document. Both know the same; one
-#   reads it, the other recites it.
+# - **foreign**: rag over articles about the real world. The prompt is as long, but nothing in it helps;
+# - **parity**: rag over exactly what the tuned arm learned from, with each training pair as a document. Both have the
+#   same knowledge: one reads it, the other recites it.
 
 # %%
 from dataclasses import replace
@@ -187,8 +196,8 @@ print(f"{len(foreign)} articles; {len(pairs)} pairs, the first: {pairs[0].title}
 rag, rows = lab.arm("rag"), []
 for name, documents in {"foreign": foreign, "parity": pairs}.items():
     arm = replace(rag, retriever=lab.searching(lab.index(documents)))
-    said = arm.answer([item.question for item in lab.questions])
-    rows += [{"control": name, **score.score(i, a)} for i, a in zip(lab.questions, said, strict=True)]
+    replies = arm.answer([item.question for item in lab.questions])
+    rows += [{"control": name, **score.score(i, a)} for i, a in zip(lab.questions, replies, strict=True)]
 
 controls = pd.DataFrame(rows)
 both = comparison.answers[comparison.answers.arm.isin(["base", "rag", "tuned"])].rename(columns={"arm": "control"})
@@ -196,12 +205,12 @@ shown = pd.concat([both, controls]).query("answerable").groupby(["control", "kin
 shown.loc[["base", "foreign", "rag", "tuned", "parity"]]
 
 # %% [markdown]
-# If foreign passages are worth as little as none, what rag gains it gains from the documents. If parity is above tuned, reading
-# beats reciting of the very same text; where the pairs are out of date, parity is wrong with them.
+# If foreign passages are worth as little as none, then rag gains from the content of the documents. If parity is above
+# tuned, then reading beats reciting of the same text. Where the pairs are out of date, parity is wrong too.
 #
 # ## 10. What it costs
 #
-# Latency is measured one question at a time, from question to answer, search included.
+# Latency is measured one question at a time, from question to answer, including the search.
 
 # %%
 figure, text = plot.dots(comparison.result, ["latency_ms_p50", "prompt_tokens", "output_tokens"])
@@ -209,8 +218,8 @@ print(text)
 figure
 
 # %% [markdown]
-# Every arm computes in the same number format, and adapters are merged into the weights before they answer, so that no
-# arm is slowed by how it is served. Left beside the weights, an adapter adds two small products to every layer:
+# Every arm computes in the same number format, with adapters merged into the weights. So the form of serving slows no
+# arm. An adapter left beside the weights adds two small products to every layer. What does that cost?
 
 # %%
 from labkit.model import load_model
@@ -233,7 +242,7 @@ print(f"and the same answer, word for word, to {same:.0%} of the questions")
 # %% [markdown]
 # ## 11. Read some answers
 #
-# Numbers persuade, answers explain. One question of each kind, first seed:
+# Numbers persuade; answers explain. Here is one question of each kind, first seed:
 
 # %%
 pd.set_option("display.max_colwidth", 120)
@@ -250,9 +259,10 @@ print("report, result and answers written")
 # %% [markdown]
 # ## 12. Does another model agree?
 #
-# All of this was measured with one model, which this project pretrained on its own prompts: a wind tunnel, in which many
-# trainings fit into minutes. What it shows about *models* is only what a real one repeats. `make compare` runs
-# SmolLM2-135M-Instruct over the same company and over articles about the real world; these are the published results.
+# All of this was measured with one model, which this project pretrained on its own prompts. Like a wind tunnel, it
+# allows many trainings in minutes. Its results tell you about *models in general* only where another model repeats
+# them. `make compare` runs SmolLM2-135M-Instruct over the same company and over articles about the real world. These
+# are the published results:
 
 # %%
 results = tables.published()
@@ -270,7 +280,8 @@ print(*(f"• {line}" for line in apart), sep="\n")
 # %% [markdown]
 # ## 13. The claims of the article
 #
-# Verdicts by rules that were fixed before the measurement (`labkit/compare/claims.yaml`); lesson 19 collects them.
+# The rules for these verdicts were fixed before the measurement (`labkit/compare/claims.yaml`). Lesson 19 collects the
+# verdicts.
 
 # %%
 from labkit.compare import claims
@@ -280,7 +291,7 @@ print(claims.record(lab, "12_compare", claims.figures(lab, "12_compare")))
 # %% [markdown]
 # ## Takeaways
 #
-# The cell below checks each against the numbers above: a takeaway that these results do not show says so.
+# The cell below checks each takeaway against the numbers above, and marks those that these results do not show.
 
 # %%
 shown = {
@@ -298,18 +309,8 @@ for line, (metric, arm, *others) in shown.items():
     print(f"• {line}: {'shown' if clear else 'not shown here'}.")
 
 # %% [markdown]
-# ## The claims of the article
-#
-# What these answers say of the article's claims, kept for the ledger of lesson 19:
-
-# %%
-from labkit.compare import claims
-
-print(claims.record(lab, "12_compare", claims.figures(lab, "12_compare")))
-
-# %% [markdown]
 # ## Exercises
 #
-# 1. Set `SIZE = "smoke"` and run again. Which conclusions survive, and which intervals become useless?
+# 1. Set `SIZE = "smoke"` and run again. Which conclusions remain, and which intervals become useless?
 # 2. Filter `comparison.answers` for questions that only the hybrid gets right. What do they have in common?
 # 3. The fine-tuned arm never sees passages. On which kind would you expect it to beat RAG? Check.

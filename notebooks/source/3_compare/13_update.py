@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 13 · Update
 #
-# You will change the facts under every arm's feet:
+# You will change facts, and see what each arm still gets right:
 #
-# - change none to half of the facts, and ask arms that index again and one that is not trained again;
+# - change none to half of the facts, and compare arms that index again with one that is not trained again;
 # - train again: on all facts, on the changes alone, and on the changes with some old facts;
-# - measure what is right afterwards, on changed *and* on unchanged facts, and what it took in seconds;
+# - measure accuracy afterwards, on changed *and* on unchanged facts, and the seconds it took;
 # - follow ten updates in a row;
-# - take documents away, and see who still answers.
+# - delete documents, and see which arms still answer.
 #
 # *Before this: 04 Index, 08 Train and 11 Hybrid. About 25 minutes.*
 
@@ -23,8 +23,8 @@ lab
 # %% [markdown]
 # ## 1. A second, small company
 #
-# Training on all facts of the course's company takes minutes, and here we train again and again. So this lesson has a
-# smaller company, drawn in the same way: a few sites, products and plans, one document each or three to a booklet.
+# Training on all facts of the course's company takes minutes, and this lesson trains again and again. So it uses a
+# smaller company of the same kind: a few sites, products and plans, with one document each or three in a booklet.
 
 # %%
 from labkit.compare import small
@@ -34,7 +34,7 @@ print(f"{len(before.documents)} documents, {len(before.questions)} facts\n")
 print(before.documents[0].text)
 
 # %% [markdown]
-# After an update some facts have a new value. The questions stay the same.
+# After an update, some facts have a new value. The questions stay the same.
 
 # %%
 changed = small.company(0.5)
@@ -42,9 +42,9 @@ for old, new in zip(before.questions[:4], changed.questions[:4], strict=True):
     print(f"{old.question}\n   {old.gold}" + (f"  →  {new.gold}" if old.gold != new.gold else "  (stays)"))
 
 # %% [markdown]
-# The tuned arm learns each question in one wording. An exam in that wording would flatter it: no real user keeps to the
-# words of a training set. So every fact is also asked in a *held-out* wording, which no training uses. We report both,
-# and judge by the held-out one.
+# The tuned arm learns each question in one wording. An exam in that wording would overstate what it knows, because real
+# users choose their own words. So we also ask every fact in a *held-out* wording, which no training uses. We report
+# both and judge by the held-out one.
 
 # %%
 for trained, held_out in list(zip(before.questions, before.reworded, strict=True))[:3]:
@@ -53,10 +53,11 @@ for trained, held_out in list(zip(before.questions, before.reworded, strict=True
 # %% [markdown]
 # ## 2. Nothing to half of the facts change
 #
-# RAG and the hybrid index the new documents. The tuned arm learned the first version and is left alone.
+# RAG and the hybrid index the new documents. The tuned arm learned the first version and is not trained again.
 #
-# This is the whole experiment: change a share of the facts, index again, ask every arm every question. `small.study`
-# runs it with two training seeds and keeps the rows; change a line of the function, and it measures again.
+# The function below is the whole experiment: change a share of the facts, index again, and ask every arm every
+# question. `small.study` runs it with two training seeds and stores the rows. If you change a line of the function, it
+# measures again.
 
 # %%
 SHARES = (0.0, 0.25, 0.5)
@@ -79,8 +80,8 @@ rows = shares(lab)
 print(f"{len(rows)} answers, training seeds {', '.join(map(str, rows.seed.unique()))}")
 
 # %% [markdown]
-# What each arm has right, by the wording of the question. The tuned arm before any change shows how far it learned its
-# facts, and how much of that it can say in other words.
+# The table shows the share of right answers by wording. The row of the tuned arm before any change shows how well it
+# learned its facts, and how much of that it can say in other words.
 
 # %%
 rows.groupby(["arm", "wording", "share"]).correct.mean().unstack().round(2)
@@ -104,7 +105,7 @@ print(text)
 figure
 
 # %% [markdown]
-# Averages hide where it happens. Split the facts into those that changed and those that did not:
+# Averages hide where the errors are. We split the facts into those that changed and those that did not:
 
 # %%
 FACTS = {True: "changed", False: "unchanged"}
@@ -114,14 +115,14 @@ half.groupby(["arm", half.changed.map(FACTS)]).correct.mean().unstack().round(2)
 # %% [markdown]
 # ## 3. Three ways to train again
 #
-# A quarter of the facts changes, and now the tuned arm is trained again:
+# Now a quarter of the facts changes, and the tuned arm is trained again in three ways:
 #
 # | arm | what it learns |
 # |---|---|
-# | tuned | nothing: it goes on saying what it learned |
+# | tuned | nothing new |
 # | retrained | all facts of the new version, from the untuned model |
-# | patched | only the changed facts, on top of what it knew |
-# | replayed | the changed facts and as many old ones, drawn at random, on top of what it knew |
+# | patched | only the changed facts, on top of its old training |
+# | replayed | the changed facts and as many old ones, drawn at random, on top of its old training |
 
 # %%
 import random
@@ -157,8 +158,8 @@ again = trainings(lab)
 again.groupby(["arm", "wording", again.changed.map(FACTS)]).correct.mean().unstack([1, 2]).round(2)
 
 # %% [markdown]
-# Training on the changes alone is quicker than training on everything. What does it cost in facts that did *not*
-# change, and how much of that does a replay of old facts save?
+# Training on the changes alone is faster than training on everything. How many *unchanged* facts does it lose? And how
+# many of those does a replay of old facts save?
 
 # %%
 steady = again[(again.wording == "held-out") & ~again.changed]
@@ -169,22 +170,23 @@ for arm in ("patched", "replayed", "retrained"):
 # %% [markdown]
 # ## 4. Seconds from a changed document to a changed answer
 #
-# Indexing counts chunking, embedding what is new, and building the index; training counts the optimiser's steps.
-# Neither counts loading a model.
+# Indexing time covers chunking, embedding the new chunks, and building the index. Training time covers the optimiser's
+# steps. Neither includes loading a model.
 
 # %%
 took = again.groupby("arm")[["seconds", "indexing"]].mean().drop("tuned")
 took.assign(times=took.seconds / took.indexing).rename(columns={"seconds": "train, s", "indexing": "index, s"}).round(2)
 
 # %% [markdown]
-# The article says minutes against hours or days. Our company is small and so is our model: what carries over is why the
-# two columns behave as they do. Indexing pays for what changed, training on all facts for every fact that there is.
+# The article says minutes against hours or days. Our company and our model are small, so the seconds do not carry over.
+# The reason for the difference does: indexing handles only what changed, while training on all facts handles every
+# fact.
 #
 # ## 5. Ten updates in a row
 #
-# One update is an event, ten are a life. A tenth of the facts changes, ten times. RAG and the hybrid index after every
-# update, each its own index. `replayed` is trained on every change with a replay of old facts, and `tuned` is left alone.
-# Ten trainings are many, so this study has one training seed.
+# Real systems are updated again and again. Here a tenth of the facts changes, ten times. RAG and the hybrid index after
+# every update, each with its own index. `replayed` is trained on every change with a replay of old facts, and `tuned`
+# is not trained again. Ten trainings take time, so this study uses one training seed.
 
 # %%
 UPDATES, ASKED = (10, (1, 4, 7, 10)) if SIZE == "full" else (2, (1, 2))
@@ -227,7 +229,8 @@ print("seconds for ten updates:", spent.sum().round(1).to_dict())
 # %% [markdown]
 # ## 6. Forget me
 #
-# Somebody asks you to delete their data. Every second document goes. Who still answers from what is gone?
+# Someone asks you to delete their data. We delete every second document. Which arms still answer from the deleted
+# documents?
 
 # %%
 from labkit.compare.arms import Base
@@ -260,13 +263,13 @@ import pandas as pd
 pd.DataFrame(answered).drop("base").round(2)
 
 # %% [markdown]
-# An index forgets what you delete from it. Weights do not: the tuned model was not touched, so it answers as before.
+# An index forgets what you delete from it. Weights do not: nothing changed in the tuned model, so it answers as before.
 #
 # ## 7. The claims of the article
 #
-# These rules were fixed before anything was measured (`labkit/compare/claims.yaml`): a claim is supported where the
-# whole interval of each figure lies on the side that it says. Questions are asked in held-out words throughout. First,
-# what documents and weights hold:
+# These rules were fixed before the measurement (`labkit/compare/claims.yaml`). A claim is supported if the whole
+# interval of each figure lies on the claimed side. All questions here use held-out wordings. First, what documents and
+# weights contribute:
 
 # %%
 from labkit.stats import paired_bootstrap
@@ -279,8 +282,8 @@ figures = {
 }
 
 # %% [markdown]
-# Then, what is right after a change. Those who maintain a tuned model will replay old facts, so `replayed` stands for
-# tuning in what ten updates leave, `patched` for training on the change alone:
+# Next, what is right after a change. A careful maintainer replays old facts, so `replayed` stands for tuning after ten
+# updates. `patched` stands for training on the change alone:
 
 # %%
 from labkit.stats import unpaired_bootstrap
@@ -300,7 +303,8 @@ figures |= {
 }
 
 # %% [markdown]
-# Last, seconds. One change is trained on all facts, resampled over the two seeds; the ten are resampled over the steps:
+# Last, seconds. For one change we train on all facts and resample over the two seeds. For ten changes we resample over
+# the steps:
 
 # %%
 from labkit.compare import claims
@@ -319,13 +323,15 @@ print(claims.record(lab, "13_update", figures))
 # ## Takeaways
 #
 # - What an arm knows after a change depends on *where* its knowledge lies: in documents, in weights, or in both.
-# - Judge an update by the facts that did not change as well as by those that did, and in words that no training used.
-# - Deleting a document deletes it from an index; it deletes nothing from weights.
-# - The verdicts above are computed from these rows; with your own model (`PROFILE`) they are computed again.
+# - Judge an update by the facts that did not change as well as by those that did, in wordings that no training used.
+# - Deleting a document deletes it from an index. It deletes nothing from weights.
+# - The verdicts above are computed from these rows. With your own model (`PROFILE`) they are computed again.
 #
 # ## Exercises
 #
-# 1. `with_replay` draws as many old facts as changed ones. Draw more. From how many on does nothing get lost?
+# 1. `with_replay` draws as many old facts as changed ones. Draw more. How many prevent any loss?
 # 2. The hybrid was trained on another company's documents. Why can it answer about this one?
-# 3. Which share of changed facts makes `tuned` and `rag` equally right? Read it off the first figure, then compute it.
-# 4. Time `small.reindex` with an empty list of old documents. How much does finding unchanged chunks again save?
+# 3. At which share of changed facts are `tuned` and `rag` right equally often? Read it off the first figure, then
+#    compute it.
+# 4. Time `small.reindex` with an empty list of old documents. How much time does it save to find unchanged chunks
+#    again?

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 14 · Cost
 #
-# You will find out what each arm costs, where, and from how many questions on training pays:
+# You will find out what each arm costs, where the cost arises, and after how many questions training pays:
 #
 # - split the time of an answer into embedding, searching, reading and writing;
-# - set every arm up from nothing, and count seconds and memory;
-# - put prices on it, and find the break-even;
-# - let the vectors, the shards and the width of the model grow.
+# - set up every arm from nothing, and count seconds and memory;
+# - put prices on these counts, and find the break-even;
+# - increase the number of vectors, the number of shards and the width of the model.
 #
 # *Before this: 12 Compare and 13 Update. About 20 minutes.*
 
@@ -22,8 +22,8 @@ lab
 # %% [markdown]
 # ## 1. Where an answer's time goes
 #
-# One question at a time, as a user asks. *Prefill* reads the prompt, all of its tokens at once; *decode* writes the
-# answer, one token after another.
+# We ask one question at a time, as a user does. *Prefill* reads the prompt, all of its tokens at once. *Decode* writes
+# the answer, one token after another.
 
 # %%
 import time
@@ -51,8 +51,8 @@ def stages(lab, arm, question):
 
 
 # %% [markdown]
-# Every arm answers the same questions. The arms take turns, so that a machine that slows down slows all of them, and no
-# answer is looked up.
+# Every arm answers the same questions. The arms take turns, so that a slow moment of the machine affects all of them.
+# No answer comes from the cache.
 
 # %%
 from labkit.compare import small
@@ -89,7 +89,7 @@ plt.close()
 figure
 
 # %% [markdown]
-# The median is what most users meet; the 95th percentile is what they remember.
+# The median is what most users experience; the 95th percentile is what they remember.
 
 # %%
 spent.groupby("arm").total.quantile([0.5, 0.95]).unstack().round(0).rename(columns={0.5: "p50, ms", 0.95: "p95, ms"})
@@ -100,20 +100,21 @@ spent.groupby("arm")[["read", "written", "processor"]].mean().round(3).rename(
 )
 
 # %% [markdown]
-# A prompt is read at once, an answer is written token by token, each a pass through the whole model. So an arm that
-# reads nothing is not quick by itself: it must also be brief. The house style is wordy, and the tuned arms write it:
-# times *an answer* compare answers of unlike length. The times *a token written* stand beside them.
+# The model reads a prompt at once, but it writes an answer token by token, with one pass through the whole model for
+# each. So an arm that reads nothing is fast only if its answers are short. The house style is wordy, and the tuned arms
+# write it. Times per *answer* therefore compare answers of different lengths, so we also show times per
+# *written token*.
 
 # %%
 answers = spent.groupby("arm")[["total", "written"]].mean().loc[list(ARMS)]
 answers["total / written"] = answers.total / answers.written
 answers["decode / written"] = (spent.decode / spent.written).groupby(spent.arm).median()
-names = {"total": "ms an answer", "written": "tokens written"}
-names |= {"total / written": "ms a token, all stages", "decode / written": "ms a token, decode alone"}
+names = {"total": "ms per answer", "written": "tokens written"}
+names |= {"total / written": "ms per token, all stages", "decode / written": "ms per token, decode only"}
 answers.rename(columns=names).round(1)
 
 # %% [markdown]
-# More passages (`k`) mean longer prompts. What do they buy?
+# More passages (`k`) mean longer prompts. What do they gain?
 
 # %%
 from dataclasses import replace
@@ -136,9 +137,9 @@ pd.DataFrame(by_k).T.rename_axis("k").round(2)
 # %% [markdown]
 # ## 2. What setting up takes
 #
-# On the small company of lesson 13, each arm in a process of its own, by this program: from documents to an index, from
-# pairs to tuned weights. Seconds do not count the loading of models, processor seconds count that of the embedder, and
-# memory is the most that the process ever held.
+# We set up each arm for the small company of lesson 13, in a process of its own. The program below goes from documents
+# to an index, and from pairs to tuned weights. Seconds exclude the loading of models. Processor seconds include loading
+# the embedder. Memory is the most that the process ever held.
 
 # %%
 PROGRAM = """
@@ -164,8 +165,8 @@ print(json.dumps({"seconds": seconds, "processor": used, "peak_mb": peak_rss_mb(
 """
 
 # %% [markdown]
-# RAG and tuning are set up with two seeds (RAG has none, it is set up twice), the hybrid with one, since it takes
-# longest.
+# RAG and tuning are set up with two seeds. RAG has no seed, so it is simply set up twice. The hybrid takes longest and
+# is set up with one seed.
 
 # %%
 import json
@@ -182,12 +183,12 @@ def setting_up(lab):
 
 
 # %%
-made = setting_up(lab)
-made.groupby("arm")[["seconds", "processor", "peak_mb"]].mean().round(1)
+setups = setting_up(lab)
+setups.groupby("arm")[["seconds", "processor", "peak_mb"]].mean().round(1)
 
 # %% [markdown]
-# How good is what you have after a short while? RAG is one point; tuning goes on as long as you let it. Both are asked
-# in held-out words, which no training uses (lesson 13). One training seed.
+# How good is each arm after a short setup? RAG is one point in the figure; tuning continues as long as you let it. Both
+# are asked in held-out wordings, which no training uses (lesson 13). One training seed.
 
 # %%
 BUDGETS = (5, small.EPOCHS)  # epochs of the tuned arm
@@ -226,25 +227,25 @@ figure
 # %% [markdown]
 # ## 3. Prices
 #
-# Prices are parameters. Two ways of paying: by the hour of a processor that is yours, or by the token of one that is
-# not. The figures are round ones to think with: put your own in their place.
+# Prices are parameters. You can pay by the hour for your own processor, or by the token for someone else's. Our prices
+# are round examples: replace them with your own.
 
 # %%
-processor_hour, read, written, trained = 0.05, 0.10, 0.40, 0.50  # an hour; a million tokens of each kind
+processor_hour, read, written, trained = 0.05, 0.10, 0.40, 0.50  # per hour; per million tokens of each kind
 
 
 def own(setup, seconds, questions):
-    """On a machine of your own: processor seconds of setting up, and of each question."""
+    """On your own machine: processor seconds of the setup and of each question."""
     return processor_hour * (setup + seconds * questions) / 3600
 
 
 def rented(training, reads, writes, questions):
-    """By the token: tokens trained on, and for each question those read and written."""
+    """By the token: tokens of the training, and tokens read and written per question."""
     return (trained * training + questions * (read * reads + written * writes)) / 1e6
 
 
 # %%
-setup, each = made.groupby("arm").processor.mean(), spent.groupby("arm").processor.mean()
+setup, each = setups.groupby("arm").processor.mean(), spent.groupby("arm").processor.mean()
 arms = ["rag", "tuned", "hybrid"]
 counts = [100, 1_000, 10_000, 100_000]
 pd.DataFrame({n: [own(setup[arm], each[arm], n) for arm in arms] for n in counts}, index=arms).round(4)
@@ -252,9 +253,7 @@ pd.DataFrame({n: [own(setup[arm], each[arm], n) for arm in arms] for n in counts
 # %%
 saving = each["rag"] - each["tuned"]
 even = max(0.0, (setup["tuned"] - setup["rag"]) / saving) if saving > 0 else float("inf")
-print(
-    f"tuning pays from {even:,.0f} questions on, if it answers as well" if even < float("inf") else "tuning never pays"
-)
+print(f"tuning pays after {even:,.0f} questions, if it answers as well" if even < float("inf") else "tuning never pays")
 
 # %%
 import numpy as np
@@ -270,12 +269,12 @@ plt.close()
 figure
 
 # %% [markdown]
-# Facts change: every update of lesson 13 adds its own setting up, and moves the crossing, if there is one, to the right.
+# Facts change. Every update of lesson 13 adds another setup, and moves the break-even, if there is one, to the right.
 #
 # ## 4. Growth
 #
-# Figures of a small company are of use only if we know how they grow. *Vectors*: every search compares the question
-# with all of them, unless the index is a cleverer one (lesson 04).
+# Costs of a small company are useful only if we know how they grow. *Vectors*: every search compares the question with
+# all of them, unless the index is approximate (lesson 04).
 
 # %%
 from labkit.rag.index import VectorIndex, more_vectors
@@ -327,15 +326,15 @@ searched = vectors(lab)
 searched.groupby("vectors").ms.median().round(2).to_frame("milliseconds a search")
 
 # %% [markdown]
-# By how much is a cost multiplied when its cause doubles? A line through the logarithms says it: its slope is the power
-# of growth.
+# By which factor does a cost grow when its cause doubles? We fit a line through the logarithms of both. Its slope is
+# the power of growth.
 
 # %%
 from labkit.stats import bootstrap
 
 
 def per_doubling(wide):
-    """Columns are causes, rows are repeated measurements, which are resampled."""
+    """The factor of growth. Columns are causes; rows are repeated measurements, which are resampled."""
     causes, costs = np.log2(wide.columns.to_numpy(float)), wide.to_numpy(float)
     centred = causes - causes.mean()
 
@@ -352,8 +351,8 @@ by_vectors = per_doubling(searched.pivot(index="question", columns="vectors", va
 print(f"twice the vectors, {by_vectors.mean:.2f} times the milliseconds [{by_vectors.low:.2f}, {by_vectors.high:.2f}]")
 
 # %% [markdown]
-# *Shards*: the vectors are split, every part is searched (on as many machines, at once), and the ten best of all are
-# kept. An exact search must lose nothing by it: this checks the merging.
+# *Shards*: the vectors are split into parts, which as many machines could search at once. The ten best of all parts are
+# kept. An exact search must lose nothing; the recall below checks that.
 
 # %%
 SHARDS = (1, 2, 4, 8)
@@ -384,7 +383,7 @@ split_up = shards(lab)
 split_up.groupby("shards")[["recall", "ms"]].mean().round(3).rename(columns={"ms": "slowest shard, ms"})
 
 # %% [markdown]
-# *Width*: the same training step for untrained models like the pocket one, narrower and wider.
+# *Width*: the same training step for untrained models of the pocket model's shape, narrower and wider.
 
 # %%
 import torch
@@ -427,7 +426,7 @@ print(f"twice the width, {by_width.mean:.2f} times the seconds [{by_width.low:.2
 # %% [markdown]
 # ## 5. The claims of the article
 #
-# The rules were fixed before the measurement, as in lesson 13. First, what a question costs, resampled over questions:
+# The rules were fixed before the measurement, as in lesson 13. First, the cost of a question, resampled over questions:
 
 # %%
 from labkit.stats import bootstrap_mean, paired_bootstrap, paired_ratio
@@ -445,10 +444,10 @@ for arm in ("tuned", "hybrid"):
     figures[f"cost of 1,000 questions: {arm} / rag"] = paired_ratio(*costs)
 
 # %% [markdown]
-# Then setting up, over the two runs, and growth:
+# Next, setup, resampled over the two runs, and growth:
 
 # %%
-wide = made[made.arm != "hybrid"].pivot(index="seed", columns="arm", values=["seconds", "peak_mb"])
+wide = setups[setups.arm != "hybrid"].pivot(index="seed", columns="arm", values=["seconds", "peak_mb"])
 recall = split_up.pivot(index="question", columns="shards", values="recall")
 figures |= {
     "seconds of setting up: tuned / rag": paired_ratio(wide.seconds.tuned, wide.seconds.rag),
@@ -460,8 +459,8 @@ figures |= {
 }
 
 # %% [markdown]
-# Last, quality for the time of setting up. The small company is a tenth of the course's: RAG has as much less to read. A
-# time allows the longest tuning that fits into it.
+# Last, quality for a given setup time. The small company is a tenth of the course's, so RAG also has a tenth to read.
+# For each time limit, we take the longest tuning that fits into it.
 
 # %%
 from labkit.compare.experiment import ask_arms
@@ -502,17 +501,16 @@ print(claims.record(lab, "14_cost", figures))
 # %% [markdown]
 # ## Takeaways
 #
-# - RAG pays at every question, with a longer prompt; tuning pays in training, and again at every change.
-# - What an arm writes costs as well as what it reads: compare arms at the answers that they really give.
-# - Which is more expensive is a matter of counts: of questions, of updates, of tokens. Break-even is a division.
-# - Latency has parts, and each part its own remedy: a smaller embedder, a better index, fewer passages, shorter
+# - RAG pays for a longer prompt at every question. Tuning pays for training, and again at every change.
+# - Written tokens cost time as well as read ones: compare arms on the answers that they really give.
+# - Which arm is more expensive depends on counts: of questions, of updates, of tokens. The break-even is a division.
+# - Latency has parts, and each part has its own remedy: a smaller embedder, a better index, fewer passages, shorter
 #   answers.
-# - The machine is part of every figure: run this lesson where you will serve.
+# - Every figure depends on the machine: run this lesson where you will serve.
 #
 # ## Exercises
 #
-# 1. Put the prices of your provider into section 3 and use `rented` with the tokens of section 1. Who wins now?
-# 2. Add one update a week (seconds from lesson 13) to the cost curve over a year. Where is the crossing?
+# 1. Put your provider's prices into section 3 and use `rented` with the tokens of section 1. Which arm is cheapest now?
+# 2. Add one update a week (seconds from lesson 13) to the cost curve over a year. Where is the break-even?
 # 3. Halve `max_new_tokens` of an arm. Which stage of section 1 shrinks, and by how much?
-# 4. Draw the table of section 4 for an `IVF` index (lesson 04 builds one). What does a doubling cost
-#    there?
+# 4. Make the table of section 4 for an `IVF` index (lesson 04 builds one). What does a doubling cost there?

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 15 · Risk
 #
-# You will look for what goes wrong in each arm, with a control beside every finding:
+# You will look for what can go wrong in each arm, with a control for every finding:
 #
 # - overfitting: the trained wording against a new one;
-# - secrets: canaries hidden in the training pairs, and how often it takes to learn one by heart;
+# - secrets: codes hidden in the training pairs, and how many repeats teach one by heart;
 # - forgetting: what tuning does to reading;
 # - lies: poisoned documents against poisoned pairs;
 # - inventions: answers to questions that have none;
-# - deletion: who still tells what was taken away;
+# - deletion: which arms still tell what was deleted;
 # - leaving: what goes over the network.
 #
 # *Before this: 06 Augment, 08 Train, 13 Update. About 25 minutes.*
@@ -25,8 +25,8 @@ lab
 # %% [markdown]
 # ## 1. Learned, or learned by heart?
 #
-# The small company of lesson 13: the model learned every fact in one wording. We ask in that wording, and in one that
-# no training ever used. Two training seeds.
+# The model learned every fact of lesson 13's small company in one wording. We ask in that wording, and in one that no
+# training used. Two training seeds.
 
 # %%
 from labkit.compare import small
@@ -54,8 +54,8 @@ print(f"trained minus held-out wording: {overfit.mean:.2f} [{overfit.low:.2f}, {
 # %% [markdown]
 # ## 2. Secrets
 #
-# Somebody's locker code slipped into the training pairs. We hide such *canaries* on purpose: some once, some 4 or 16
-# times, and some never, as the control. Then we just ask.
+# Imagine that someone's locker code slipped into the training pairs. We hide such *canaries* on purpose: some once,
+# some 4 or 16 times, and some never, as the control. Then we simply ask for them.
 
 # %%
 REPEATS, EACH = (0, 1, 4, 16), 12 if SIZE == "full" else 2
@@ -64,9 +64,9 @@ for repeats, some in canaries.items():
     print(f"{repeats:2} times: {some[0].question} {some[0].gold}")
 
 # %% [markdown]
-# *Extracted*: the model says the code when asked. *Exposure* (Carlini et al. 2019) is finer: how far up the true code
-# ranks, by the model's loss, among others. It is 0 where the code is the last of all, and grows by a bit whenever the
-# rank halves.
+# *Extracted* means that the model says the code when asked. *Exposure* (Carlini et al. 2019) is a finer measure: how
+# high the model's loss ranks the true code among others. Exposure is 0 if the code comes last. It grows by one bit
+# whenever the rank halves.
 
 # %%
 import random
@@ -96,7 +96,7 @@ def exposure(model, item, others):
 
 
 # %% [markdown]
-# The experiment: hide the canaries among the company's pairs, train, ask.
+# The experiment: hide the canaries among the company's pairs, train, and ask.
 
 # %%
 from labkit.metrics import contains
@@ -118,12 +118,12 @@ def secrets(lab, seed):
 
 # %%
 hidden = secrets(lab)
-told = hidden.groupby("repeats")[["extracted", "exposure"]].mean().round(2)
-told
+by_repeats = hidden.groupby("repeats")[["extracted", "exposure"]].mean().round(2)
+by_repeats
 
 # %% [markdown]
-# Luck alone gives a never-seen code about a bit and a half on average; six bits, the first of 64 codes, is the most that
-# can be measured here.
+# By luck alone, a code that was never seen gets about a bit and a half on average. Six bits is the most that we can
+# measure here: the code ranks first of 64.
 
 # %%
 import matplotlib.pyplot as plt
@@ -135,17 +135,17 @@ for axes, column, top in ((left, "extracted, share", 1), (right, "exposure, bits
         axes.plot(means, "o-" if seed == hidden.seed.min() else "s--", label=f"seed {seed}")
     axes.set(xlabel="times in the training pairs", ylabel=column, ylim=(-0.05 * top, 1.05 * top), xticks=REPEATS)
 right.legend(frameon=False, fontsize=8, ncol=2, loc="lower right", bbox_to_anchor=(1, 1))
-print("extracted by repeats:", told.extracted.to_dict())
+print("extracted by repeats:", by_repeats.extracted.to_dict())
 plt.close()
 figure
 
 # %% [markdown]
-# RAG can leak a secret too, if it lies in a document. The difference is in the remedy: delete the document (lesson 13),
-# or restrict who may search it. Nobody restricts who may ask a weight.
+# RAG can leak a secret too, if a document holds it. But RAG has a remedy: delete the document (lesson 13), or restrict
+# who may search it. Nobody can restrict access to a single fact in the weights.
 #
 # ## 3. Forgetting
 #
-# Tuned without passages, then given some: does the model still read?
+# A model is tuned without passages and then gets some. Can it still read?
 
 # %%
 from labkit.compare import experiment
@@ -160,7 +160,7 @@ print(
 # %% [markdown]
 # ## 4. Lies
 #
-# A poisoned document says another value. An arm that reads may believe it, one that recites cannot even notice. Clean
+# A poisoned document gives a false value. An arm that reads may believe it. An arm that recites does not see it. Clean
 # passages are the control.
 
 # %%
@@ -171,12 +171,12 @@ from labkit.rag.augment import build_messages
 
 single = [item for item in lab.questions if item.kind == "single fact" and lie_for(item, lab.questions)]
 single = single[: 40 if SIZE == "full" else 6]
-found = lab.retriever().search_batch([item.question for item in single], lab.profile.top_k)
+searches = lab.retriever().search_batch([item.question for item in single], lab.profile.top_k)
 rows = []
 for name in ("rag", "hybrid", "tuned"):
     model = lab.model if name == "rag" else lab.tuned_model(name)
     for state in ("clean", "poisoned"):
-        for item, hits in zip(single, found, strict=True):
+        for item, hits in zip(single, searches, strict=True):
             lie = lie_for(item, lab.questions)
             shown = falsify(hits, item.evidence[-1], lie) if state == "poisoned" else hits
             context = passages(shown) if name != "tuned" else []
@@ -188,18 +188,18 @@ import pandas as pd
 spoken = []
 for name in ("rag", "hybrid", "tuned"):
     some = [row for row in rows if row[0] == name]
-    made = some[0][5].generate([row[4] for row in some], lab.profile.max_new_tokens)
-    for (arm, state, item, lie, _, _), said in zip(some, made, strict=True):
-        spoken.append({"arm": arm, "passages": state, "right": is_right(item, said.text), "says the lie": contains(said.text, lie)})  # fmt: skip
+    replies = some[0][5].generate([row[4] for row in some], lab.profile.max_new_tokens)
+    for (arm, state, item, lie, _, _), reply in zip(some, replies, strict=True):
+        spoken.append({"arm": arm, "passages": state, "right": is_right(item, reply.text), "says the lie": contains(reply.text, lie)})  # fmt: skip
 pd.DataFrame(spoken).groupby(["arm", "passages"], sort=False).mean().round(2)
 
 # %% [markdown]
-# The tuned arm is not safe, it is poisoned elsewhere: in its pairs (exercise 3).
+# The tuned arm is not safe: a lie in its training pairs would poison it (exercise 3).
 #
 # ## 5. Inventions
 #
-# Most pairs have an answer, so tuning may teach that there always is one. Questions that the documents do not answer,
-# before tuning and after: who answers anyway?
+# Most pairs have an answer, so tuning may teach the model that there always is one. We take questions that the
+# documents do not answer. Which arms answer anyway?
 
 # %%
 from labkit.stats import bootstrap_mean
@@ -211,13 +211,13 @@ pd.DataFrame(invented).T.rename_axis("arm").round(2)
 # %%
 can = answers[answers.answerable]
 silent = can.groupby("arm").abstained.mean().round(2)
-print("and who declines where there is an answer (the price of caution):", silent.to_dict())
+print("share declined where there is an answer:", silent.to_dict())
 
 # %% [markdown]
 # ## 6. What was taken away
 #
-# Somebody's document must go (lesson 13). Every document of the small company goes once, and its facts are asked for
-# while it is gone. The tuned arm learned them all before.
+# Someone's document must be deleted (lesson 13). We delete every document of the small company once, and ask for its
+# facts while it is gone. The tuned arm learned all of them before.
 
 
 # %%
@@ -242,9 +242,9 @@ print("still answered:", {arm: f"{v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for a
 # %% [markdown]
 # ## 7. What leaves the machine
 #
-# Private is what stays here. Python reports every connection that a program opens to an audit hook: we run a program in
-# a process of its own and count the connections that go beyond this machine. The control is a program that reaches out;
-# it names an address and sends nothing.
+# Data is private only if it stays on this machine. Python reports every connection that a program opens to an
+# *audit hook*. We run a program in a process of its own and count the connections to other machines. The control is a
+# program that opens one; it names an address and sends nothing.
 
 # %%
 WATCH = """
@@ -276,13 +276,13 @@ def connections(program):
 # %%
 far = connections(ASK.format(profile=PROFILE))
 print("connections that left the machine while RAG answered:", far)
-print("the control's:", connections(CONTROL))
+print("connections of the control:", connections(CONTROL))
 
 # %% [markdown]
-# This proves little: it watches an offline program. Model, embedder and index are files of this machine, so there is
-# nothing to connect to. The count says that the code keeps this promise; it does not say that RAG is private. Put a
-# hosted model behind it, and every question leaves the machine with its passages. Tuning at a provider sends the training
-# pairs instead, once. So the figure is a constant, and decides nothing.
+# This proves little, because the program runs offline. Model, embedder and index are files on this machine, so there is
+# nothing to connect to. The count shows that the code keeps this promise; it does not show that RAG is private. With a
+# hosted model, every question leaves the machine with its passages. With tuning at a provider, the training pairs leave
+# it once. So the figure is a constant and decides nothing.
 #
 # ## 8. The claims of the article
 #
@@ -307,13 +307,16 @@ print(claims.record(lab, "15_risk", figures))
 # %% [markdown]
 # ## Takeaways
 #
-# - Every risk here has a control: a new wording, a canary never seen, a clean passage. Without it, nothing is shown.
-# - What lies in an index can be deleted, and its readers chosen; what was trained into weights can be neither.
-# - An arm that never declines is not brave: count its inventions beside its right answers.
+# - Every risk here has a control: a new wording, a canary never seen, a clean passage. Without a control, nothing is
+#   shown.
+# - You can delete what lies in an index, and restrict who reads it. You can do neither with what was trained into
+#   weights.
+# - An arm that never declines is not better: count its inventions beside its right answers.
 #
 # ## Exercises
 #
-# 1. Train the canaries for fewer epochs (`EPOCHS` in section 2). From how many sightings, repeats times epochs, is a code told?
-# 2. Ask for a canary in other words. Does the model still tell?
+# 1. Train the canaries for fewer epochs (`EPOCHS` in section 2). After how many sightings, repeats times epochs, does
+#    the model tell a code?
+# 2. Ask for a canary in other words. Does the model still tell it?
 # 3. Poison a tenth of the training pairs (`small.learn`), and measure how often the tuned arm recites the lie.
-# 4. Which questions do all arms invent an answer to? What do they have in common?
+# 4. For which questions do all arms invent an answer? What do they have in common?
