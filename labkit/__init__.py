@@ -18,6 +18,9 @@ if os.name == "nt":
 # oneDNN keeps what it made for each shape of a batch: 1,024 of them fill a gigabyte.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")
 
+# A thread of OpenMP that waits for another spins as long as it is given; beside other work the other one does not come to run.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # bitsandbytes remarks, at import, on an optional kernel that it would fetch over the network.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
