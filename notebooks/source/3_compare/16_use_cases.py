@@ -238,7 +238,7 @@ scores.round(2)
 # Read the table column by column: where does each arm gain, and where does it lose? An arm can have the highest
 # utility without being best on every line.
 #
-# ## 4. All five, beside the advice
+# ## 4. All five, compared with the advice
 
 # %%
 import matplotlib.pyplot as plt
@@ -296,7 +296,7 @@ verdicts = {
 pd.DataFrame(verdicts).T
 
 # %% [markdown]
-# ## 5. What if you weigh otherwise?
+# ## 5. Other weights
 #
 # We chose the weights. So now draw ten thousand other sets of weights, spread evenly over all possible ones, and
 # count how often each arm leads. If one arm leads under nearly all weights, you need not argue about them. If two

@@ -51,7 +51,7 @@ log.rate(1, up=False)
 log.answers()[["arm", "question", "answer", "score", "seconds", "rating"]]
 
 # %% [markdown]
-# ## 2. What must not be in it
+# ## 2. What must not be in the log
 #
 # People write anything into a question. The log removes, or *redacts*, e-mail addresses, keys and long numbers
 # *before* it writes a row. What was never on the disk need not be deleted from it.
@@ -77,7 +77,7 @@ for text in stays:
 # Names, birthdays and addresses that are spelt out stay. So a log is personal data: decide who may read it, and when
 # you delete it.
 #
-# ## 3. Killed in the middle
+# ## 3. Killed while it writes
 #
 # Two processes write at once. We kill both without warning. How many answers are lost that they had reported as kept?
 # Each process runs this code until it is killed, after at least a hundred answers:
@@ -364,7 +364,7 @@ tell("hard negatives minus shuffled", *trained.values(), ["accuracy", "recall@1"
 # | search found another passage first, or missed it | train the embedder or reranker on *hard negatives* | 8 |
 # | the passage was in the prompt and the model misread it | another prompt, or training with passages | lesson 11 |
 #
-# ## 10. To other tools
+# ## 10. Export to other tools
 #
 # We export the small log of sections 1 and 2 as Parquet, with its types and names. Any data frame or dashboard can
 # read it.
