@@ -117,7 +117,7 @@ from labkit.tune.leaks import refuse_leaks
 
 
 def prepare(study, name, seed):
-    """Training and development rows of one arm in one job. Refuses pairs that ask what the test asks."""
+    """Training and development rows of one arm in one job. LabError if a pair asks what the test asks."""
     refuse_leaks([item.question for item in study.pairs], [item.question for item in study.questions])
     reader = use_cases.retriever(lab, study, name, training=True)
     if reader is None:
@@ -136,7 +136,7 @@ p, (RECITE, READ) = lab.profile, (30, 20) if SIZE == "full" else (1, 1)  # epoch
 
 
 def learn(study, name, seed):
-    """The model after training, and how far it was trained."""
+    """The model after training, and how long it was trained."""
     rows, held = prepare(study, name, seed)
     most = RECITE if rows is held else READ
     settings = LoraSettings(epochs=most, learning_rate=p.tuned_rate, batch_size=8, seed=seed, rank=p.lora_rank)
@@ -201,7 +201,7 @@ from labkit.stats import Interval, bootstrap, bootstrap_difference
 
 
 def weigh(table, weights):
-    """The weighted mean of a table's metrics (rows) for drawn questions (columns), as `bootstrap` wants it."""
+    """The weighted mean of a table's metrics (rows) for drawn questions (columns), in the form that `bootstrap` needs."""
     known, filled, shares = ~np.isnan(table), np.nan_to_num(table), np.array(weights) / sum(weights)
 
     def statistic(items):
@@ -413,7 +413,7 @@ for word in ("supported", "refuted", "not decided"):
     names = [title for title, row in verdicts.items() if row["the advice is"] == word]
     print(f"• {word}: {', '.join(names) or 'none'}.")
 steady = [title for title, row in shares.iterrows() if row.max() > 0.9]
-print(f"• The same arm leads under nine of ten possible weights or more: {', '.join(steady) or 'in no job'}.")
+print(f"• The same arm leads under at least nine of ten possible weights: {', '.join(steady) or 'in no job'}.")
 print(f"• A moved weight changes the leader in {len({turn['job'] for turn in reversals})} of {len(studies)} jobs.")
 
 # %% [markdown]

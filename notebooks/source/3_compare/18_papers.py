@@ -264,13 +264,13 @@ pd.DataFrame(table).map(lambda v: f"{v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]")
 # facts, and they do little harm. Did our model learn them?
 
 # %%
-print("facts of the second training answered right after it")
+print("share of the second training's facts that the model answers correctly after it")
 rows[rows.part == "practised"].groupby(["new", "epochs"]).correct.mean().unstack().round(2)
 
 # %%
 late = rows[(rows.part == "known") & (rows.epochs == LONG) & (rows.correct == 0)]
 for new, some in late.groupby("new"):
-    print(f"new: {new}. {len(some)} wrong answers, of them {some.declined.sum()} decline; the others make something up")
+    print(f"new: {new}. {len(some)} wrong answers, of them {some.declined.sum()} decline; the others are made up")
 
 # %%
 stem, all_new = "new facts: known ones answered wrong, all new", wrong["all", LONG]

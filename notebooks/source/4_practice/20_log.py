@@ -287,7 +287,7 @@ triplets = [
 ]
 triplets = pd.DataFrame(triplets, columns=["anchor", "positive", "negative"])
 first = rows[rows.stated.map(bool)].apply(lambda row: row.sources[0] in row.stated, axis=1)
-print(f"{len(triplets)} triplets; a wrong passage stood first for {1 - first.mean():.0%} of the logged questions")
+print(f"{len(triplets)} triplets; a wrong passage is first for {1 - first.mean():.0%} of the logged questions")
 triplets.map(lambda text: " ".join(text.split())).iloc[0].to_frame("the first triplet")
 
 # %% [markdown]
