@@ -1,5 +1,6 @@
 """The project's own promises: pins agree, files are small and name no machine, README's commands exist."""
 
+import ast
 import os
 import re
 import socket
@@ -161,6 +162,25 @@ def test_windows_is_told_where_to_run_it():
 def test_modules_are_finished():
     sources = [(name, text) for name, text in texts() if re.match(r"(labkit|tools)/.*\.py$", name)]
     assert not [name for name, text in sources if re.search(r"\bTODO\b|\bFIXME\b|NotImplementedError", text)]
+
+
+def words_of(name: str, text: str) -> str:
+    """What people read in a file: a page or a lesson whole, of other code its strings."""
+    if name.endswith(".py") and not name.startswith("notebooks/"):
+        strings = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+        text = "\n".join(value for value in strings if isinstance(value, str))
+    return " ".join(re.sub(r"^# ", "", text, flags=re.M).lower().split())
+
+
+def test_no_text_holds_a_turn_that_the_style_sheet_lists():
+    table = (ROOT / "docs" / "style.md").read_text("utf-8").partition("## Turns to avoid")[2].partition("\n## ")[0]
+    turns = re.findall(r"^\| ([a-z ]+) \| [a-z ]+ \|$", table, re.M)[1:]  # the first is the table's head
+    assert len(turns) >= 30
+    read = r"(README|CONTRIBUTING|CHANGELOG|docs/(?!style).+|data/(\w+/)*README)\.md|(labkit|tools|notebooks/source)/.+\.py"
+    read_here = {name: words_of(name, text) for name, text in texts() if re.fullmatch(read, name)}
+    assert {"README.md", "docs/method.md", "labkit/cli.py"} < set(read_here)
+    found = [(n, t) for n, text in read_here.items() for t in turns if re.search(rf"\b{re.escape(t)}\b", text)]
+    assert not found, "docs/style.md says what to write instead"
 
 
 REACH_OUT = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"

@@ -1,10 +1,11 @@
-"""Build, run and keep the notebooks of the course, and README's tables with them.
+"""Build, run and keep the notebooks of the course, and write README's tables and picture.
 
-`python -m tools.notebooks` does them all, `python -m tools.notebooks 12` one; with `--text` only the prose is renewed.
+`python -m tools.notebooks` runs all lessons, `python -m tools.notebooks 12` one; with `--text` it only renews the prose.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -22,11 +23,13 @@ import labkit
 from labkit.compare import claims, tables
 from labkit.console import check
 from labkit.errors import LabError
-from labkit.profile import PROFILES
+from labkit.plot import LOOK
+from labkit.profile import EVERY_ARM, PROFILES
 from labkit.store import ROOT, runs_folder, write_bytes, write_json
 from tools.console import alone
 from tools.execute import build, defaults, execute, run_into, save, shown, sources
 
+STYLE = ROOT / "matplotlibrc"
 MARKERS = "<!-- {name} -->", "<!-- /{name} -->"
 
 
@@ -45,7 +48,7 @@ def publish(source: Path) -> Path:
     folder = run_into(source, runs_folder() / source.stem.partition("_")[2])
     notebook = nbformat.read(folder / f"{source.stem}.ipynb", as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    save(notebook, target(source))  # less the cell that says where this run wrote
+    save(notebook, target(source))  # without the cell that says where this run wrote
     return target(source)
 
 
@@ -70,7 +73,7 @@ RESULTS = {
 
 
 def publish_results() -> None:
-    """Copy the newest full results of `make compare` to docs, and write README's table of all that is published there.
+    """Copy the newest full results of `make compare` to docs, and write README's table and picture of them.
 
     Raises LabError for a result of smoke size.
     """
@@ -86,8 +89,34 @@ def publish_results() -> None:
                 write_bytes(ROOT / file, result.read_bytes())
     results = tables.published()
     put(ROOT / "README.md", "results", results_table(results))
+    draw_results(ROOT / "docs" / "_static" / "result.png", results)
     smol = {name: result for name, result in results.items() if name.startswith("smol")}
     put(ROOT / "docs" / "models.md", "models", results_table(smol))
+
+
+def draw_results(path: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write README's picture: accuracy and its interval for every arm, one panel for each result. A PNG of about 40 kB."""
+    import matplotlib.pyplot as plt
+
+    names = [arm for arm in EVERY_ARM if any(arm in result["arms"] for result in results.values())]
+    with plt.rc_context(fname=str(STYLE)):
+        size = 3 * len(results) + 0.6, 0.9 + 0.28 * len(names)
+        figure, panels = plt.subplots(1, len(results), figsize=size, squeeze=False, sharey=True)
+        for axes, (title, result) in zip(panels[0], results.items(), strict=True):
+            for row, arm in enumerate(names):
+                if arm in result["arms"]:
+                    value, (colour, marker) = result["arms"][arm]["accuracy"], LOOK[arm]
+                    mean = value["mean"]
+                    around = [[max(0, mean - value["low"])], [max(0, value["high"] - mean)]]
+                    axes.errorbar(mean, row, xerr=around, color=colour, marker=marker, markeredgecolor="black")
+            axes.set(xlim=(-0.03, 1.03), xticks=[0, 0.5, 1], ylim=(len(names) - 0.5, -0.5), title=title)
+            axes.set_yticks(range(len(names)), names)
+        figure.supxlabel("accuracy with its 95 % interval; no mark: not measured", fontsize=9)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
+        plt.close(figure)
+    path.parent.mkdir(exist_ok=True)
+    write_bytes(path, picture.getvalue())
 
 
 def publish_figures() -> None:
@@ -108,7 +137,7 @@ def update_claims(result: Path) -> None:
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Several results for README: a row for each arm of each, what made them, what they say, and where they disagree."""
+    """Several results for README: a row for each arm of each, how they were made, what they show, and where they disagree."""
     table = tables.beside(results).reset_index()
     lines = [table.columns, ["---"] * 2 + ["---:"] * (table.shape[1] - 2), *table.values]
     lines = [f"| {' | '.join(line)} |" for line in lines]
@@ -169,7 +198,7 @@ def main(
     numbers: Annotated[list[str] | None, typer.Argument(help="Of lessons; all if none.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Renew the prose alone; nothing is run.")] = False,
 ) -> None:
-    """Run lessons and keep their notebooks, then write README's tables.
+    """Run lessons and keep their notebooks, then write README's tables and picture.
 
     Example: python -m tools.notebooks 12
     """

@@ -37,8 +37,8 @@ def page(figures: list[Figure]) -> str:
     )
     return f"""# Benchmarks
 
-Each figure is a ratio against a named rival on the same work in the same run; above 1 means better than the rival.
-`make bench` measures again. {made["platform"]}, {made["cpus"]} processors, Python {made["python"]}; {versions}.
+Each row compares labkit with a named rival on the same work in the same run. A ratio above 1 means that labkit is better.
+`make bench` repeats the measurements. These ran on: {made["platform"]}, {made["cpus"]} processors, Python {made["python"]}; {versions}.
 
 | what | rival | ratio | ours | theirs | unit |
 |---|---|---:|---:|---:|---|

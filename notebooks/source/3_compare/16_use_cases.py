@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 16 · Use cases
 #
-# You will put five pieces of advice to the test, one for each job that the article names:
+# You will test five pieces of advice, one for each job that the article names:
 #
-# - see what each job hands you, what it asks for, and what it rewards;
-# - let the four arms do all five jobs, and weigh what they achieve into one number, the *utility*;
-# - set the winner that you measured beside the one that the article advises;
-# - change the weights, and find out which advice hangs on them.
+# - see what each job gives you, what it asks for, and what it rewards;
+# - let the four arms do all five jobs, and combine their scores into one number, the *utility*;
+# - compare the winner that you measured with the one that the article advises;
+# - change the weights, and see which advice depends on them.
 #
 # *Before this: 12 Compare. About 25 minutes, some of them training.*
 
@@ -22,8 +22,8 @@ lab
 # %% [markdown]
 # ## 1. Five jobs
 #
-# The article has one best choice for each. Every job here has documents, questions and training pairs of its own, about
-# things that exist nowhere else.
+# The article names one best choice for each job. Every job here has its own documents, questions and training pairs.
+# They are about things that exist nowhere else.
 
 # %%
 import pandas as pd
@@ -36,9 +36,9 @@ rows = {s.title: [s.advised, s.why, len(s.documents), len(s.pairs), len(s.questi
 pd.DataFrame(rows, index=["the article says", "because", "documents", "pairs", "questions"]).T
 
 # %% [markdown]
-# The jobs are of two families. Three of them **look things up**: the answer stands in some page, and must be found.
-# Some pages changed *after* the training pairs were written. Here is one such page, and a question about what changed
-# in it:
+# There are two families of jobs. In three of them the arm **looks things up**: the answer is on some page, and the
+# arm must find it. Some pages changed *after* the training pairs were written. Here is one such page, and a question
+# about the change:
 
 # %%
 bot = studies["support_bot"]
@@ -48,12 +48,12 @@ for when, documents in (("then", bot.documents), ("today", bot.today)):
 print(item.question, "→", item.gold)
 
 # %% [markdown]
-# The other two **transform** what they are given: reviews into a summary, a sheet of figures into a report. The
-# material comes with the request, so *every* arm gets it, base and fine-tuned too. No product of the test occurs in the
-# pairs: there is nothing to recite, only a task to learn.
+# In the other two the arm **transforms** what it is given: reviews become a summary, a sheet of figures becomes a
+# report. The request contains the material, so *every* arm gets it, base and tuned too. No product of the test occurs
+# in the pairs. So there is no fact to recite, only a task to learn.
 #
-# What is left to retrieve? Earlier replies. RAG and hybrid find the most similar requests of the past, with the replies
-# that were given then: examples in the prompt, out of the same pairs that fine-tuning learns from.
+# What is left to retrieve? Earlier replies. RAG and hybrid find the most similar past requests, together with the
+# replies to them. These serve as examples in the prompt. They come from the same pairs that fine-tuning learns from.
 
 # %%
 summariser = studies["review_summariser"]
@@ -65,9 +65,10 @@ pd.DataFrame([{"title": h.chunk.title, "text": h.chunk.text} for h in hits])
 # %% [markdown]
 # ## 2. What each job rewards
 #
-# One number decides who wins, and it is a choice: each job weighs its metrics differently. A support bot must be up to
-# date, a legal assistant must cite, a summary must have its form. The weights were written down before anything was
-# measured, in `data/use_cases/studies.yaml`. Sections 5 and 6 ask what becomes of the winner if you disagree with them.
+# One number, the utility, decides who wins. How to compute it is a choice: each job gives its metrics different
+# weights. A support bot must be up to date, a legal assistant must cite, a summary must have the right form. We wrote
+# the weights down before we measured anything, in `data/use_cases/studies.yaml`. Sections 5 and 6 show what happens
+# to the winner if you choose other weights.
 
 # %%
 weights = pd.DataFrame({s.title: s.weights for s in studies.values()}).reindex(list(use_cases.METRICS))
@@ -75,8 +76,8 @@ weights.insert(0, "what it counts", pd.Series(use_cases.METRICS))
 weights.fillna("")
 
 # %% [markdown]
-# Every metric runs from 0 to 1 and counts only the questions that it applies to: *fresh* those about a changed fact,
-# *declines* those that no document answers. Where one does not apply, it is None.
+# Every metric runs from 0 to 1. It counts only the questions that it applies to: *fresh* counts those about a changed
+# fact, *declines* those that no document answers. Where a metric does not apply, its value is None.
 
 # %%
 import re
@@ -102,10 +103,13 @@ def measures(study, item, row):
 # %% [markdown]
 # ## 3. Train, and ask
 #
-# A tuned arm learns the pairs of a job in the job's own style; the hybrid over the passages that it would read, and in
-# the two jobs that hand over material every arm over that. How long? Until it stops gaining: every sixth pair is a
-# development row, and training ends once the loss on these has not fallen for two epochs. Facts to recite are the
-# exception, since a fact that is not trained cannot be known: there the development rows are the pairs themselves.
+# In the jobs that look things up, the tuned arm learns the job's pairs in the job's own style. The hybrid learns them
+# together with the passages that it would read. In the two jobs that transform, both arms learn with the material
+# that they are given.
+#
+# How long do they train? Until they stop improving. Every sixth pair is kept as a development row, and training stops
+# once the loss on these rows has not fallen for two epochs. Facts to recite are the exception: the model cannot know
+# a fact that it was not trained on. There the development rows are the training rows themselves.
 
 # %%
 from labkit.compare.training import closed_book, tokenised, with_context
@@ -113,7 +117,7 @@ from labkit.tune.leaks import refuse_leaks
 
 
 def prepare(study, name, seed):
-    """Training and development rows of one arm in one job. Refuses pairs that ask what the test asks."""
+    """Training and development rows of one arm in one job. LabError if a pair asks what the test asks."""
     refuse_leaks([item.question for item in study.pairs], [item.question for item in study.questions])
     reader = use_cases.retriever(lab, study, name, training=True)
     if reader is None:
@@ -132,7 +136,7 @@ p, (RECITE, READ) = lab.profile, (30, 20) if SIZE == "full" else (1, 1)  # epoch
 
 
 def learn(study, name, seed):
-    """The model after training, and how far it was trained."""
+    """The model after training, and how long it was trained."""
     rows, held = prepare(study, name, seed)
     most = RECITE if rows is held else READ
     settings = LoraSettings(epochs=most, learning_rate=p.tuned_rate, batch_size=8, seed=seed, rank=p.lora_rank)
@@ -147,8 +151,9 @@ def learn(study, name, seed):
 
 
 # %% [markdown]
-# Then all questions of the job: a row for each answer. Each arm is trained once, with one seed: the intervals below hold
-# what questions differ in, not what trainings differ in. (More of `SEEDS` cost as many times the minutes.)
+# Then each arm answers all questions of the job, one row for each answer. Each arm is trained once, with one seed. So
+# the intervals below show how much questions vary, but not how much trainings vary. (With more `SEEDS`, the training
+# time grows in proportion.)
 
 # %%
 from labkit.compare.arms import ARMS, arm_class
@@ -172,12 +177,12 @@ from tqdm.auto import tqdm
 
 tasks = [(study, arm, seed) for study in studies.values() for arm in ARMS for seed in (SEEDS if arm in TUNED else [0])]
 rows = pd.DataFrame([row for task in tqdm(tasks) for row in do(*task)])
-told = rows[(rows.job == "support_bot") & (rows.id == item.id) & (rows.seed == 0)]
-told.set_index("arm")[["text", "correct", "style", "prompt_tokens"]]
+shown = rows[(rows.job == "support_bot") & (rows.id == item.id) & (rows.seed == 0)]
+shown.set_index("arm")[["text", "correct", "style", "prompt_tokens"]]
 
 # %% [markdown]
-# How far was each trained, and does it keep the style that it was trained for? Read this before any utility: where a
-# tuned arm breaks the style, its utility judges the training and not the method.
+# How long was each arm trained, and does it keep the style that it was trained on? Check this before you read any
+# utility: if a tuned arm breaks the style, its utility tells you about the training, not about the method.
 
 # %%
 columns = ["epochs trained", "epoch kept", "stopped by itself", "style"]
@@ -185,9 +190,9 @@ trained = rows[rows.arm.isin(TUNED)].astype(dict.fromkeys(columns, float))
 trained.groupby(["job", "arm"], sort=False)[columns].mean().round(2)
 
 # %% [markdown]
-# The utility of an arm is the weighted mean of its metrics, so it too runs from 0 to 1. Seeds are averaged for each
-# question. Its interval resamples questions: for every draw, each metric's mean over the drawn questions that it applies
-# to, and then the weighted mean.
+# The utility of an arm is the weighted mean of its metrics, so it also runs from 0 to 1. For each question we first
+# average over the seeds. The interval resamples questions: each draw takes the mean of every metric over the drawn
+# questions that it applies to, and then the weighted mean of these.
 
 # %%
 import numpy as np
@@ -196,7 +201,7 @@ from labkit.stats import Interval, bootstrap, bootstrap_difference
 
 
 def weigh(table, weights):
-    """The weighted mean of a table's metrics (rows) for drawn questions (columns), as `bootstrap` wants it."""
+    """The weighted mean of a table's metrics (rows) for drawn questions (columns), in the form that `bootstrap` needs."""
     known, filled, shares = ~np.isnan(table), np.nan_to_num(table), np.array(weights) / sum(weights)
 
     def statistic(items):
@@ -230,10 +235,10 @@ scores.loc["utility"] = [1, *(utility("support_bot", arm).mean for arm in ARMS)]
 scores.round(2)
 
 # %% [markdown]
-# Read it column by column: where does each arm earn, and where does it lose? To win on utility, an arm need not win on
-# every line.
+# Read the table column by column: where does each arm gain, and where does it lose? An arm can have the highest
+# utility without being best on every line.
 #
-# ## 4. All five, beside the advice
+# ## 4. All five, compared with the advice
 
 # %%
 import matplotlib.pyplot as plt
@@ -255,9 +260,9 @@ plt.close()
 figure
 
 # %% [markdown]
-# Did the advised arm win? Its *lead* is its utility minus that of the best other arm, on the same questions. The lower
-# end of the interval is above zero only if the advised arm is told apart from **every** other; the upper end is below
-# zero only if **some** other arm beats it, at a stricter level, because three may try.
+# Did the advised arm win? Its *lead* is its utility minus that of the best other arm, on the same questions. If the
+# lower end of the interval is above zero, the advised arm beats **every** other arm. If the upper end is below zero,
+# at least **one** other arm beats it. That end uses a stricter level, because three arms have a chance to beat it.
 
 
 # %%
@@ -291,10 +296,11 @@ verdicts = {
 pd.DataFrame(verdicts).T
 
 # %% [markdown]
-# ## 5. What if you weigh otherwise?
+# ## 5. Other weights
 #
-# The weights are ours. So draw ten thousand others, evenly from all that are possible, and count how often each arm
-# leads. An arm that leads under nearly all weights needs no debate about them; two arms that share the field do.
+# We chose the weights. So now draw ten thousand other sets of weights, spread evenly over all possible ones, and
+# count how often each arm leads. If one arm leads under nearly all weights, you need not argue about them. If two
+# arms share the lead, the weights decide.
 
 # %%
 means = {name: {arm: np.nanmean(table, axis=1) for arm, table in tables.items()} for name, (tables, _) in jobs.items()}
@@ -302,7 +308,7 @@ shares = {}
 for name, some in means.items():
     drawn = np.random.default_rng(0).dirichlet(np.ones(len(studies[name].weights)), 10_000)
     scores = pd.DataFrame(drawn @ pd.DataFrame(some).to_numpy(), columns=list(some))
-    leads_here = scores.gt(scores.max(axis=1) - 1e-9, axis=0)  # of equal arms each has its part
+    leads_here = scores.gt(scores.max(axis=1) - 1e-9, axis=0)  # arms that tie share the lead
     shares[studies[name].title] = leads_here.div(leads_here.sum(axis=1), axis=0).mean()
 shares = pd.DataFrame(shares).T
 figure, text = plot.shares(shares)
@@ -312,9 +318,9 @@ figure
 # %% [markdown]
 # ## 6. Where the lead changes
 #
-# Random weights say how debatable a winner is; whoever must decide asks *which* weight matters. A *rank reversal* is a
-# point at which another arm takes the lead. Move one weight up or down from where it was set, let the others share the
-# rest as before, and note the first such point.
+# Random weights show how open the choice is. To decide, you want to know *which* weight matters. A *rank reversal* is
+# a point at which another arm takes the lead. Move one weight up or down from its stated value, let the others keep
+# their proportions, and note the first such point.
 
 
 # %%
@@ -332,14 +338,14 @@ def reversal(name, metric):
                 break
 
 
-turns = [turn for name in jobs for metric in studies[name].weights for turn in reversal(name, metric)]
-print(len(turns), "reversals")
-pd.DataFrame(turns, columns=["job", "metric", "stated", "at", "leader", "rival"]).round(2)
+reversals = [turn for name in jobs for metric in studies[name].weights for turn in reversal(name, metric)]
+print(len(reversals), "reversals")
+pd.DataFrame(reversals, columns=["job", "metric", "stated", "at", "leader", "rival"]).round(2)
 
 # %% [markdown]
-# A line reads: `leader` leads at the stated weights, but once `metric` weighs `at`, `rival` does. Near the stated
-# weight a reversal is a warning. Here is the support bot with more and more weight on style; where lines cross, ranks
-# reverse.
+# Read a line like this: `leader` leads at the stated weights, but once `metric` has the weight `at`, `rival` leads. A
+# reversal near the stated weight is a warning. The next figure gives the support bot more and more weight on style.
+# Where two lines cross, their arms change places.
 
 # %%
 parts, share = pd.DataFrame(means["support_bot"], index=list(bot.weights)), np.linspace(0, 1, 21)
@@ -361,8 +367,8 @@ figure
 # %% [markdown]
 # ## 7. One arm for every job?
 #
-# The article ends on the hybrid as the future. Let all five jobs count the same: one table of all metrics of all jobs over
-# all questions, where a job's metrics apply to its own questions only.
+# The article ends by calling the hybrid the future. Let all five jobs count the same. Put all metrics of all jobs and
+# all questions into one table; the metrics of a job apply to its own questions only.
 
 # %%
 total, at = sum(len(study.questions) for study in studies.values()), 0
@@ -386,7 +392,7 @@ print(f"lead of the hybrid: {v.mean:+.2f} [{v.low:+.2f}, {v.high:+.2f}], so the 
 # %% [markdown]
 # ## 8. The claims of the article
 #
-# Each lead is kept for the ledger of lesson 19.
+# We keep each lead for the ledger of lesson 19.
 
 # %%
 from labkit.compare import claims
@@ -407,20 +413,23 @@ for word in ("supported", "refuted", "not decided"):
     names = [title for title, row in verdicts.items() if row["the advice is"] == word]
     print(f"• {word}: {', '.join(names) or 'none'}.")
 steady = [title for title, row in shares.iterrows() if row.max() > 0.9]
-print(f"• The same arm leads under nine of ten possible weights or more: {', '.join(steady) or 'in no job'}.")
-print(f"• A moved weight changes the leader in {len({turn['job'] for turn in turns})} of {len(studies)} jobs.")
+print(f"• The same arm leads under at least nine of ten possible weights: {', '.join(steady) or 'in no job'}.")
+print(f"• A moved weight changes the leader in {len({turn['job'] for turn in reversals})} of {len(studies)} jobs.")
 
 # %% [markdown]
-# - Advice for a *job* is advice for a data set, a style and weights. Say yours before you measure, not after.
-# - A small model stands here for a large one. The way of measuring carries over; the winners need not (`PROFILE`).
+# - Advice for a *job* is advice for a dataset, a style and a set of weights. State yours before you measure, not
+#   after.
+# - A small model stands in for a large one here. You can reuse the way of measuring; the winners may differ
+#   (`PROFILE`).
 #
 # ## Exercises
 #
-# 1. Change `jobs["legal_assistant"]` so that the weight of `style` is 0, and run sections 4 and 6 again. Nothing is
-#    trained anew. Who leads now, and did section 6 foretell it?
-# 2. Halve the `budget` of the support bot. Which arms lose, and is it more than the weight of `frugal` can explain?
-# 3. Read the financial reports of the fine-tuned arm in `rows`. Does it quote the figures rightly and still get the change
-#    wrong? Which metric tells you?
-# 4. RAG in the summariser reads earlier replies. Give it none, as base has: how much do the examples bring?
+# 1. Change `jobs["legal_assistant"]` so that the weight of `style` is 0, and run sections 4 and 6 again. You need not
+#    train again. Who leads now, and did section 6 predict it?
+# 2. Halve the `budget` of the support bot. Which arms lose? Do they lose more than the weight of `frugal` can
+#    explain?
+# 3. Read the financial reports of the tuned arm in `rows`. Does it quote the figures correctly and still get the
+#    change wrong? Which metric shows this?
+# 4. RAG in the summariser reads earlier replies. Give it none, as base has. How much do the examples contribute?
 # 5. Add a sixth job: a folder with documents, questions and pairs, and an entry in `studies.yaml`. Write the weights
 #    first.

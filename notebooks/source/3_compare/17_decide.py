@@ -3,9 +3,10 @@
 #
 # You will turn measurements into a decision:
 #
-# - write the article's flowchart as a function, and check its advice against the measured winner;
-# - say what your users ask and what their answers must be, and get the arm that is worth most for *that*;
-# - see where the advice flips, and where the questions are too few to tell.
+# - write the article's flowchart as a function, and compare its advice with the measured winner;
+# - describe what your users ask and what their answers must be, and find the arm that is worth most for *these
+#   needs*;
+# - see where the advice changes, and where there are too few questions to tell.
 #
 # *Before this: 12 Compare. About 10 minutes.*
 
@@ -21,8 +22,9 @@ lab
 # %% [markdown]
 # ## 1. The flowchart, as a function
 #
-# Does your knowledge change? Then RAG. If not, do you need tone or format? Then fine-tuning, else RAG, "simpler". Two
-# questions, two arms. The hybrid does not occur in it.
+# Does your knowledge change? Then use RAG. If it does not, do you need a tone or a format? Then use fine-tuning.
+# Otherwise use RAG, because it is "simpler". The flowchart has two questions and two arms. It does not mention the
+# hybrid.
 
 # %%
 import inspect
@@ -38,9 +40,9 @@ for name, (changes, form) in decide.SITUATIONS.items():
 # %% [markdown]
 # ## 2. Was its advice the winner?
 #
-# Each situation has its measurement: questions on changed facts, or on stable ones; *right*, or *right and in style at
-# once*. The advice *lost* where another arm is ahead by a whole interval, and is *not told apart* where it is ahead by
-# less.
+# Each situation is measured on its own questions, on changed facts or on stable ones, and by its own score: *right*,
+# or *right and in style at once*. The advice *lost* if another arm is ahead with its whole interval. It is *not told
+# apart* if another arm is ahead but the interval holds zero.
 
 # %%
 from labkit.compare import experiment
@@ -53,8 +55,8 @@ judged
 # %% [markdown]
 # ## 3. Your needs
 #
-# A flowchart knows yes and no. Your users ask a *mix*, and you have *weights*: how much it is worth to be right, to be
-# in style, to cite. Say both, and the arms are worth something from 0 to 1.
+# A flowchart only knows yes and no. Your users ask a *mix* of questions, and you have *weights*: how much it is worth
+# that an answer is right, is in style, or cites its source. State both, and each arm gets a worth from 0 to 1.
 
 # %%
 needs = decide.Needs(changed=0.2, unknown=0.1, right=1.0, style=0.5, cited=0.25)
@@ -81,7 +83,8 @@ figure
 # %% [markdown]
 # ## 4. Move the sliders
 #
-# In a running notebook these sliders ask `advise` again at every move. On a page, they stay still: call the function.
+# In a running notebook, every move of a slider calls `advise` again. On a web page the sliders do nothing: call the
+# function instead.
 
 # %%
 import ipywidgets as widgets
@@ -103,10 +106,10 @@ def show(**wanted):
 widgets.interactive(show, **sliders)
 
 # %% [markdown]
-# ## 5. Where the advice flips
+# ## 5. Where the advice changes
 #
-# Vary two needs and keep the rest: the share of questions on changed facts, and the weight of style. Which arm is best at
-# each point?
+# Vary two needs and keep the others: the share of questions on changed facts, and the weight of style. Which arm is
+# best at each point?
 
 # %%
 from itertools import product
@@ -120,7 +123,7 @@ points["best"] = [decide.advise(answers, one)[0] for one in some]
 points.pivot(index="weight", columns="changed", values="best").sort_index(ascending=False)
 
 # %% [markdown]
-# The same as a map, with the colour and the marker that each arm has in every figure of the course:
+# Here is the same as a map. Each arm has the colour and the marker that it has in every figure of the course:
 
 # %%
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
@@ -134,10 +137,10 @@ plt.close()
 figure
 
 # %% [markdown]
-# ## 6. Is it enough to decide?
+# ## 6. Are there enough questions?
 #
-# The sentence of section 3 says which arms, if any, the questions do not tell apart. To halve an interval you need
-# about four times as many questions. Here with fewer:
+# The sentence in section 3 says which arms, if any, the questions do not tell apart. To halve the width of an
+# interval you need about four times as many questions. Here is the advice from fewer:
 
 # %%
 for few in (40, 80, 160, len(lab.questions)):
@@ -148,12 +151,12 @@ for few in (40, 80, 160, len(lab.questions)):
 # %% [markdown]
 # ## Takeaways
 #
-# - A flowchart is a claim, and a claim can be checked: section 2 counts how often its advice won.
-# - What is best depends on the mix of questions and on what an answer is worth to you; say both before you look.
-# - "Not told apart" is an answer too: take the simpler arm, or ask more questions.
+# - A flowchart is a claim, and you can test a claim: section 2 counts how often its advice won.
+# - What is best depends on the mix of questions and on what an answer is worth to you. State both before you look.
+# - "Not told apart" is also an answer: take the simpler arm, or ask more questions.
 #
 # ## Exercises
 #
 # 1. Find needs for which `base` is the best arm. What would such users want?
-# 2. Which weight of style makes the hybrid overtake RAG for `changed=0.5`? Find it by bisection.
+# 2. At which weight of style does the hybrid overtake RAG for `changed=0.5`? Find it by bisection.
 # 3. Add what an answer costs (lesson 14) to `Needs` as a fourth weight. Does the map of section 5 change?

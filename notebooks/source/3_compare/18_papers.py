@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 18 · Papers
 #
-# You will set five published findings beside your own measurements, and see which of their directions show here:
+# You will compare five published findings with your own measurements, and see which of their directions show here:
 #
-# - retrieval against tuning, for knowledge that is new (Ovadia et al. 2023);
-# - one wording against many (Allen-Zhu & Li 2023);
-# - tuning that forgets how to read, and its remedy (Zhang et al. 2024);
+# - retrieval against tuning, for knowledge that is new to the model (Ovadia et al. 2023);
+# - training on one wording of a fact against many (Allen-Zhu & Li 2023);
+# - tuning after which a model reads passages worse, and its remedy (Zhang et al. 2024);
 # - new facts that push out old ones (Gekhman et al. 2024);
-# - facts that training hardly ever showed (Soudani et al. 2024).
+# - facts that training shows only once (Soudani et al. 2024).
 #
 # *Before this: 08 Train, 11 Hybrid, 15 Risk. About 25 minutes.*
 
@@ -23,9 +23,9 @@ lab
 # %% [markdown]
 # ## 1. What can be compared
 #
-# Each paper used far larger models, other data and other measures. Its numbers cannot be reproduced here, and none of
-# ours should be read as if it were one of theirs. What can be compared is the *direction*: which of two things is
-# larger. So every rule below asks only whether a difference lies above zero, with its whole 95 % interval.
+# Each paper used far larger models, other data and other metrics. We cannot reproduce its numbers here, and you
+# should not read our numbers as if they were the paper's. What we can compare is the *direction*: which of two things
+# is larger. So every rule below only asks whether a difference lies above zero with its whole 95 % interval.
 
 # %%
 import pandas as pd
@@ -39,13 +39,13 @@ about["paper"] = about.authors.str.partition(",")[0].str.partition(" &")[0] + " 
 about[["paper", "arxiv", "claim", "place"]].set_index("paper")
 
 # %% [markdown]
-# The claims are the papers' in our words; `place` is where the paper shows them. The rules stand in
-# `labkit/compare/papers.yaml`, and are judged like those of lesson 19: *supported* where all parts hold, *refuted*
-# where one fails and none holds, *mixed* otherwise.
+# The claims are the papers', in our words. The column `place` says where in the paper to find them. The rules are in
+# `labkit/compare/papers.yaml` and are applied as in lesson 19: a claim is *supported* if all its parts hold,
+# *refuted* if at least one fails and none holds, and *mixed* otherwise.
 #
 # ## 2. Retrieval or tuning?
 #
-# First what the paper reports. A number that we have not read in the paper itself is not here.
+# First, what the paper reports. We quote only numbers that we read in the paper itself.
 
 # %%
 from textwrap import fill
@@ -62,18 +62,18 @@ def reported(paper):
 reported("retrieval-over-tuning")
 
 # %% [markdown]
-# Now ours. One arm knows the company only through its documents, the other only through pairs. Do the pairs tell all
-# that will be asked? If they did not, the race would be unfair.
+# Now our measurement. One arm knows the company only through its documents, the other only through training pairs. Do
+# the pairs contain every fact that the test asks for? If they did not, the comparison would be unfair.
 
 # %%
-told = {(e.entity, e.attribute) for pair in lab.pairs for e in pair.evidence}
+stated = {(e.entity, e.attribute) for pair in lab.pairs for e in pair.evidence}
 asked = [e for item in lab.questions for e in item.evidence]
 print(len(lab.documents), "documents,", len(lab.pairs), "pairs,", len(lab.questions), "questions")
-share = sum((e.entity, e.attribute) in told for e in asked) / len(asked)
-print(f"of the facts asked for, the pairs tell {share:.0%}")
+share = sum((e.entity, e.attribute) in stated for e in asked) / len(asked)
+print(f"of the facts asked for, the pairs contain {share:.0%}")
 
 # %% [markdown]
-# *New wording* are questions on facts that have not changed, in words that no training used.
+# *New wording* questions ask for facts that have not changed, in words that no training used.
 
 # %%
 from labkit import plot
@@ -87,8 +87,9 @@ print(text)
 figure
 
 # %% [markdown]
-# The second half of the claim is about *how* to tune. As in lesson 08, each fact is seen equally often, in one wording
-# or in many, and asked in wordings that no training used; here with several seeds, each with facts of its own.
+# The second half of the claim is about *how* to tune. As in lesson 08, training shows every fact equally often, in
+# one wording or in many, and the test uses wordings that no training used. Here we use several seeds, each with its
+# own facts.
 
 # %%
 from labkit.metrics import contains
@@ -98,7 +99,7 @@ from labkit.tune.train import TrainSettings, train
 
 
 def right(model, facts, trained=False):
-    """For each fact, the share of its questions answered right: in one trained form, or in all unseen ones."""
+    """For each fact, the share of its questions answered correctly: in one trained form, or in all unseen ones."""
     asked = [(fact, form) for fact in facts for form in (fact.trained[:1] if trained else fact.unseen)]
     scores = {fact: [] for fact in facts}
     for (fact, _), answer in zip(asked, model.generate([f.ask(form) for f, form in asked], 48), strict=True):
@@ -108,7 +109,7 @@ def right(model, facts, trained=False):
 
 # %%
 def teach(talks, seed):
-    """The model after one pass over the examples, all of its weights trained."""
+    """The model after one pass over the examples, with all weights trained."""
     model = load_model(lab.profile.model_path, dtype="float32")
     settings = TrainSettings(epochs=1, learning_rate=lab.profile.tuned_rate / 2, batch_size=8, seed=seed)
     rows = dataset([Example(talk) for talk in talks], model.tokenizer, lab.profile.context).rows
@@ -139,7 +140,7 @@ print(text)
 figure
 
 # %% [markdown]
-# Now the rules take their figures.
+# Now compute the figures that the rules need.
 
 # %%
 rules = {claim.id: claim for claim in claims.load_claims(claims.PAPERS)}
@@ -160,25 +161,27 @@ print(verdict("retrieval-over-tuning"))
 # %% [markdown]
 # ## 3. One wording or many?
 #
-# The same curve answers a sharper question. Was a fact that is *not* answered in new words never learned, or learned
-# and out of reach? The line of the trained wording tells them apart.
+# The same curve answers a more precise question. If the model does *not* answer a fact in new words, did it never
+# learn the fact? Or did it learn the fact but cannot produce it in those words? The line for the trained wording
+# shows which: a fact that is right there was stored.
 
 # %%
 reported("no-extraction-without-augmentation")
 
 # %%
 stored, drawn = (lines[kind][FEW].mean for kind in KINDS)
-print(f"trained in {FEW} wording: {stored:.2f} stored, {drawn:.2f} drawn out in other words")
+print(f"trained in {FEW} wording: {stored:.2f} stored, {drawn:.2f} right in other words")
 print(verdict("no-extraction-without-augmentation"))
 
 # %% [markdown]
-# Mind the size: in the paper next to nothing is drawn out without augmentation, and nearly all with it. How near to
-# that we come depends on what the model knew beforehand: one that has met two questions as one needs to be told once.
+# Note the size of the effect. In the paper, a model trained without augmentation (that is, without more wordings)
+# answers almost nothing, and one trained with it answers nearly everything. Our effect is smaller if the model knows
+# from its pretraining that two wordings ask the same: then one of them is enough.
 #
 # ## 4. Practise reading
 #
-# `naive` is the paper's *DSF + RAG*: tuned without passages, then given some. `hybrid-4` is its RAFT: tuned on the
-# proof among four distractors.
+# `naive` is the paper's *DSF + RAG*: a model tuned without passages that then gets some. `hybrid-4` is its RAFT: a
+# model tuned on the passage with the answer among four distractors.
 
 # %%
 reported("practise-reading")
@@ -194,18 +197,19 @@ gap = arms["naive"]["accuracy"]["mean"] - arms["tuned"]["accuracy"]["mean"]
 print(f"passages given to the model tuned without them (the paper's DSF + RAG minus DSF): {gap:+.2f}")
 
 # %% [markdown]
-# The paper's table shows passages helping even the model tuned without them: on all five sets, DSF + RAG lies above RAG.
-# Where our `naive` lies below `rag` instead, this kit disagrees with the paper, and two reasons are at hand. The paper's
-# untuned model answered in another form than was asked for, and was marked wrong for it; ours is scored by the value
-# alone. And the pocket model was pretrained to read such passages, so tuning can only take from what it reads.
+# In the paper's table, passages help even the model tuned without them: on all five datasets, DSF + RAG is above RAG.
+# If our `naive` is below `rag`, this course disagrees with the paper. There are two likely reasons. The paper's
+# untuned model answered in another form than the one asked for, and its answers counted as wrong; we score ours by
+# the value alone. And the pocket model was pretrained to read such passages, so tuning can only make its reading
+# worse.
 #
-# The last line is no part of the rule. On four of its five sets the paper saw passages *harm* a model tuned without
-# them (DSF + RAG below DSF). Where the weights know little, even clumsy reading may gain.
+# The last line is not part of the rule. On four of its five datasets, the paper found that passages *harm* a model
+# tuned without them (DSF + RAG below DSF). If the weights know little, even poor reading may help.
 #
 # ## 5. New facts, old facts
 #
-# A model is taught the facts of a small company. Then it is trained once more, always on the same number of facts, of
-# which none or all are new to it. What becomes of the facts that this second training does not show?
+# We train a model on the facts of a small company. Then we train it once more, always on the same number of facts.
+# Either none or all of these facts are new to it. What happens to the facts that this second training does not show?
 
 # %%
 reported("new-facts-hallucinations")
@@ -222,7 +226,7 @@ known, practised = taught[::2], taught[1::2]  # asked afterwards, and trained ag
 
 
 def ask(model, items, **about):
-    """A row for each answer: was it right, did it decline."""
+    """A row for each answer: was it right, and did it decline?"""
     answers = small.reciter(lab, "tuned", model).answer([item.question for item in items])
     for item, answer in zip(items, answers, strict=True):
         scores = {"correct": int(score.is_right(item, answer.text)), "declined": int(abstained(answer.text))}
@@ -243,7 +247,7 @@ for seed in lab.profile.seeds:
 rows = pd.DataFrame(rows)
 
 # %% [markdown]
-# Only what the first training taught can be lost: the others are left out.
+# Only a fact that the first training taught can be lost, so we leave out the others.
 
 # %%
 held = rows[rows.part == "known"].set_index(["id", "seed"])
@@ -256,17 +260,17 @@ print("known facts answered wrong, by how many facts of the second training are 
 pd.DataFrame(table).map(lambda v: f"{v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]")
 
 # %% [markdown]
-# The paper's explanation is that harm comes with learning: stopped early, the new facts are hardly learned, and do
-# little. Were they learned here?
+# The paper explains that the harm comes with learning: if training stops early, the model has hardly learned the new
+# facts, and they do little harm. Did our model learn them?
 
 # %%
-print("facts of the second training answered right after it")
+print("share of the second training's facts that the model answers correctly after it")
 rows[rows.part == "practised"].groupby(["new", "epochs"]).correct.mean().unstack().round(2)
 
 # %%
 late = rows[(rows.part == "known") & (rows.epochs == LONG) & (rows.correct == 0)]
 for new, some in late.groupby("new"):
-    print(f"new: {new}. {len(some)} wrong answers, of them {some.declined.sum()} decline; the others make something up")
+    print(f"new: {new}. {len(some)} wrong answers, of them {some.declined.sum()} decline; the others are made up")
 
 # %%
 stem, all_new = "new facts: known ones answered wrong, all new", wrong["all", LONG]
@@ -277,8 +281,8 @@ print(verdict("new-facts-hallucinations"))
 # %% [markdown]
 # ## 6. Rare facts
 #
-# One training, in which some facts stand once and others more often; then the same questions to RAG, for which a fact
-# is in the documents or not, however rare.
+# One training shows some facts once and others more often. Then RAG answers the same questions. For RAG it does not
+# matter how often training shows a fact, only whether a document states it.
 
 # %%
 reported("rare-facts")
@@ -291,7 +295,7 @@ rag = Rag(lab.model, lab.old_retriever(), lab.profile.top_k, lab.profile.max_new
 
 
 def read(facts):
-    """The share of each fact's unseen questions that RAG answers right."""
+    """For each fact, the share of its unseen questions that RAG answers correctly."""
     asked = [(fact, form) for fact in facts for form in fact.unseen]
     answers = rag.answer([Example(fact.ask(form)).question for fact, form in asked])
     scores = {fact: [] for fact in facts}
@@ -327,20 +331,20 @@ print(verdict("rare-facts"))
 # %% [markdown]
 # ## 7. All five
 #
-# What is not supported is as much a result as what is: it may be the model's size, the way we tune, or too few
-# questions, and the figures under each verdict say which part it was.
+# A claim that is not supported is a result too. The cause may be the model's size, the way we tune, or too few
+# questions. The figures under each verdict show which part of the claim failed.
 
 # %%
 verdicts = {paper: verdict(paper).partition(":")[0].lower() for paper in papers}
-for paper, said in verdicts.items():
-    print(f"{said}: {papers[paper]['claim']}")
-shown = sum(said == "supported" for said in verdicts.values())
+for paper, outcome in verdicts.items():
+    print(f"{outcome}: {papers[paper]['claim']}")
+shown = sum(outcome == "supported" for outcome in verdicts.values())
 print(f"size {SIZE}, on these questions: {shown} of {len(verdicts)} directions show in every part")
 
 # %% [markdown]
-# ## 8. Where others measured otherwise
+# ## 8. Where others measured something else
 #
-# Is the hybrid better than RAG alone? These are the differences that others published, and ours below them:
+# Is the hybrid better than RAG alone? Here are the differences that others published, and below them ours:
 
 # %%
 pd.DataFrame(claims.published_gaps()).set_index("what").fillna("")
@@ -352,22 +356,26 @@ for name in ("accuracy: hybrid - rag", "accuracy: naive - rag"):
     print(f"{name}, here: {100 * gap.mean:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}], {apart}")
 
 # %% [markdown]
-# In most of them a hybrid trained with context gains a few points over RAG. Where ours does not, three reasons are
-# likely. The pocket model reads nearly perfectly as it comes, which leaves a hybrid nothing to gain; their models leave
-# more. Our hybrid learns from few pairs, theirs from thousands. And our intervals are wider than the published gains: a
-# few hundred questions cannot show a few points. (Lesson 12 sets the results of a second, larger model beside these.)
-# `naive` is the published case of training *without* context: a lower accuracy than RAG's is what they report.
+# In most of these papers, a hybrid trained with context gains a few points over RAG. If ours does not, there are
+# three likely reasons. The pocket model already reads almost perfectly, so a hybrid has little to gain; their models
+# have more room. Our hybrid learns from few pairs, theirs from thousands. And our intervals are wider than the
+# published gains: a few hundred questions cannot show a difference of a few points. (Lesson 12 compares this with the
+# results of a second, larger model.) `naive` is the published case of training *without* context: the papers too
+# report an accuracy below RAG's.
 #
 # ## Takeaways
 #
-# - A published number belongs to its model, data and measure. Carry over the direction, and test even that.
-# - Say what a rule is before you measure, and print the verdict from the figures, also when it is the wrong one.
-# - Read the paper, not what is said of it: where it says so, and in which table.
+# - A published number belongs to its model, data and metric. Expect only the direction to carry over, and test even
+#   that.
+# - Write the rule before you measure, and let the figures decide the verdict, even if it is not the one you hoped
+#   for.
+# - Read the paper itself, not only what others say about it: find where it makes its claim, and in which table.
 #
 # ## Exercises
 #
 # 1. Which of the five rules would change its verdict if its bound were 0.1 instead of zero?
-# 2. In section 5, mix facts that the first training taught into the all-new training, as *replay*. How few are enough?
+# 2. In section 5, mix facts from the first training into the all-new training. This is called *replay*. How few are
+#    enough?
 # 3. In section 6, RAG's line need not be flat. Which facts does it miss, and are they rare in the documents?
-# 4. Find a sixth paper on tuning or retrieval. Which of its tables could be tested in direction with the arms of
+# 4. Find a sixth paper on tuning or retrieval. Which of its tables could you test for direction with the arms of
 #    lesson 12?

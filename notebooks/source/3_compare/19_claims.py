@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 19 · Claims
 #
-# You will read the ledger: every claim of the article, its experiment, its figures, and a verdict that nobody typed.
+# You will read the ledger: every claim of the article, with its experiment, its figures, and a verdict that a rule
+# computes from them.
 #
 # - see how a rule turns an interval into a verdict;
-# - read all verdicts, and the evidence behind any of them;
-# - turn the data of a claim around, and watch its verdict turn.
+# - read all verdicts, and the evidence for each of them;
+# - reverse the data of a claim, and check that its verdict reverses too.
 #
-# *Before this: 12 Compare, and of 02 to 16 and 20 what you want to dispute. About 10 minutes, once their results are
-# there.*
+# *Before this: 12 Compare, and those of lessons 02 to 16 and 20 whose claims you want to check. About 10 minutes,
+# once their results are there.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -22,8 +23,8 @@ lab
 # %% [markdown]
 # ## 1. A claim and its rule
 #
-# The rules were written before the measurement, in one file that people can read, dispute and change. A *need* names a
-# figure and a bound, and on which side of it the whole 95 % interval must lie.
+# We wrote the rules before the measurement, in one file that you can read, question and change. A *need* names a
+# figure and a bound. The whole 95 % interval of the figure must lie on the claimed side of the bound.
 
 # %%
 from labkit.compare import claims
@@ -36,31 +37,31 @@ for need in claim.needs:
     print("  ", need.figure, "above" if need.above else "below", need.bound)
 
 # %% [markdown]
-# What an interval does to a need, and needs to a claim:
+# How an interval decides a need, and how the needs decide a claim:
 
 # %%
 from labkit.stats import Interval
 
-for told in (Interval(0.3, 0.2, 0.4), Interval(0.1, -0.1, 0.3), Interval(-0.3, -0.4, -0.2)):
-    held = {True: "holds", False: "fails", None: "is open"}[claim.needs[0].holds(told)]
-    print(f"[{told.low:+.1f}, {told.high:+.1f}]: the need {held}")
+for interval in (Interval(0.3, 0.2, 0.4), Interval(0.1, -0.1, 0.3), Interval(-0.3, -0.4, -0.2)):
+    held = {True: "holds", False: "fails", None: "is open"}[claim.needs[0].holds(interval)]
+    print(f"[{interval.low:+.1f}, {interval.high:+.1f}]: the need {held}")
 
 # %% [markdown]
 # - **supported**: every need holds;
-# - **refuted**: one fails, and none holds;
-# - **mixed**: anything else: the evidence points both ways, or the questions are too few to tell;
-# - **not measurable here**: a figure is missing. At smoke size that is every one of them, since nothing is measured.
+# - **refuted**: at least one need fails, and none holds;
+# - **mixed**: anything else. The evidence points both ways, or there are too few questions to tell;
+# - **not measurable here**: a figure is missing. At smoke size this is every claim, because nothing is measured.
 #
 # ## 2. The ledger
 #
-# It takes every figure from a result on disk, and makes what is missing. `make claims` does the same.
+# The next cell takes every figure from a result on disk, and computes what is missing. `make claims` does the same.
 
 # %%
 import pandas as pd
 
 pd.set_option("display.max_colwidth", 110, "display.max_rows", 60)
-found = claims.ledger(lab)
-rows = pd.DataFrame(found["claims"]).set_index("id")
+ledger = claims.ledger(lab)
+rows = pd.DataFrame(ledger["claims"]).set_index("id")
 rows.verdict.value_counts().reindex(claims.VERDICTS, fill_value=0).to_frame("claims")
 
 # %%
@@ -69,27 +70,28 @@ rows[["verdict", "claim", "lesson"]]
 # %% [markdown]
 # ## 3. The evidence behind a verdict
 #
-# A verdict that cannot be traced is an opinion. Every figure, with its interval, its bound and the run that made it:
+# You should be able to trace every verdict. Here is every figure with its interval, its bound and the run that it
+# comes from:
 
 # %%
-for row in found["claims"]:
+for row in ledger["claims"]:
     if row["value"] is not None:
         print(f"{claims.evidence(row)}\n    measured in {row['lesson']}, run {row['run'][:12]}")
 
 # %% [markdown]
-# ## 4. Turn it around
+# ## 4. Reverse the data
 #
-# A rule that no data could turn would judge nothing. We hand each claim made-up figures, first on the claimed side of
-# every bound, which should support it, and then on the other, which should refute it.
+# A rule that gives the same verdict for any data tests nothing. So we give each claim invented figures: first on the
+# claimed side of every bound, which should support the claim, and then on the other side, which should refute it.
 
 
 # %%
 def made_up(claim, claimed):
-    found = {}
+    figures = {}
     for need in claim.needs:
         middle = need.bound + (1 if need.above == claimed else -1)
-        found[need.figure] = Interval(middle, middle - 0.5, middle + 0.5)
-    return found
+        figures[need.figure] = Interval(middle, middle - 0.5, middle + 0.5)
+    return figures
 
 
 turned = {side: {claims.verdict(c, made_up(c, side)) for c in known.values()} for side in (True, False)}
@@ -98,30 +100,31 @@ print("all on the claimed side:", turned[True], "- all on the other side:", turn
 # %% [markdown]
 # ## 5. Where published measurements differ
 #
-# A verdict here is one more measurement, and not the best one. Of *hybrid-future* ("The best systems combine both") and
-# *hybrid-both*, others published differences with larger models:
+# A verdict here is one more measurement, and not the best one. Others published differences for *hybrid-future* ("The
+# best systems combine both") and *hybrid-both*, measured with larger models:
 
 # %%
 pd.DataFrame(claims.published_gaps()).set_index("what").fillna("")
 
 # %%
 for name in ("hybrid-future", "hybrid-both", "hybrid-naive"):
-    print(f"here, {found['claims'][list(known).index(name)]['verdict']}: {known[name].claim}")
+    print(f"here, {ledger['claims'][list(known).index(name)]['verdict']}: {known[name].claim}")
 
 # %% [markdown]
-# Most of them find a hybrid, trained with context, a few points above RAG. Where the ledger does not, believe them for
-# models like theirs: the pocket model reads so well as it comes that a hybrid has little to gain, its hybrid saw few
-# pairs, and its intervals are wider than the gains that they report. Where the ledger says that training without context
-# hurts, it agrees with what is published. Lesson 18 has the figures.
+# Most of them find that a hybrid trained with context is a few points above RAG. Where the ledger does not, believe
+# them for models like theirs. The pocket model already reads so well that a hybrid has little to gain, its hybrid saw
+# few pairs, and its intervals are wider than the gains that they report. Where the ledger says that training without
+# context hurts, it agrees with what is published. Lesson 18 has the figures.
 #
 # ## Takeaways
 #
-# - A verdict is a rule applied to an interval. Dispute the rule in `claims.yaml`, or the measurement in its lesson.
-# - "Mixed" is an answer too: parts of the claim differ, or the questions do not suffice.
-# - A verdict holds for this model, these documents and these questions. The same ledger runs on yours.
+# - A verdict is a rule applied to an interval. If you disagree, look at the rule in `claims.yaml` or at the
+#   measurement in its lesson.
+# - "Mixed" is also an answer: parts of the claim differ, or there are too few questions.
+# - A verdict holds for this model, these documents and these questions. You can compute the same ledger for yours.
 #
 # ## Exercises
 #
-# 1. Choose a bound that you would have set otherwise. Does the verdict change?
-# 2. Which claims rest on an interval that nearly touches its bound? How many questions would settle them?
+# 1. Choose a bound that you would have set differently. Does the verdict change?
+# 2. Which claims depend on an interval that nearly touches its bound? How many questions would settle them?
 # 3. Add a claim of your own to `claims.yaml`, with a figure such as "citation: hybrid - rag".

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 20 · Log
 #
-# You will keep every answer of an arm in a log, and have the log make the next answers better:
+# You will keep every answer of an arm in a log, and use the log to improve the next answers:
 #
 # - keep one row for each answer, under names that other tools know;
-# - keep out what should not be in it, and lose nothing when a process is killed;
+# - keep personal data out of the log, and lose nothing when a process is killed;
 # - sort last month's complaints by cause;
-# - learn three remedies from them: synonyms, missing documents, passages that search confuses; and measure the gain of
-#   each on questions that were not in the log.
+# - learn three remedies from them: synonyms, missing documents, and passages that the search confuses. Measure what
+#   each one gains on questions that were not in the log.
 #
 # *Before this: 05 Retrieve, 12 Compare. About 30 minutes.*
 
@@ -23,8 +23,8 @@ lab
 # %% [markdown]
 # ## 1. One answer, one row
 #
-# The log is one SQLite file. Its columns have the names of OpenTelemetry's conventions for generative AI, so that whoever
-# knows those can read it. What the conventions have no name for begins with `labkit.`.
+# The log is one SQLite file. Its columns have the names of OpenTelemetry's conventions for generative AI, so that
+# other tools and people know them. Columns for which the conventions have no name begin with `labkit.`.
 
 # %%
 from pathlib import Path
@@ -43,18 +43,18 @@ arm.answer([lab.questions[0].question])
 log.table().T.rename(columns={0: "the first row"})
 
 # %% [markdown]
-# A rating comes later, from whoever read the answer. On the command line, `labkit ask --log` keeps an answer,
-# `labkit log` lists what there is, and `labkit log --rate 1 down` rates it.
+# A rating comes later, from a person who read the answer. On the command line, `labkit ask --log` keeps an answer,
+# `labkit log` lists the log, and `labkit log --rate 1 down` rates answer 1.
 
 # %%
 log.rate(1, up=False)
 log.answers()[["arm", "question", "answer", "score", "seconds", "rating"]]
 
 # %% [markdown]
-# ## 2. What must not be in it
+# ## 2. What must not be in the log
 #
-# People write anything into a question. E-mail addresses, keys and long numbers are taken out, or *redacted*, *before* a
-# row is written: what was never on the disk need not be deleted from it.
+# People write anything into a question. The log removes, or *redacts*, e-mail addresses, keys and long numbers
+# *before* it writes a row. What was never on the disk need not be deleted from it.
 
 # %%
 secret = "Write to ann@example.org or call +49 30 1234567, the key is sk-live-4f9a8b7c6d5e4f3a. Where is it built?"
@@ -64,22 +64,23 @@ held = b"".join(path.read_bytes() for path in file.parent.iterdir())
 print("in the bytes of the log:", {part: part.encode() in held for part in ("ann@example.org", "1234567", "sk-live")})
 
 # %% [markdown]
-# It is a rule about form, and form is all that it sees:
+# The rule only sees the form of a text, not its meaning:
 
 # %%
 from labkit.practice.log import redact
 
 stays = ["I am Ann Smith, born on 4 May 1981.", "ann at example dot org", "My PIN was 4711.", "It cost $12,500,000."]
-for said in stays:
-    print(f"{said}  ->  {redact(said)}")
+for text in stays:
+    print(f"{text}  ->  {redact(text)}")
 
 # %% [markdown]
-# Names, birthdays and what is spelt out stay. So a log is personal data: say who may read it, and when it is deleted.
+# Names, birthdays and addresses that are spelt out stay. So a log is personal data: decide who may read it, and when
+# you delete it.
 #
-# ## 3. Killed in the middle
+# ## 3. Killed while it writes
 #
-# Two processes write at once, and both are killed, without a chance to tidy up. How many answers that they had reported as
-# kept are gone? Each of them does this until it is killed, after a hundred answers or more:
+# Two processes write at once. We kill both without warning. How many answers are lost that they had reported as kept?
+# Each process runs this code until it is killed, after at least a hundred answers:
 
 # %%
 import subprocess
@@ -97,32 +98,32 @@ with Log(sys.argv[1]) as log:
 trial = file.with_name("trial.sqlite")
 commands = [[sys.executable, "-c", writer, str(trial), name] for name in "ab"]
 running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-said = [[process.stdout.readline() for _ in range(100)] for process in running]
+reported = [[process.stdout.readline() for _ in range(100)] for process in running]
 for process in running:
     process.kill()
-said = [lines + process.communicate()[0].splitlines() for lines, process in zip(said, running, strict=True)]
+reported = [lines + process.communicate()[0].splitlines() for lines, process in zip(reported, running, strict=True)]
 
 # %%
 with Log(trial) as kept:
-    found = kept.answers().question.str[0].value_counts()
-    told = sum(line.strip().isdigit() for lines in said for line in lines)
-    print(f"{told} answers reported as kept, {found.sum()} in the log ({found.to_dict()})")
-assert found.sum() >= told
+    logged = kept.answers().question.str[0].value_counts()
+    count = sum(line.strip().isdigit() for lines in reported for line in lines)
+    print(f"{count} answers reported as kept, {logged.sum()} in the log ({logged.to_dict()})")
+assert logged.sum() >= count
 
 # %% [markdown]
-# None. The log may even hold one more of a process than it reported: kept, and killed before it could say so.
+# None is lost. The log may even hold one more answer of a process than it reported: the process wrote the answer, and
+# was killed before it could report it.
 #
 # ## 4. Last month
 #
-# People do not ask as the documents speak. So for everything that can be asked (a price, a lead, a date) we wrote down
-# three wordings as a person might say it, before anything was measured. The month is simulated with them; what is learned
-# from it is measured.
+# People do not use the words of the documents when they ask. So for everything that can be asked (a price, a lead, a
+# date) we wrote three wordings as a person might say them, before we measured anything. We simulate the month with
+# these wordings, and measure what the log teaches.
 #
-# - Our questions are parted by document. One half was asked *last month*, in its three wordings, and is in the log; the
+# - We split our questions by document. One half was asked *last month*, in its three wordings, and is in the log. The
 #   other half is held out until section 6.
-# - As anywhere, people also asked about things that nobody had written down: some documents were not in last month's
-#   index.
-# - Every answer is rated: up if it is right, else down.
+# - People also asked about things that nobody had written down: some documents were not in last month's index.
+# - Every answer has a rating: up if it is right, otherwise down.
 
 # %%
 from labkit.practice import log as lesson
@@ -135,8 +136,8 @@ print("rated:", rows.rating.value_counts().to_dict())
 rows[["question", "answer", "rating"]].sample(5, random_state=1)
 
 # %% [markdown]
-# Why did those rated down fail? Somebody looks: does any document say it, did search find it, and if it was there, did the
-# model decline or misread?
+# Why did the answers rated down fail? A person checks each of them. Does any document state the fact? Did the search
+# find it? And if the passage was in the prompt, did the model decline or misread it?
 
 # %%
 print("causes:", rows.cause[rows.rating == "down"].value_counts().to_dict())
@@ -144,14 +145,14 @@ cheap = rows.groupby("rating").score.mean().round(4)
 print("score of the best source, by rating:", cheap.to_dict())
 
 # %% [markdown]
-# If no document says it, no search can find it; if search missed the passage, no model can read it; if it was there, look
-# at the prompt. The score of the best source could be a cheap alarm, but only if it is clearly lower where the rating is
-# down: look before you rely on it. `log.failures()` puts first what people rated down, then what declined, then the lowest
-# scores.
+# If no document states the fact, no search can find it. If the search missed the passage, no model can read it. If
+# the passage was in the prompt, look at the prompt. The score of the best source could be a cheap alarm, but only if
+# it is clearly lower for answers rated down: check this before you rely on it. `log.failures()` lists answers rated
+# down first, then those that declined, then those with the lowest scores.
 #
 # ## 5. Words that no document holds
 #
-# Which words of the failed questions stand in no document at all?
+# Which words of the failed questions are in no document at all?
 
 # %%
 from collections import Counter
@@ -166,25 +167,26 @@ terms = [word for word, _ in counts.most_common()]
 print(len(terms), "such words:", ", ".join(terms[:25]))
 
 # %% [markdown]
-# Whoever looks into a complaint finds the sentence that would have answered; for right answers the source is known. So
-# every logged question that a document answers has its right sentence. Take one of the words above: the document words
-# that stand in the right sentences of its questions more often than in all others are its *synonyms*.
+# A person who handles a complaint finds the sentence that answers it. For right answers the source is known. So every
+# logged question that a document answers has a sentence with its answer. Take one of the words above. Its *synonyms*
+# are the document words that occur more often in the answer sentences of its questions than in those of all other
+# questions.
 
 # %%
 known = rows[rows.right != ""]
 synonyms = lesson.mine(list(zip(known.question, known.right, strict=True)), terms)
 for term in list(synonyms)[:12]:
     print(f"{term:12} {', '.join(synonyms[term])}")
-print(f"{len(synonyms)} of {len(terms)} words have found one")
+print(f"{len(synonyms)} of {len(terms)} words have synonyms")
 
 # %% [markdown]
-# Some are wrong, for they rest on a few questions each. What matters is whether they help on the whole.
+# Some synonyms are wrong, because each rests on a few questions. What matters is whether they help overall.
 #
 # ## 6. Does it help?
 #
-# The synonyms are added to a question before it is searched *and* before it is answered. We ask the held-out questions,
-# about documents that taught us nothing, in their three wordings. As a control, every word gets the synonyms of another:
-# perhaps any added words would help.
+# We add the synonyms to a question before the search *and* before the answer. We ask the held-out questions in their
+# three wordings. They are about documents from which the log learned nothing. As a control, every word gets the
+# synonyms of another word: perhaps any added words would help.
 
 # %%
 names, half = list(synonyms), len(synonyms) // 2
@@ -215,25 +217,25 @@ MEASURES = {"accuracy": "correct", "recall@5": "retrieved", "recall@1": "first"}
 
 
 def gain(before, after, column="correct"):
-    """How much more is right, or found, after than before; the wordings of a question are averaged first."""
+    """The difference of a column, after minus before, averaged first over the wordings of each question."""
     return paired_bootstrap(*(some.groupby("id", sort=False)[column].mean() for some in (after, before))).interval
 
 
 def tell(name, before, after, measures):
     for what in measures:
-        found, was = gain(before, after, MEASURES[what]), before[MEASURES[what]].mean()
-        print(f"{name}: {what} {was:.2f} before, {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+        change, level = gain(before, after, MEASURES[what]), before[MEASURES[what]].mean()
+        print(f"{name}: {what} {level:.2f} before, {change.mean:+.3f} [{change.low:+.3f}, {change.high:+.3f}]")
 
 
 for name in ("shuffled", "after"):
     tell(name, asked["before"], asked[name], MEASURES)
 
 # %% [markdown]
-# Recall tells what the words did for the search, accuracy what they did for search and prompt together. Where recall@5
-# was 1 before, the search had nothing to gain: all that accuracy gained came through the prompt. The brackets hold 95 %
-# intervals over questions.
+# Recall shows what the words did for the search. Accuracy shows what they did for search and prompt together. Where
+# recall@5 was 1 before, the search could not improve, so the whole gain in accuracy came through the prompt. The
+# brackets hold 95 % intervals over questions.
 #
-# Questions in the documents' own words should stay as they are:
+# Questions in the documents' own words should stay unchanged:
 
 # %%
 same = [lesson.expand(item.question, synonyms) == item.question for item in lab.questions]
@@ -242,15 +244,15 @@ print(f"{sum(same)} of {len(same)} of the course's own questions stay as they ar
 # %% [markdown]
 # ## 7. What no document says
 #
-# What were those questions about that no document answers?
+# What were the questions about that no document answers?
 
 # %%
 gaps = rows[rows.cause == "no document says it"]
 gaps.question.str.extract(r"((?:[A-Z]\w+ )+[A-Z]\w+)")[0].value_counts().rename_axis("about").to_frame("complaints")
 
 # %% [markdown]
-# The remedy is to write the document. We put the missing ones into the index, and ask what the log did *not* ask about
-# them: questions of the held-out half. Does a document help with more than the complaint that called for it?
+# The remedy is to write the document. We add the missing documents to the index, and ask what the log did *not* ask
+# about them: questions of the held-out half. Does a document help with more than the complaint that led to it?
 
 # %%
 lacking, _ = undocumented(lab)
@@ -266,14 +268,14 @@ print(f"of the answers that were wrong without the documents, {wrong.abstained.m
 wrong[["sent", "text"]].head(3)
 
 # %% [markdown]
-# An arm that declines makes such gaps easy to find in a log; one that answers from another document hides them, until
-# somebody rates the answer.
+# If an arm declines, such gaps are easy to find in a log. If it answers from another document instead, the gap stays
+# hidden until somebody rates the answer.
 #
 # ## 8. What search confuses
 #
-# For each logged question the log holds the passages that search found. The best one that does *not* state the fact is a
-# *hard negative*: near enough to be taken for the right one. A *triplet* is a question (anchor), a passage that states the
-# fact (positive) and its hard negative.
+# For each logged question the log holds the passages that the search found. The best of them that does *not* state
+# the fact is a *hard negative*: a passage so similar that the search takes it for the right one. A *triplet* is a
+# question (the anchor), a passage that states the fact (the positive) and its hard negative.
 
 # %%
 texts = {chunk.id: chunk.embedding_text for chunk in lab.vectors.chunks}
@@ -285,13 +287,14 @@ triplets = [
 ]
 triplets = pd.DataFrame(triplets, columns=["anchor", "positive", "negative"])
 first = rows[rows.stated.map(bool)].apply(lambda row: row.sources[0] in row.stated, axis=1)
-print(f"{len(triplets)} triplets; a wrong passage stood first for {1 - first.mean():.0%} of the logged questions")
+print(f"{len(triplets)} triplets; a wrong passage is first for {1 - first.mean():.0%} of the logged questions")
 triplets.map(lambda text: " ".join(text.split())).iloc[0].to_frame("the first triplet")
 
 # %% [markdown]
-# We train the embedder on them for one pass: the question should lie nearer to the passage that answers it than to the one
-# it was confused with, and to the right passages of the other questions in its batch (*multiple negatives ranking loss*,
-# Henderson et al. 2017, arXiv 1705.00652). Three wordings share a passage, so a batch holds no passage twice.
+# We train the embedder on the triplets for one pass. The question should move closer to the passage that answers it
+# than to the hard negative, and closer than to the right passages of the other questions in its batch (*multiple
+# negatives ranking loss*, Henderson et al. 2017, arXiv 1705.00652). Three wordings share a passage, so we let no
+# batch hold a passage twice.
 
 # %%
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -316,7 +319,7 @@ from labkit.rag.embed import load_embedder
 def train_embedder(triplets):
     """The folder of the embedder after one pass over the triplets."""
     model, folder = load_embedder(pinned(lab.profile.embedder)).model, mkdtemp()
-    model.model_card_data.widget = [{}]  # else examples for a card are computed
+    model.model_card_data.widget = [{}]  # otherwise it computes examples for a card
     with quiet():
         rows, loss = Dataset.from_pandas(triplets, preserve_index=False), MultipleNegativesRankingLoss(model)
         trainer = SentenceTransformerTrainer(model, arguments, rows, loss=loss)
@@ -327,15 +330,16 @@ def train_embedder(triplets):
 
 
 # %% [markdown]
-# As a control, the same negatives beside other questions. Then all documents are embedded again.
+# As a control, we also train on the same negatives, but assigned to other questions. Then we embed all documents
+# again.
 
 # %%
 mixed = triplets.assign(negative=triplets.negative.sample(frac=1, random_state=0).to_numpy())
 embedders = {"shuffled": train_embedder(mixed), "hard negatives": train_embedder(triplets)}
 
 # %% [markdown]
-# With five passages in the prompt it hardly matters which of them stands first. So let the model read one only: the prompt
-# is shorter, and all depends on the search.
+# With five passages in the prompt, it hardly matters which comes first. So now the model reads only one. The prompt
+# is shorter, and everything depends on the search.
 
 # %%
 short = lesson.reread(variant(lab, top_k=1), held_out, {})
@@ -347,22 +351,23 @@ for name, after in trained.items():
 tell("hard negatives minus shuffled", *trained.values(), ["accuracy", "recall@1"])
 
 # %% [markdown]
-# Only an interval above zero in the last two lines shows that the *hard* negatives helped, and not the training as such.
-# This remedy costs a training, and every vector must be made anew; synonyms and documents need neither. An embedder
-# trained on one log may also be worse elsewhere: measure it there before you keep it.
+# Only an interval above zero in the last two lines shows that the *hard* negatives helped, rather than training in
+# general. This remedy needs a training, and every vector must be computed again; synonyms and documents need neither.
+# An embedder trained on one log may also be worse on other questions. Measure it there before you keep it.
 #
 # ## 9. Which remedy for which cause?
 #
 # | the log shows | remedy | measured in section |
 # |---|---|---|
-# | words that no document holds | synonyms in what is searched and asked | 6 |
+# | words that no document holds | add synonyms to the question before search and prompt | 6 |
 # | no document says it | write the document | 7 |
 # | search found another passage first, or missed it | train the embedder or reranker on *hard negatives* | 8 |
-# | the passage was there and was misread | another prompt, or training with passages | lesson 11 |
+# | the passage was in the prompt and the model misread it | another prompt, or training with passages | lesson 11 |
 #
-# ## 10. To other tools
+# ## 10. Export to other tools
 #
-# The small log of sections 1 and 2 as Parquet, with types and names as they are: any data frame or dashboard reads it.
+# We export the small log of sections 1 and 2 as Parquet, with its types and names. Any data frame or dashboard can
+# read it.
 
 # %%
 print(log.export(file.with_name("log.parquet")), "answers exported")
@@ -371,8 +376,8 @@ pd.read_parquet(file.with_name("log.parquet")).dtypes.to_frame("type")
 # %% [markdown]
 # ## 11. The claim of the article
 #
-# The article says that logged interactions improve retrieval and prompts. Section 6 measured the prompts and the search;
-# its figure is kept for the ledger of lesson 19.
+# The article says that logged interactions improve retrieval and prompts. Section 6 measured both. We keep its figure
+# for the ledger of lesson 19.
 
 # %%
 from labkit.compare import claims
@@ -384,15 +389,16 @@ print(claims.record(lab, "20_log", figures))
 # %% [markdown]
 # ## Takeaways
 #
-# - Redact before you write; know that form is all a rule sees.
-# - Sort complaints by cause first: it says where the remedy must act, in the search, the prompt or the documents.
-# - What the log teaches is measured on questions that the log never saw, beside a control that only looks like it.
+# - Redact before you write. A redaction rule only sees form: it cannot recognise a name or a birthday.
+# - Sort complaints by cause first. The cause says what to change: the search, the prompt or the documents.
+# - Measure what the log teaches on questions that the log never saw, and compare it with a control of the same form.
 #
 # ## Exercises
 #
-# 1. Which synonyms are wrong? Take them out by hand. Does the gain grow?
+# 1. Which synonyms are wrong? Remove them by hand. Does the gain grow?
 # 2. Mine only the answers rated down. How many words are left, and what is the gain?
 # 3. Send the expanded question to the search alone, and the original to the model. Where does the gain come from?
-# 4. Add a rule that redacts dates of birth. What else does it take out?
+# 4. Add a rule that redacts dates of birth. What else does it remove?
 # 5. Split by question and not by document. What happens to the gain, and why does it mean less?
-# 6. Train the embedder on the answers rated down alone. Does search get better, or does it merely turn around?
+# 6. Train the embedder only on the answers rated down. Does the search improve, or do the same errors appear
+#    elsewhere?

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 21 · Your own data
 #
-# You will run the comparison of lesson 12 on documents and questions of your own:
+# You will run the comparison of lesson 12 on your own documents and questions:
 #
-# - write questions into a table, and have each checked against your documents before anything is measured;
-# - train and ask the four arms, on the same code as ever, and write the same report;
-# - read a recommendation together with what it rests on, and with what would change it.
+# - write questions into a table, and check each against your documents before anything is measured;
+# - train and ask the four arms with the code of lesson 12, and write the same report;
+# - read a recommendation together with its evidence, and with what would change it.
 #
-# The example is real prose: 46 articles on public things, in four file formats, and questions about them. The model is
-# SmolLM2-135M-Instruct, a real language model, small enough for two processor cores. Put your folder and your file in their
-# place, here or on the command line: `labkit compare --docs FOLDER --questions FILE`.
+# The example is real prose: 46 articles on well-known subjects, in four file formats, and questions about them. The
+# model is SmolLM2-135M-Instruct, a real language model that runs on two processor cores. Replace the example with
+# your folder and your file, here or on the command line: `labkit compare --docs FOLDER --questions FILE`.
 #
 # *Before this: 12 Compare and 17 Decide. About 15 minutes.*
 
@@ -27,13 +27,13 @@ lab
 # %% [markdown]
 # ## 1. What a table of questions looks like
 #
-# Two columns are needed: **question**, and **answer**, the words that a right answer must contain, as the document has
-# them; several accepted forms are divided by `|`. An empty answer says that no document answers, and that declining is
-# right: have some of these.
+# You need two columns, **question** and **answer**. The answer holds the words that a right answer must contain, as
+# the document writes them. Divide several accepted forms by `|`. An empty answer means that no document answers the
+# question, so declining is right. Include some of these.
 #
-# More columns help if you have them: *document* (where the answer stands), *quote* (the sentence that proves it), *kind*
-# (to see groups apart), *rivals* (for "which of the two": the other one), *reply* (how your house would say it), *split*
-# (train or test). `row` below is the line in the file.
+# More columns help if you have them: *document* (where the answer is), *quote* (the sentence that proves it), *kind*
+# (a name for groups of questions, which are then reported apart), *rivals* (for "which of the two": the other one),
+# *reply* (how your company would phrase the answer), *split* (train or test). `row` below is the line in the file.
 
 # %%
 import pandas as pd
@@ -48,9 +48,10 @@ pd.DataFrame(rows).head(4)
 # %% [markdown]
 # ## 2. Checked before anything is measured
 #
-# An answer that stands in no document word for word is kept: what is said to it is judged by its words and its meaning, as
-# [docs/method.md](../../docs/method.md) says. A question that was asked before in nearly the same words is left out, with its
-# number and the reason: one of the two might train what the other tests. So is one that is too long for the model.
+# An answer that is in no document word for word is kept. Replies to it are judged by their words and their meaning;
+# [docs/method.md](../../docs/method.md) says how. A question is left out if another row asks nearly the same, because
+# one of the two might train what the other tests. A question that is too long for the model is left out too. You see
+# the number of the row and the reason.
 
 # %%
 print(len(lab.documents), "documents read,", len(lab.ingested.rejected), "refused;", len(rows), "rows of questions")
@@ -58,8 +59,8 @@ for note in lab.asked.notes:
     print("•", note)
 
 # %% [markdown]
-# A mistake costs you a line to read, not an evening. Here a file without the column *answer*, and one that names a
-# document which is not there:
+# A mistake in the file costs you one line to read, not a whole run. Here is a file without the column *answer*, and
+# one that names a document that does not exist:
 
 # %%
 import tempfile
@@ -79,8 +80,9 @@ for text in ("question,gold\nWhen?,1869", "question,answer,document\nHow long?,a
 # %% [markdown]
 # ## 3. How many questions are enough?
 #
-# The more questions, the narrower the interval on a share, but only with the square root: half the width takes four times
-# as many. *± at worst* is half the width of the 95 % interval where it is widest, at a share of one half.
+# The more questions, the narrower the interval of a share. But the width only shrinks with the square root of their
+# number: half the width takes four times as many questions. *± at worst* is half the width of the 95 % interval for a
+# share of one half, where it is widest.
 
 # %%
 from labkit.practice.questions import half_width, needed
@@ -95,10 +97,10 @@ print(f"You have {test} for the test: ±{half_width(test):.2f}. For ±0.10, {nee
 # %% [markdown]
 # ## 4. No questions yet?
 #
-# Then have some proposed. The profile's model is shown a passage and asked for a question and an answer; a reply counts
-# only where the answer stands in the passage and not in the question. Small models fail at this often. Where they do, you get a sentence of the passage with a gap, with the answer and its proof beside it,
-# and you write the question. A file of proposals is a draft: edit it. `labkit compare --docs FOLDER`, without questions,
-# writes it.
+# Then let labkit propose some. It shows the profile's model a passage and asks for a question and an answer. A reply
+# counts only if the answer is in the passage and not in the question. Small models often fail at this. Then you get a
+# sentence of the passage with a gap, the answer and its proof, and you write the question yourself. Treat a file of
+# proposals as a draft, and edit it. `labkit compare --docs FOLDER`, without questions, writes such a file.
 
 # %%
 from labkit.practice.questions import propose
@@ -110,8 +112,8 @@ pd.DataFrame(draft, columns=["question", "answer", "kind"])
 # %% [markdown]
 # ## 5. What the tuned arms learn
 #
-# The training half becomes conversations, as in lessons 07 and 11. This table gives no examples of a style, so the replies
-# have none. With a column *reply* they would sound like yours, and style would be measured too.
+# The training half becomes conversations, as in lessons 07 and 11. This table has no examples of a style, so the
+# replies are bare answers. With a column *reply* they would sound like yours, and style would be measured too.
 
 # %%
 from labkit.compare.training import conversations
@@ -123,8 +125,8 @@ for name in ("tuned", "hybrid"):
 # %% [markdown]
 # ## 6. The comparison
 #
-# `compare_own` is lesson 12's `run_compare` on this lab: the same arms, scores and intervals. Metrics that your questions
-# cannot feed are left out.
+# `compare_own` is lesson 12's `run_compare` on this lab, with the same arms, scores and intervals. It leaves out
+# metrics that your questions cannot measure.
 
 # %%
 from labkit.compare import tables
@@ -141,8 +143,9 @@ print(text)
 figure
 
 # %% [markdown]
-# Look at *recall@k* first: where the passage was found and the answer is still wrong, the model misread it, and a larger
-# model is what to try. The causes, as lesson 06 sorts them, and then two questions answered by every arm:
+# Look at *recall@k* first. Where the search found the passage and the answer is still wrong, the model misread it.
+# Then try a larger model. Below are the causes, sorted as in lesson 06, and then two questions with the answer of
+# every arm:
 
 # %%
 from labkit.rag.augment import causes
@@ -156,8 +159,8 @@ sample.set_index(["question", "arm"])[["text", "gold"]].sort_index(level="questi
 # %% [markdown]
 # ## 7. Is it the data, or the model?
 #
-# Ask the same questions of another model. The pocket model was pretrained by this project to read the documents of one
-# invented company; other prose is foreign to it. Two arms suffice, and they need no training. The report of a comparison
+# Ask another model the same questions. This project pretrained the pocket model to read the documents of one invented
+# company, so other prose is foreign to it. Two arms are enough, and they need no training. The report of a comparison
 # begins with such a diagnosis: is it the search, or the model?
 
 # %%
@@ -174,11 +177,11 @@ shares = {name: a.query("arm == 'rag' and answerable")[["retrieved", "correct"]]
 pd.DataFrame(shares).T.round(2)
 
 # %% [markdown]
-# ## 8. The recommendation, and what it rests on
+# ## 8. The recommendation and its evidence
 #
-# Some arms may be in front and not told apart. Of these the simplest to keep up is recommended: the model alone, then an
-# index, then a training, then both. Beside it stands what each arm is worth, and how many questions it would take to tell
-# apart those in front.
+# Several arms may be in front and not told apart. Of these, the report recommends the one that is simplest to
+# maintain: the model alone, then an index, then a training, then both. It also prints what each arm is worth, and how
+# many questions you would need to tell apart the arms in front.
 
 # %%
 for line in comparison.result["recommendation"]:
@@ -193,12 +196,14 @@ print("report, result and answers written")
 # %% [markdown]
 # ## 9. Another model
 #
-# Nothing above depends on this model. `PROFILE` takes the folder of any causal model in safetensors, or a hub id;
-# a prompt shrinks to what its context holds, and a hub model stays at the revision of its first use (`runs/models.lock.json`).
-# On the command line: `labkit compare --model PATH_OR_ID`; `labkit doctor` says what this machine can run.
+# Nothing above depends on this model. `PROFILE` takes the folder of any causal model in safetensors, or a hub id.
+# labkit shortens a prompt to the model's context, and keeps a hub model at the revision of its first use
+# (`runs/models.lock.json`). On the command line, use `labkit compare --model PATH_OR_ID`. `labkit doctor` says which
+# models this machine can run.
 #
-# `GENERATOR` takes the address of any server that speaks the OpenAI API, for the arms that are not tuned. Your passages then
-# go to that server, and two models are compared as well as two methods: the recommendation says so.
+# `GENERATOR` takes the address of any server that speaks the OpenAI API, for the arms that are not tuned. labkit then
+# sends your passages to that server. It also compares two models as well as two methods, and the recommendation says
+# so.
 
 # %%
 room = lab.profile.max_new_tokens
@@ -206,7 +211,7 @@ read = comparison.answers.query("arm == 'rag'").prompt_tokens
 print(f"context {lab.model.context} tokens, {room} of them kept for the answer; the longest prompt had {read.max()}")
 
 # %% [markdown]
-# What the project itself measured, with both models and over both sets of documents:
+# Here is what the project itself measured, with both models and both sets of documents:
 
 # %%
 tables.beside(tables.published())
@@ -214,13 +219,13 @@ tables.beside(tables.published())
 # %% [markdown]
 # ## Takeaways
 #
-# - A table of questions with answers is all that a comparison needs; check it against the documents before you believe it.
-# - How sure you can be is decided when you write the questions: count them first.
-# - A recommendation without its evidence is an opinion. "None" is a recommendation too: it says what is missing.
+# - A comparison only needs a table of questions with answers. Check it against the documents before you trust it.
+# - The number of questions decides how sure you can be. So count them before you measure.
+# - A recommendation without evidence is an opinion. "None" is also a recommendation: it says what is missing.
 #
 # ## Exercises
 #
-# 1. Take the answers away from five questions that do have one. Which metric shows the damage, and in which arm?
-# 2. Add a column *reply* with an opening of yours to the training rows. Which arms keep it on the test questions?
-# 3. Write questions on three documents of your work, and set `WITHIN = 0.2`. How many does it ask for?
+# 1. Remove the answers of five questions that have one. Which metric shows the damage, and in which arm?
+# 2. Add a column *reply* with your own opening to the training rows. Which arms use it on the test questions?
+# 3. Write questions on three documents from your work, and set `WITHIN = 0.2`. How many questions does it ask for?
 # 4. Split by document with the column *split*. What can the tuned arm still know?
