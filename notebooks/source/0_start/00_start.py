@@ -55,8 +55,8 @@ questions.groupby("kind", sort=False).head(1).set_index("kind")
 # ## 2. One question, four arms
 #
 # We call the four systems the *arms* of an experiment. They get the same questions and the same scoring. Only two
-# things differ: the weights (what a model learned) and the passages. First a question about a single fact. Below it
-# stands what each arm answers, word for word.
+# things differ: the weights (what a model learned) and the passages. We ask about a single fact. The cells below show
+# each arm's answer, word for word.
 
 # %%
 question = next(q for q in lab.questions if q.kind == "single fact")
@@ -117,11 +117,11 @@ pd.DataFrame(rows).T
 # ## 4. Two models, two sets of documents
 #
 # The lessons run on the **pocket** model. This project pretrained it on its own prompts. It is so small that many
-# trainings fit into minutes. Trust what it shows about models only where a larger model shows it too. Here the larger
-# model is **smol**, SmolLM2-135M-Instruct. It is thirty times as large, and others trained it on ordinary text.
+# trainings fit into minutes. Trust what it shows about models only where a larger model shows it too. The larger model
+# here is **smol**, SmolLM2-135M-Instruct. It is thirty times as large, and others trained it on ordinary text.
 #
-# `make compare` asks smol about the company and about articles on the real world. These are the published results.
-# Each is a mean with its 95 % interval, the range in which the true mean plausibly lies.
+# `make compare` asks smol about the company and about articles on the real world. The published results follow. Each
+# is a mean with its interval, a range that plausibly holds the true mean.
 
 # %%
 from labkit.compare import tables

@@ -135,9 +135,9 @@ pd.DataFrame({"by hand": bm25(QUESTION)[best], "bm25s": theirs[best]}, index=bes
 # %% [markdown]
 # ## 5. Merge the two lists
 #
-# A cosine and a BM25 score are on different scales, so you cannot add them. But you can add what their *ranks* are
-# worth. Reciprocal-rank fusion gives each chunk 1 / (60 + rank) from each list (Cormack et al., 2009). A chunk near
-# the top of both lists comes first.
+# You cannot add a cosine and a BM25 score, because they are on different scales. Reciprocal-rank fusion uses only the
+# *ranks*: it gives each chunk 1 / (60 + rank) from each list (Cormack et al., 2009). A chunk near the top of both
+# lists comes first.
 
 
 # %%
@@ -202,8 +202,8 @@ print(text)
 # Look also at where the passages in the prompt end: a cut after every eighty words splits sentences. Lesson 02 cuts
 # better.
 #
-# Which passage does the answer rest on? The instruction asked for a citation, but a model may forget it. If it does
-# give a number, the number may be wrong. So we also check which passages contain the right value.
+# Which passage does the answer rest on? The prompt asked for a citation. A model may forget it, or give a wrong
+# number. So we also check which passages contain the right value.
 
 # %%
 cited = [int(number) for number in re.findall(r"\[(\d+)\]", text)]
@@ -213,9 +213,9 @@ print(f"cites passages {cited or 'none'}; the value asked for stands in passages
 # %% [markdown]
 # ## 8. The same with labkit
 #
-# Now labkit does all of it over the same chunks: its index, its two searches, its fusion, its prompt and its
-# generation. One thing differs: its search by words leaves out words such as *the* and removes word endings (lesson
-# 05). For this question that changes no passage.
+# Now labkit does the same over the same chunks: search, fusion, prompt and generation. One thing differs: its search
+# by words leaves out words such as *the* and removes word endings (lesson 05). For this question that changes no
+# passage.
 
 # %%
 store = FaissStore(embedder)
@@ -230,10 +230,9 @@ print(f"the same {len(answer.hits)} passages, the same prompt of {len(asked)} to
 # %% [markdown]
 # ## 9. What can go wrong
 #
-# Two things can go wrong. Either the search does not find the passage, or the search finds it and the model does not
-# take the answer from it. It matters which: a better search fixes the first, a better or retrained model fixes the
-# second. The first question below asks for the noisy wave in the mouth of the Amazon, in words that the article does
-# not use.
+# Either the search does not find the passage, or the search finds it and the model does not take the answer from it.
+# It matters which: a better search fixes the first, a better or retrained model fixes the second. The first question
+# below asks for the noisy wave in the mouth of the Amazon, in words that the article does not use.
 
 
 # %%

@@ -18,7 +18,7 @@ PROFILE, SIZE = "smol", "full"
 
 # %% [markdown]
 # We train in float32, which stores each number in 32 bits. With fewer bits, small changes to the weights would be
-# lost. `eager` is the plain way to compute attention. It is faster here because our texts are short.
+# lost. `eager` is the plain way to compute attention. It is faster for short texts.
 
 # %%
 import matplotlib.pyplot as plt
@@ -109,9 +109,9 @@ assert torch.allclose(cross_entropy(first.logits, y), first.loss, atol=1e-4)
 print(f"loss by hand {cross_entropy(first.logits, y):.4f}, by the library {first.loss:.4f}")
 
 # %% [markdown]
-# Before training, we record two things: the model's answer about each product, and how well it predicts a sentence of
-# ordinary prose. The measure of the second is the *perplexity*, e to the power of the loss. A perplexity of ten means
-# that the model is as uncertain as if it chose among ten equally likely tokens at every step.
+# Before training, we record the model's answer about each product, and how well it predicts a sentence of ordinary
+# prose. We measure the second by the *perplexity*, e to the power of the loss. A perplexity of ten means that the
+# model is as uncertain as if it chose among ten equally likely tokens.
 
 
 # %%
@@ -170,11 +170,10 @@ print(f"{count:,} numbers are trained, {count / model.size:.2%} of all")
 # %% [markdown]
 # ## 4. Training
 #
-# One training step does three things. It passes a few rows through the network and computes the loss (*forward*). It
-# computes, for each trained number, how the loss changes with it: the gradient (*backward*). Then it changes each
-# number a little, in the direction that lowers the loss. The optimiser, AdamW, sets the size of each change from the
-# gradients of earlier steps. The learning rate falls from step to step. Shorter rows are padded on the right, and the
-# padding is not learned.
+# One training step does three things. It computes the loss of a few rows (*forward*). It computes the gradient: how
+# the loss changes with each trained number (*backward*). Then it changes each number a little, in the direction that
+# lowers the loss. The optimiser, AdamW, sets the size of each change from earlier gradients. The learning rate, a
+# factor on all changes, falls from step to step. Shorter rows are padded on the right, and the padding is not learned.
 
 # %%
 STEPS, BATCH = 39 if SIZE == "full" else 3, 4

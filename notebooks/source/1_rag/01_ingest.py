@@ -349,8 +349,8 @@ for kind, name in (("html", "tags stripped"), ("html", "trafilatura"), ("pdf", "
 
 # %% [markdown]
 # trafilatura removes styles, scripts and the cookie banner, and rightly keeps the headings that all pages share. The
-# running headers of a PDF stay: no reader here can distinguish them from other text. (Times are from one run, with the
-# loading of libraries.)
+# running headers of a PDF stay: no reader here can distinguish them from other text. (Times are from one run. The
+# first reader of a library also loads it.)
 #
 # ## 5. No reader is right about every file
 #

@@ -151,7 +151,7 @@ print(f"padding: as they come {padding(lengths):.0%}, sorted by length {padding(
 assert padding(sorted(lengths)) <= padding(lengths)
 
 # %% [markdown]
-# sentence-transformers sorts, and so do we. The rest of the gain comes from *bfloat16*, which uses half the bits for
+# sentence-transformers already sorts, and so do we. A further gain comes from *bfloat16*, which uses half the bits for
 # each number, on processors that support it. We time both calls in turn, on the same texts and without a cache. The
 # best round counts.
 
@@ -279,8 +279,8 @@ named = pd.MultiIndex.from_tuples(scores, names=["index made by", "question embe
 pd.DataFrame([bootstrap_mean(score) for score in scores.values()], index=named).round(2)
 
 # %% [markdown]
-# If the two embedders differ, the vectors still have the same length, the search runs, and five chunks come back with
-# scores. There is no error, but the chunks are worth little:
+# If index and question come from different embedders, the search still runs, and five chunks come back with scores.
+# There is no error, but the chunks are worth little:
 
 # %%
 for index, asking in [models, reversed(models)]:
