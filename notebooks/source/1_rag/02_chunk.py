@@ -8,7 +8,7 @@
 # - see that the embedder ignores everything after a certain number of tokens, without a warning;
 # - vary chunk size and overlap, and test the advice "about 500 tokens, 10 to 20 % overlap".
 #
-# *Before this: 01 Ingest. About 25 minutes, two of them for the cell that tries all sizes.*
+# *Before this: 01 Ingest. About 25 minutes, two of them for the sweep.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -230,17 +230,17 @@ print("passage, {1} to {2} of {0}:".format(*span(fact)), repr(fact.passage))
 print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))
 
 # %% [markdown]
-# ## 7. Try every size
+# ## 7. A sweep over sizes
 #
-# How large should a chunk be? We change one thing, the size or the overlap, and repeat everything else: cut, embed,
-# index, search, answer.
+# How large should a chunk be? A *sweep* tries every size with every overlap, and repeats everything else each time:
+# cut, embed, index, search, answer.
 #
 # - `found`: the share of the needed facts in the top chunks, over all questions that the documents answer;
 # - `read`: the share of the needed facts in the prompt. A prompt holds at most 1024 tokens, so large chunks do not all
-#   fit. The best come first and the last is cut. This is measured on a sample of the questions, spread over their
+#   fit. The best come first and the last is cut. We measure this on a sample of the questions, spread over their
 #   kinds;
 # - `correct`: the share of the answers to this sample that contain the gold value;
-# - `prompt_tokens`: the tokens that the model was given;
+# - `prompt_tokens`: the number of tokens in the prompt;
 # - `chunks`: the number of chunks in the index;
 # - `truncated`: the number of chunks that the embedder does not read to the end.
 

@@ -156,7 +156,7 @@ def draw(axes, count, group):
 
 
 # %% [markdown]
-# Up and to the left is better. A small mark is a small index.
+# Up and to the left is better. A small mark is a small index. The lines below give the best recall of each kind.
 
 # %%
 import matplotlib.pyplot as plt
@@ -174,8 +174,8 @@ plt.close()
 figure
 
 # %% [markdown]
-# All vectors of a `PQ` index share one codebook. In a small index it takes most of the space. And a dial that is right
-# for a thousand vectors may be wrong for more:
+# All vectors of a `PQ` index share one table of samples, the codebook. In a small index it takes most of the space.
+# And a dial that is right for a thousand vectors may be wrong for more:
 
 # %%
 same = trials[trials.effort.isin(["", "efSearch=64", "nprobe=4"])]
