@@ -462,8 +462,9 @@ pd.DataFrame({"different documents in five": documents, "recall@5": recalls}).re
 # %% [markdown]
 # ## 8. Two hops
 #
-# *Who runs the site at which X is made?* One chunk says where X is made. Another says who runs that site, and it does
-# not mention X. Recall gives half a point for one of the two, but an answer needs both.
+# *Who runs the site at which X is made?* One chunk says where X is made. Another says who runs that site, and does not
+# mention X. To answer, you go from the first to the second: two *hops*. Recall counts one of the two as half, but an
+# answer needs both.
 
 # %%
 hops = [item for item in items if item.kind == "two-hop"]
@@ -618,8 +619,8 @@ chain = RunnablePassthrough() | chain | (lambda found: f"{found['context']}\n\nQ
 print(chain.invoke(example.question))
 
 # %% [markdown]
-# BEIR is a family of public retrieval tests. On a collection in its layout, `labkit retrieve --beir FOLDER --method
-# fusion` computes the same scores.
+# `labkit retrieve --beir FOLDER --method fusion` computes the same scores for a collection in the layout of BEIR, a
+# family of public retrieval tests.
 #
 # ## Takeaways
 #

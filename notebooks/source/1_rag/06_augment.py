@@ -162,7 +162,7 @@ print(len(questions[::7]), "questions, the same answers")
 # ## 3. A token budget
 #
 # A prompt has a maximum length, and every token costs. `fit` keeps the best passages that fit, drops or cuts the rest,
-# and reports it. It never changes the question. If the question alone is too long, it fails.
+# and reports it. It never changes the question. If the question alone is too long, `fit` raises an error.
 
 # %%
 from labkit.rag.augment import fit
@@ -402,8 +402,8 @@ print(f"{text}\nGold passages only: right {oracle.correct.mean():.2f}.")
 figure
 
 # %% [markdown]
-# The straight line is no discovery. A question that needs one passage either has it or not, and everything between is
-# a mixture of the two. What tells you something are the two ends, and how far the right end stays below 1.
+# A straight line is no discovery. A question that needs one passage either has it or not, and everything between is a
+# mixture of the two. Look at the two ends, and at how far the right end stays below 1.
 
 # %%
 ends = {p: rows.correct.droplevel("p") for p, rows in per_question.groupby("p")}
@@ -448,8 +448,8 @@ print("the search missed something:", missed.said.value_counts().to_dict())
 # ## 9. Poisoned documents
 #
 # Anyone who can write a document can write into your prompt. We plant sentences where the model surely looks: in the
-# passage that holds the answer. Then we search the answer for the *payload*, two words that nobody would say
-# otherwise. There are two controls: nothing planted, and the payload only mentioned. The last case is a *lie*: no
+# passage that holds the answer. Then we search the answer for the *payload*, two words that no honest answer would
+# contain. There are two controls: nothing planted, and the payload only mentioned. The last case is a *lie*: no
 # instruction, only another value in place of the true one.
 
 # %%
