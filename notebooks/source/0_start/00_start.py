@@ -3,7 +3,7 @@
 #
 # You will ask one question of four systems and see what each of them knows:
 #
-# - **base**: a language model as it came;
+# - **base**: a language model, unchanged;
 # - **RAG** (retrieval-augmented generation): the same model, which reads passages that a search found for the
 #   question;
 # - **fine-tuned**: the model after training on questions and answers;

@@ -291,8 +291,8 @@ except LabError as error:
 # %% [markdown]
 # ## 7. The same through LangChain's FAISS and Chroma
 #
-# Many tutorials use the FAISS store of `langchain-community`. That package is no longer maintained, and labkit does
-# not use it. This lesson does.
+# Many tutorials use the FAISS store of `langchain-community`, a package that is no longer maintained. labkit does not
+# use it; this lesson does.
 
 # %%
 import warnings
