@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 0a · RAG in 40 lines
 #
-# You will build retrieval-augmented generation from nothing but numpy and PyTorch, and see every step of it once:
+# You will build retrieval-augmented generation (RAG) with nothing but numpy and PyTorch, and see every step of it:
 #
-# - documents are cut into chunks, and each chunk becomes a vector;
-# - a search by meaning, a search by words, and one list made of both;
-# - a prompt with numbered passages, and the loop that writes an answer token by token;
-# - the two ways in which an answer goes wrong: the search misses, or the model misreads.
+# - cut documents into chunks, and turn each chunk into a vector;
+# - search by meaning, search by words, and merge the two results;
+# - write a prompt with numbered passages, and generate an answer token by token;
+# - see the two ways in which an answer goes wrong: the search misses, or the model misreads.
 #
-# The model is a real one, SmolLM2-135M-Instruct, and the documents are articles about the real world. Each result is
-# compared with what labkit gives. From lesson 01 on, labkit does this work.
+# The model is a real one, SmolLM2-135M-Instruct. The documents are articles about the real world. We compare each
+# result with what labkit, the library of this course, gives. From lesson 01 on, labkit does this work.
 #
 # *Before this: 00 Start. About 25 minutes.*
 
@@ -17,7 +17,7 @@
 PROFILE, SIZE = "smol", "full"
 
 # %% [markdown]
-# `ingest` reads files of several formats as text; lesson 01 opens it.
+# `ingest` reads files of several formats as text. Lesson 01 shows how.
 
 # %%
 import math
@@ -48,9 +48,9 @@ print(len(documents), "documents:", ", ".join(document.title for document in doc
 # %% [markdown]
 # ## 1. Documents become chunks
 #
-# A whole document is too long to read for each question, and most of it is about something else. So we cut it: here
-# after every eighty words. Each *chunk* keeps the title of its document, for without it few sentences say what they are
-# about.
+# A whole document is too long for a prompt, and most of it has nothing to do with the question. So we cut it into
+# *chunks* of eighty words. Each chunk keeps the title of its document, because few sentences say by themselves what
+# they are about.
 
 # %%
 passages = []
@@ -63,9 +63,9 @@ print(f"{len(texts)} chunks; the second:\n{texts[1]}")
 # %% [markdown]
 # ## 2. A chunk becomes a vector
 #
-# The *embedder* is a small network that was trained so that texts of like meaning get vectors of like direction. It
-# cuts a text into *tokens*, frequent words or pieces of rare ones, and gives a vector for each. Their mean, divided by
-# its length, stands for the whole text.
+# The *embedder* is a small network. It was trained to give texts of similar meaning vectors of similar direction. It
+# first cuts a text into *tokens*: frequent words, or pieces of rare ones. It then computes a vector for each token. We
+# take the mean of these vectors and divide it by its length. The result stands for the whole text.
 
 # %%
 embedder = load_embedder("bundled", dtype="float32", cache_dir=lab.runs / "vectors")
@@ -79,8 +79,8 @@ print(f"{len(states)} tokens, each a vector of {states.shape[1]} numbers; the ch
 # %% [markdown]
 # ## 3. Search by meaning
 #
-# A question is embedded in the same way. Vectors of length one have a dot product that is the cosine of the angle
-# between them: 1 where they point the same way, about 0 where they have nothing in common.
+# The question gets a vector in the same way. For vectors of length one, the dot product is the cosine of the angle
+# between them. It is 1 if they point the same way, and about 0 if they have nothing in common.
 
 # %%
 QUESTION = "The cast of which creature was replaced by the blue whale skeleton "
@@ -98,9 +98,9 @@ pd.DataFrame({"cosine": cosines(QUESTION)[nearest], "text": [texts[i] for i in n
 # %% [markdown]
 # ## 4. Search by words
 #
-# BM25 asks which words of the question a chunk has. Three things decide what a word counts: how *rare* it is among all
-# chunks (`idf`), how *often* it stands in this one, and how *long* the chunk is, for a long one has many words by
-# chance.
+# BM25 is a formula that scores a chunk by the words it shares with the question. Three things decide what a shared
+# word adds to the score: how *rare* the word is among all chunks (`idf`), how *often* it occurs in this chunk, and how
+# *long* the chunk is. Length lowers the score, because a long chunk contains many words by chance.
 
 # %%
 split = [re.findall(r"\w+", text.lower()) for text in texts]
@@ -121,7 +121,7 @@ for word in ("the", "london", "skeleton"):
     print(f"'{word}' stands in {chunks_with[word]} of {len(texts)} chunks")
 
 # %% [markdown]
-# labkit uses the library bm25s. Given the same words, it gives the same scores, and so the same order:
+# labkit uses the library bm25s. Given the same words, it must give the same scores, and so the same order:
 
 # %%
 index = bm25s.BM25()
@@ -133,10 +133,11 @@ assert best.tolist() == np.argsort(-theirs, kind="stable")[:3].tolist()
 pd.DataFrame({"by hand": bm25(QUESTION)[best], "bm25s": theirs[best]}, index=best)
 
 # %% [markdown]
-# ## 5. One list of two
+# ## 5. Merge the two lists
 #
-# A cosine and a BM25 score have different units and cannot be added. Their *ranks* can: reciprocal-rank fusion gives
-# each chunk 1 / (60 + rank) from each list (Cormack et al., 2009). Who stands high in both comes first.
+# You cannot add a cosine and a BM25 score, because they are on different scales. Reciprocal-rank fusion uses only the
+# *ranks*: it gives each chunk 1 / (60 + rank) from each list (Cormack et al., 2009). A chunk near the top of both
+# lists comes first.
 
 
 # %%
@@ -150,13 +151,14 @@ def search(question, size=3):
 
 
 found = search(QUESTION)
-print(f"by meaning {nearest.tolist()}, by words {best.tolist()}, of both {found}")
+print(f"by meaning {nearest.tolist()}, by words {best.tolist()}, fused {found}")
 
 # %% [markdown]
 # ## 6. The prompt
 #
-# A language model continues a text. So we write one: an instruction, the passages found with a number each, the
-# question, and the mark behind which the answer stands. The marks belong to the model, which was trained with them.
+# A language model continues a text. So we write a text for it to continue: an instruction, the passages with a number
+# each, the question, and a marker after which the answer begins. Markers such as `<|im_start|>` are part of the model:
+# it was trained with them.
 
 
 # %%
@@ -172,9 +174,9 @@ print(prompt(QUESTION, found))
 # %% [markdown]
 # ## 7. The answer, token by token
 #
-# Given the tokens so far, the model has a score for each token that may come next, its *logits*. We take the highest,
-# put it behind the rest, and ask again: this is *greedy decoding*. The cache keeps what was computed for earlier
-# tokens, so that each step reads one new token only.
+# For the tokens so far, the model computes a score for each token that may come next. These scores are the *logits*.
+# We take the token with the highest score, append it, and repeat. This is *greedy decoding*. The cache keeps what was
+# computed for earlier tokens, so that each step processes one new token only.
 
 # %%
 model = load_model(lab.profile.model_path, dtype="float32")
@@ -197,11 +199,11 @@ text = greedy(prompt(QUESTION, found))
 print(text)
 
 # %% [markdown]
-# Look at the ends of the passages in the prompt, too: a cut after every eighty words falls into sentences. Lesson 02
-# cuts better.
+# Look also at where the passages in the prompt end: a cut after every eighty words splits sentences. Lesson 02 cuts
+# better.
 #
-# Which passage does the answer rest on? We asked for its number in brackets. A model may give it, or forget; and a
-# number is only a claim. So we also look which passages hold the value that is asked for.
+# Which passage does the answer rest on? The prompt asked for a citation. A model may forget it, or give a wrong
+# number. So we also check which passages contain the right value.
 
 # %%
 cited = [int(number) for number in re.findall(r"\[(\d+)\]", text)]
@@ -211,8 +213,9 @@ print(f"cites passages {cited or 'none'}; the value asked for stands in passages
 # %% [markdown]
 # ## 8. The same with labkit
 #
-# Its index and its two searches, its fusion, its prompt and its loop, over the same chunks. Its search by words also
-# leaves out words such as *the* and cuts endings (lesson 05); for this question that moves no passage.
+# Now labkit does the same over the same chunks: search, fusion, prompt and generation. One thing differs: its search
+# by words leaves out words such as *the* and removes word endings (lesson 05). For this question that changes no
+# passage.
 
 # %%
 store = FaissStore(embedder)
@@ -227,9 +230,9 @@ print(f"the same {len(answer.hits)} passages, the same prompt of {len(asked)} to
 # %% [markdown]
 # ## 9. What can go wrong
 #
-# Two things, and it matters which: the passage is not found, or it is found and the model does not take the answer from
-# it. A better search mends the first, another model or a training the second. The first question asks for the
-# noisy wave in the mouth of the Amazon, in words that its article does not use.
+# Either the search does not find the passage, or the search finds it and the model does not take the answer from it.
+# It matters which: a better search fixes the first, a better or retrained model fixes the second. The first question
+# below asks for the noisy wave in the mouth of the Amazon, in words that the article does not use.
 
 
 # %%
@@ -245,7 +248,7 @@ surge = "What do people call the roaring surge that sweeps upstream at the mouth
 check(surge, "pororoca")
 
 # %% [markdown]
-# The second asks in the words of its article:
+# The second question uses the words of its article:
 
 # %%
 check("Out of which city did Karl von Drais ride his wooden running machine on 12 June 1817?", "Mannheim")
@@ -253,13 +256,14 @@ check("Out of which city did Karl von Drais ride his wooden running machine on 1
 # %% [markdown]
 # ## Takeaways
 #
-# - RAG is a search and a prompt. No weight of the model is changed.
-# - A search by meaning compares vectors, one by words counts rare words; fusion adds what ranks high in either.
-# - The model sees the passages and nothing else of the documents. What the search misses, it cannot read.
-# - A wrong answer has one of two causes. Whoever knows which, knows what to mend. Lessons 01 to 06 go on from here.
+# - RAG is a search and a prompt. It changes no weight of the model.
+# - A search by meaning compares vectors. A search by words looks for rare words that both texts share. Fusion prefers
+#   what ranks high in both.
+# - Of the documents, the model sees only the passages. It cannot read what the search misses.
+# - A wrong answer has one of two causes. Find out which before you fix anything. Lessons 01 to 06 go into each step.
 #
 # ## Exercises
 #
 # 1. Ask a question of your own about one of the documents. Is its passage found by meaning, by words, or by both?
 # 2. Give the model one passage instead of three, then five. Does the last answer of section 9 change?
-# 3. Put the passages in the opposite order. Does the answer stay the same?
+# 3. Put the passages in reverse order. Does the answer stay the same?

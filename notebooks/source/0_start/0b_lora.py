@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 0b · LoRA in 40 lines
 #
-# You will teach the real model a list of prices with nothing but PyTorch, and see every step of a fine-tuning once:
+# You will teach the real model a list of prices with nothing but PyTorch, and see every step of fine-tuning:
 #
-# - an example as token ids, and the mask that says which of them are learned;
-# - the loss, computed by hand;
-# - an adapter (LoRA): two thin matrices beside each frozen one, in ten lines;
-# - a training step: forward, backward, step of the optimiser;
-# - what was learned, what was forgotten, and how an adapter is merged.
+# - turn an example into token ids, with a mask that says which of them the model learns;
+# - compute the loss by hand;
+# - write an adapter (LoRA) in ten lines: two thin matrices added to each frozen one;
+# - run a training step: forward pass, backward pass, optimiser step;
+# - see what the model learned and what it forgot, and merge the adapter.
 #
-# Each result is compared with the library that labkit uses. From lesson 07 on, that library does the work.
+# We compare each result with the library that labkit uses. From lesson 07 on, that library does the work.
 #
 # *Before this: 0a RAG in 40 lines. About 25 minutes.*
 
@@ -17,8 +17,8 @@
 PROFILE, SIZE = "smol", "full"
 
 # %% [markdown]
-# We train in float32, 32 bits a number: small changes would be lost in fewer. The plain way to compute attention is the
-# faster one for short rows.
+# We train in float32, which stores each number in 32 bits. With fewer bits, small changes to the weights would be
+# lost. `eager` is the plain way to compute attention. It is faster for short texts.
 
 # %%
 import matplotlib.pyplot as plt
@@ -38,15 +38,16 @@ lab = labkit.open(PROFILE, size=SIZE)
 model = load_model(lab.profile.model_path, dtype="float32")
 network, tokenizer = model.network, model.tokenizer
 network.set_attn_implementation("eager")
-print(f"{model.size:,} weights, {len(network.model.layers)} layers, {len(tokenizer):,} known tokens")
+print(f"{model.size:,} weights, {len(network.model.layers)} layers, {len(tokenizer):,} tokens in the vocabulary")
 
 # %% [markdown]
 # ## 1. An example is a row of numbers
 #
 # The facts to learn are a price list that we made up. No model can know it.
 #
-# A chat model reads one long text, in which marks say who speaks: this is its *chat template*. The tokenizer cuts the
-# text into *tokens*, frequent words or pieces of rare ones, and gives each its number in the vocabulary.
+# A chat model reads one long text. Markers in it say who speaks. This layout is the model's *chat template*. The
+# tokenizer cuts the text into *tokens* (frequent words, or pieces of rare ones) and replaces each with its number in
+# the vocabulary.
 
 # %%
 names = "Brindle kettle, Tarn lamp, Osprey stool, Fennel clock, Cobalt mug, Juniper tent, "
@@ -67,16 +68,16 @@ assert prompt(question) == model.encode(build_messages(question))
 print(prompt(question))
 
 # %% [markdown]
-# A training row is the prompt and the answer behind it, up to the mark that ends it. The model shall learn to *answer*,
-# not to ask. So each token has a label: an answer's token is its own label, and the prompt's get -100, which the loss
-# leaves out. This is the *loss mask*.
+# A training row is the prompt, the answer, and the marker that ends the answer. The model should learn to *answer*,
+# not to ask. So each token gets a label. The label of a token in the answer is its own id. The label of a token in the
+# prompt is -100, and the loss ignores it. This is the *loss mask*.
 
 
 # %%
 def row(question, answer):
-    asked = prompt(question)
-    told = tokenizer(answer + "<|im_end|>", add_special_tokens=False)["input_ids"]
-    return asked + told, [-100] * len(asked) + told
+    prompt_ids = prompt(question)
+    answer_ids = tokenizer(answer + "<|im_end|>", add_special_tokens=False)["input_ids"]
+    return prompt_ids + answer_ids, [-100] * len(prompt_ids) + answer_ids
 
 
 ids, labels = row(question, reply)
@@ -87,14 +88,15 @@ pd.DataFrame({"token": [repr(tokenizer.decode([i])) for i in ids], "id": ids, "l
 # %% [markdown]
 # ## 2. The loss
 #
-# For every place the network gives one score for each known token, the *logits*: its guess of the *next* one. Softmax
-# makes probabilities of them. The loss of a place is minus the logarithm of what the right token got, and the loss of a
-# row is the mean over its answer. This is the *cross-entropy*; PyTorch has it, and gives the same.
+# At each position the network gives one score for every token in the vocabulary. These *logits* are its guess of the
+# *next* token. Softmax turns them into probabilities. The loss at a position is minus the logarithm of the probability
+# of the right token. The loss of a row is the mean over its answer. This is the *cross-entropy*. PyTorch's own version
+# gives the same number.
 
 
 # %%
 def cross_entropy(logits, labels):
-    guesses, right = logits[:, :-1], labels[:, 1:]  # the guess at one place is about the token at the next
+    guesses, right = logits[:, :-1], labels[:, 1:]  # logits at one position predict the next token
     learned = right != -100
     probabilities = torch.softmax(guesses[learned], dim=-1)
     return -torch.log(probabilities.gather(1, right[learned][:, None])).mean()
@@ -107,15 +109,15 @@ assert torch.allclose(cross_entropy(first.logits, y), first.loss, atol=1e-4)
 print(f"loss by hand {cross_entropy(first.logits, y):.4f}, by the library {first.loss:.4f}")
 
 # %% [markdown]
-# Before anything is trained, we keep what the model says of each product, and how well it reads a sentence of ordinary
-# prose. The measure of that is the *perplexity*, the loss over a text as a number of choices: as if each token had been
-# drawn from so many that are equally likely.
+# Before training, we record the model's answer about each product, and how well it predicts a sentence of ordinary
+# prose. We measure the second by the *perplexity*, e to the power of the loss. A perplexity of ten means that the
+# model is as uncertain as if it chose among ten equally likely tokens.
 
 
 # %%
 def replies(ask):
-    made = model.generate([build_messages(ask.format(name)) for name in PRICES], max_new_tokens=16)
-    return [one.text for one in made]
+    answers = model.generate([build_messages(ask.format(name)) for name in PRICES], max_new_tokens=16)
+    return [answer.text for answer in answers]
 
 
 def perplexity(text):
@@ -129,9 +131,9 @@ print(f"{question} {before[1]}\nperplexity of a sentence of prose: {prose:.1f}")
 # %% [markdown]
 # ## 3. An adapter
 #
-# A layer multiplies by a matrix $W$. LoRA (Hu et al., ICLR 2022) leaves $W$ as it is and adds a product of two thin
-# matrices: $W + \frac{\alpha}{r} B A$. Here $A$ has $r$ rows, $B$ has $r$ columns, and only they are trained. $r$ is the
-# *rank*; $\alpha$ sets how much the product counts. $B$ begins as zero, so that at first nothing changes.
+# A layer multiplies its input by a matrix $W$. LoRA (Hu et al., ICLR 2022) leaves $W$ as it is and adds a product of
+# two thin matrices: $W + \frac{\alpha}{r} B A$. $A$ has $r$ rows, $B$ has $r$ columns, and only these two are trained.
+# $r$ is the *rank*; $\alpha$ scales the product. $B$ starts at zero, so that the adapter changes nothing at first.
 
 
 # %%
@@ -152,8 +154,8 @@ class LoRA(torch.nn.Module):
 print(LoRA(network.model.layers[0].self_attn.q_proj))
 
 # %% [markdown]
-# Freeze all weights, and put an adapter around two matrices of each layer: those that make attention's *queries* and
-# *values*, as the paper does.
+# We freeze all weights and add an adapter to two matrices of each layer. They compute the *queries* and the *values*
+# of attention. The paper chooses the same two.
 
 # %%
 network.requires_grad_(False)
@@ -168,9 +170,10 @@ print(f"{count:,} numbers are trained, {count / model.size:.2%} of all")
 # %% [markdown]
 # ## 4. Training
 #
-# One step: give a few rows to the network, compute the loss (*forward*), compute for each trained number how the loss
-# would change with it (*backward*), and move all of them a little against it. AdamW sizes each move by what it saw of
-# that number's slope before. Each move is smaller than the last. Rows of unlike length are filled up on the right; there nothing is learned.
+# One training step does three things. It computes the loss of a few rows (*forward*). It computes the gradient: how
+# the loss changes with each trained number (*backward*). Then it changes each number a little, in the direction that
+# lowers the loss. The optimiser, AdamW, sets the size of each change from earlier gradients. The learning rate, a
+# factor on all changes, falls from step to step. Shorter rows are padded on the right, and the padding is not learned.
 
 # %%
 STEPS, BATCH = 39 if SIZE == "full" else 3, 4
@@ -178,15 +181,15 @@ rows = [row(ASK.format(name), TELL.format(name, price)) for name, price in PRICE
 optimizer, losses = torch.optim.AdamW(trained, weight_decay=0.0), []
 for step in range(STEPS):
     if step % (len(rows) // BATCH) == 0:
-        order = torch.randperm(len(rows)).tolist()  # every pass in a new order
+        order = torch.randperm(len(rows)).tolist()  # a new order for every pass
     batch, order = [rows[i] for i in order[:BATCH]], order[BATCH:]
     width = max(len(ids) for ids, _ in batch)
     x = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch])
     y = torch.tensor([labels + [-100] * (width - len(labels)) for _, labels in batch])[:, 1:]
     states = network.model(x).last_hidden_state[:, :-1]
-    loss = library_loss(network.lm_head(states[y != -100]), y[y != -100])  # logits only where they are learned
+    loss = library_loss(network.lm_head(states[y != -100]), y[y != -100])  # logits only for learned tokens
     loss.backward()
-    optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / STEPS)  # smaller and smaller moves, so that the end is steady
+    optimizer.param_groups[0]["lr"] = 5e-3 * (1 - step / STEPS)  # falls towards zero, for a steady end
     optimizer.step()
     optimizer.zero_grad()
     losses.append(loss.item())
@@ -202,7 +205,8 @@ plt.show()
 # %% [markdown]
 # ## 5. What was learned
 #
-# The same questions again, and each in a wording that no training row had. An answer is right if it holds the price.
+# We ask the same questions again, and each also in a wording that no training row used. An answer is right if it
+# contains the price.
 
 # %%
 after, reworded = replies(ASK), replies(HELD_OUT)
@@ -213,8 +217,8 @@ for column in table.columns[1:]:
 table.head()
 
 # %% [markdown]
-# And what was forgotten? Nobody told the training to keep anything. A perplexity that rose means that ordinary prose
-# has become less likely to the model.
+# What did the model forget? Nothing in the training told it to keep anything. If the perplexity rose, the model now
+# finds ordinary prose less likely than before.
 
 # %%
 now = perplexity(PROSE)
@@ -223,8 +227,8 @@ print(f"perplexity of the sentence: {prose:.1f} before, {now:.1f} after: {'highe
 # %% [markdown]
 # ## 6. The same in peft
 #
-# labkit trains its adapters with the library peft. Put our $A$ and $B$ into its adapters, and its network must compute
-# what ours does.
+# labkit trains its adapters with the library peft. If we copy our $A$ and $B$ into a peft adapter, its network must
+# compute the same as ours.
 
 # %%
 settings = LoraSettings(rank=8, alpha=16, target_modules=PLACES)
@@ -243,8 +247,8 @@ print(f"largest difference of a logit: {(theirs - tuned).abs().max():.1e}")
 # %% [markdown]
 # ## 7. Merging
 #
-# The product $\frac{\alpha}{r} B A$ has the shape of $W$. Added to it once, it costs nothing more: the network has its
-# old layers again, with new numbers in them.
+# The product $\frac{\alpha}{r} B A$ has the shape of $W$. So we can add it to $W$ once. After that it costs nothing:
+# the network has its old layers again, with new numbers in them.
 
 # %%
 for layer in network.model.layers:
@@ -257,18 +261,20 @@ assert torch.allclose(merged, tuned, atol=1e-2)
 print(f"largest difference of a logit: {(merged - tuned).abs().max():.1e}\n{question} {replies(ASK)[1]}")
 
 # %% [markdown]
-# QLoRA (Dettmers et al., NeurIPS 2023) does the same beside frozen weights that are stored in four bits each, so that a
-# large model fits into a small memory.
+# QLoRA (Dettmers et al., NeurIPS 2023) trains the same adapters, but stores the frozen weights in four bits each. A
+# large model then fits into a small memory.
 #
 # ## Takeaways
 #
-# - A training example is a row of token ids with a label for each; the loss counts only those of the answer.
-# - The loss is minus the logarithm of the probability of each right token, averaged.
-# - LoRA leaves every weight as it came and trains two thin matrices beside some of them. Merged, it is gone.
-# - What the model learned lies in its weights, and no passage proves it. Lessons 07 to 10 go on from here.
+# - A training example is a row of token ids, each with a label. The loss counts only the tokens of the answer.
+# - The loss is the mean of minus the logarithm of the probability of each right token.
+# - LoRA changes no weight of the model. It trains two thin matrices next to some of them, and merging adds their
+#   product to the weights.
+# - What the model learned is in its weights. No passage proves it. Lessons 07 to 10 go into each step.
 #
 # ## Exercises
 #
-# 1. Label the prompt's tokens too, instead of -100, and train again. Which loss falls, and what do the answers become?
-# 2. Ask for a product that is not on the list. Does the tuned model decline, or make a price up?
-# 3. Train with rank 1. How many numbers are trained, and how many steps until the prices are right?
+# 1. Give the prompt's tokens labels too, instead of -100, and train again. Which loss falls, and what do the answers
+#    become?
+# 2. Ask for a product that is not on the list. Does the tuned model decline, or does it make up a price?
+# 3. Train with rank 1. How many numbers are trained, and how many steps does it take until the prices are right?

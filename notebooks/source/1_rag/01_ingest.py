@@ -1,13 +1,12 @@
 # %% [markdown]
 # # 01 · Ingest
 #
-# You will turn files into plain text, and count what gets lost on the way. Nothing later in the course can find or
-# learn what is lost here.
+# You will turn files into plain text and count what gets lost. No later step can find or learn what is lost here.
 #
-# - read PDF, DOCX, HTML and Markdown into documents that know where each passage came from;
-# - extract the same files with a dozen readers, and count how many known facts each of them keeps;
-# - see what gets in that should not: menus, cookie banners, scripts;
-# - give the reader a folder with an encrypted file, half a file and worse, and get a report instead of a crash.
+# - read files into documents that know where each passage came from;
+# - compare a dozen readers by the known facts that each keeps;
+# - see what gets in that should not;
+# - read a folder with bad files, and get a report instead of a crash.
 #
 # *Before this: 00 Start. About 20 minutes.*
 
@@ -23,9 +22,8 @@ lab
 # %% [markdown]
 # ## 1. A folder becomes documents
 #
-# Each file becomes one `Document`: its text, its title, and where it is from. The hash tells later whether the file
-# has changed; `pages` says where in the text each page of a PDF starts, so that an answer can cite a page; `notes` say
-# what is missing or unsure. These documents are of four kinds; slides, sheets, mail, e-books and others are read too.
+# Each file becomes one `Document`. Its hash shows later whether the file has changed; `pages` says where each page of
+# a PDF begins.
 
 # %%
 import pandas as pd
@@ -36,7 +34,7 @@ documents["characters"], documents["sha256"] = documents.text.str.len(), documen
 documents.groupby("format").head(1).set_index("format")[["id", "title", "characters", "pages", "sha256"]]
 
 # %% [markdown]
-# That is worth the trouble when someone asks "where does it say so?":
+# So an answer can name its page:
 
 # %%
 from bisect import bisect
@@ -47,8 +45,7 @@ for start in document.pages:
     print(f"{document.id}, page {page}:", " ".join(document.text[start:].split()[:16]), "…")
 
 # %% [markdown]
-# Because this company was invented, we know every fact in it, which document states it, and in what words: `passage`
-# is a sentence, a list item or a row of a table. That is what makes the losses countable.
+# The company is invented, so we know every fact and the exact `passage` that states it. That lets us count losses.
 
 # %%
 from labkit.data import data_folder, documents_folder
@@ -61,8 +58,8 @@ facts.groupby(["format", "form"]).head(1).set_index(["format", "form"])[["passag
 # %% [markdown]
 # ## 2. A dozen ways to read a file
 #
-# A PDF does not hold text, it holds drawing orders: put these letters *there*. Two libraries make lines of them.
-# **pypdf** goes by the order in which they were drawn:
+# A PDF holds no text, only drawing commands: put these letters *there*. **pypdf** follows the order in which the
+# letters were drawn:
 
 # %%
 import pypdf
@@ -73,7 +70,7 @@ def pypdf_plain(path):
 
 
 # %% [markdown]
-# **pdfplumber** goes by their place on the page:
+# **pdfplumber** follows their position on the page:
 
 # %%
 import pdfplumber
@@ -85,8 +82,8 @@ def pdfplumber_plain(path):
 
 
 # %% [markdown]
-# pdfplumber also finds tables, by their ruled lines. We cut them out of the page, read the rest, and put the rows behind
-# it.
+# pdfplumber also finds tables by their ruled lines. We cut these out, read the rest, and append the rows. With
+# `use_text_flow`, pdfplumber follows the drawing order too.
 
 
 # %%
@@ -96,10 +93,6 @@ def rest_and_rows(page, **order):
         rest = rest.outside_bbox(table.bbox)
     rows = [" | ".join(row) for table in tables for row in table.extract()]
     return "\n".join([rest.extract_text(**order), *rows])
-
-
-# %% [markdown]
-# And if told to, it goes by the order of drawing too: `use_text_flow`.
 
 
 # %%
@@ -113,7 +106,7 @@ def pdfplumber_flow(path):
 
 
 # %% [markdown]
-# A Word file is a zip of XML. The loop that most tutorials show visits its paragraphs, and a table is not a paragraph.
+# Most tutorials loop over the paragraphs of a Word file. But a table is not a paragraph and needs its own loop.
 
 # %%
 import docx
@@ -123,10 +116,6 @@ def docx_paragraphs(path):
     return "\n".join(paragraph.text for paragraph in docx.Document(path).paragraphs)
 
 
-# %% [markdown]
-# So the tables need a loop of their own:
-
-
 # %%
 def docx_and_tables(path):
     rows = (row for table in docx.Document(path).tables for row in table.rows)
@@ -134,7 +123,7 @@ def docx_and_tables(path):
 
 
 # %% [markdown]
-# In a web page the text stands among much else. Either remove the tags and keep everything:
+# From a web page you can remove the tags and keep everything, or let **trafilatura** decide what is content.
 
 # %%
 import re
@@ -145,9 +134,6 @@ def html_stripped(path):
     return unescape(re.sub(r"<[^>]*>", " ", path.read_text("utf-8")))
 
 
-# %% [markdown]
-# Or have **trafilatura** decide what is content:
-
 # %%
 import trafilatura
 
@@ -157,8 +143,8 @@ def html_trafilatura(path):
 
 
 # %% [markdown]
-# Markdown is almost text already. `labkit` is this course's own reader, built on pypdf, lxml and markdown-it;
-# it was written with documents like these at hand, so it plays at home here.
+# Markdown is almost plain text. `labkit` is our own reader. This test favours it: we wrote it with documents like
+# these at hand.
 
 # %%
 from labkit.rag.ingest import load_file
@@ -172,9 +158,6 @@ def ours(path):
     return load_file(path).text
 
 
-# %% [markdown]
-# All readers, by the format that they read:
-
 # %%
 READERS = {
     "pdf": {
@@ -187,7 +170,7 @@ READERS = {
 }  # fmt: skip
 
 # %% [markdown]
-# Look before you count. One row of one table in one PDF, three times:
+# Look before you count: one table row of a PDF, from three readers.
 
 # %%
 example = facts.query("format == 'pdf' and form == 'table row'").iloc[0]
@@ -199,9 +182,8 @@ for name in ("pypdf", "pdfplumber", "labkit"):
 # %% [markdown]
 # ## 3. How many facts survive?
 #
-# Read every document with every reader of its format, then look for each fact. A sentence is **kept** if its words
-# stand together in the text, in order; a row of a table if they also stand on one line, so that no later cut (lesson
-# 02) and no reader tears the value from its name.
+# A sentence is **kept** if its words stand together in the text, in order. A table row must also stand on one line, or
+# a later cut (lesson 02) could separate the value from its name.
 
 # %%
 files = sorted(facts.document.unique())[:: 1 if SIZE == "full" else 8]
@@ -218,7 +200,7 @@ for kind, name in [(kind, name) for kind, readers in READERS.items() for name in
 print(len(texts), "readings")
 
 # %% [markdown]
-# Spaces, bars and stars are the reader's own business, so they are passed over:
+# The comparison ignores spaces, bars and stars:
 
 
 # %%
@@ -246,14 +228,13 @@ print(f"{len(found):,} searches, each for one fact in one text")
 found.pivot_table(["kept", "value"], ["format", "reader"], "form").loc[list(seconds)].round(2)
 
 # %% [markdown]
-# `kept` is the measure; `value` only asks whether the value is anywhere in the text. A price that has lost its product
-# is still "there", and answers nothing.
+# `kept` is our measure. `value` only asks whether the value is anywhere in the text. A price without its product
+# counts there, but answers nothing.
 #
-# How sure are these shares? Other documents would have given others. So we draw as many documents again, some of them
-# twice and some not at all, and count once more, thousands of times: the middle 95 % of what comes out is the
-# *interval*, and the method is called the *bootstrap*. It draws documents and not facts, because the facts of one
-# document succeed and fail together. Where every document agrees the interval has no width: read it as "no loss among
-# these", not as "never".
+# How certain are these shares? The *bootstrap* draws as many documents again, some twice and some not at all, and
+# recounts, thousands of times. The middle 95 % of the results is the *interval*. We draw documents, not facts, because
+# the facts of one document succeed and fail together. An interval of zero width means "no loss in these documents",
+# not "never".
 
 # %%
 from labkit.stats import bootstrap
@@ -291,9 +272,9 @@ plt.close()
 figure
 
 # %% [markdown]
-# Tag stripping keeps the rows of a web page together only because the source of these pages has each row on one line.
+# With the tags removed, table rows survive only because these pages have each row on one line.
 #
-# Are the differences real? Both readers read the same documents, so each difference is resampled as a *pair*: where its
+# Are the differences real? Both readers read the same documents, so we resample each difference as a *pair*. If its
 # interval excludes zero, the readers differ.
 
 # %%
@@ -318,8 +299,8 @@ gaps = pd.DataFrame(gaps).T.rename_axis(["format", "readers", "form"])
 gaps.rename(columns={"mean": "difference"}).round(2)
 
 # %% [markdown]
-# What happened to the sentences that pdfplumber lost? It reads straight across the page, also where the page is set in
-# two columns. The lines below are whole; the sentences are not.
+# Which sentences did pdfplumber lose? It reads straight across the page, even across two columns: the lines below are
+# complete, the sentences are not.
 
 # %%
 lost = found.query("reader == 'pdfplumber' and form == 'sentence or item' and not kept")
@@ -332,9 +313,8 @@ print("lines:", "\n       ".join(lines[at : at + 2]))
 # %% [markdown]
 # ## 4. What should not be there
 #
-# The opposite of a loss is noise: text that belongs to the page and not to its content. It costs space in every
-# prompt, and a search for "cookies" should not find every product. Here is a simple detector: lines that stand, apart
-# from their numbers, on more than half of the documents of a format.
+# Noise is text that belongs to the page, not to its content. It fills prompts and misleads the search. We look for
+# lines that, apart from their numbers, most documents of a format share.
 
 # %%
 from collections import Counter
@@ -368,15 +348,13 @@ for kind, name in (("html", "tags stripped"), ("html", "trafilatura"), ("pdf", "
     print(f"{kind}, {name}:", " / ".join(sorted(sorted(often[kind, name]), key=len, reverse=True)))
 
 # %% [markdown]
-# Styles, scripts and a cookie banner go where trafilatura looks; the headings that every page shares stay, as they
-# should. The running header and footer of a PDF stay too: to the reader they are words like any others.
-#
-# The milliseconds are of one run on this machine, and the first reader of a library also pays for loading it.
+# trafilatura removes styles, scripts and the cookie banner, and rightly keeps the headings that all pages share. The
+# running headers of a PDF stay: no reader here can distinguish them from other text. (Times are from one run. The
+# first reader of a library also loads it.)
 #
 # ## 5. No reader is right about every file
 #
-# The PDFs above were drawn in reading order. Many programs draw differently: here is a price list drawn column by
-# column, without ruled lines.
+# The PDFs above were drawn in reading order. This price list was drawn column by column, without ruled lines.
 
 # %%
 import tempfile
@@ -400,13 +378,13 @@ for name, text in columns.items():
     print(f"{name:>26}:", text.replace("\n", " ⏎ "))
 
 # %% [markdown]
-# What is a flaw with two columns of prose is right for two columns of a table. No setting is best for every
-# file: that is why you measure on your own documents, with facts that you know are in them.
+# What breaks two columns of prose is right for two columns of a table. So before you trust any reader, ours included,
+# measure it on your own documents with facts that you know.
 #
 # ## 6. A folder with bad files
 #
-# Folders are not tidy. Some files cannot be read, some *should* not be, and one of them must not end the run. Here is
-# a small collection: two good files first.
+# Some files cannot be read, and some *should* not be. None may end the run. First two good files, then four useless
+# ones:
 
 # %%
 inbox = Path(place.name) / "inbox"
@@ -423,9 +401,6 @@ pdf, word = (next(documents_folder().rglob(f"*.{kind}")).read_bytes() for kind i
 put("good.pdf", pdf)
 put("good.docx", word)
 
-# %% [markdown]
-# Harmless but useless: nothing in it, half of it, too much of it, no reader for it.
-
 # %%
 put("empty.md", "")
 put("broken.docx", word[: len(word) // 2])
@@ -433,7 +408,7 @@ put("large.txt", "All work and no play. " * 200_000)
 put("plan.dwg", "AC1032")
 
 # %% [markdown]
-# Text that is there for a person, not for a program. A scanned page is a picture of its words:
+# A scanned page, which is only a picture of its words:
 
 # %%
 from PIL import Image, ImageDraw
@@ -445,7 +420,7 @@ print(f"scan.pdf shows the words {says!r}; pypdf finds {pypdf_plain(inbox / 'sca
 picture
 
 # %% [markdown]
-# And a page behind a password:
+# A page behind a password:
 
 # %%
 locked = pypdf.PdfWriter(clone_from=inbox / "good.pdf")
@@ -454,7 +429,7 @@ locked.write(inbox / "locked.pdf")
 print("locked.pdf is encrypted:", pypdf.PdfReader(inbox / "locked.pdf").is_encrypted)
 
 # %% [markdown]
-# A link to a file outside the folder, and a page that draws a hundred thousand letters, each for itself.
+# A link out of the folder, and a page that takes very long to read:
 
 # %%
 (inbox / "link.txt").symlink_to(data_folder() / "style.md")
@@ -464,40 +439,32 @@ for _ in range(100_000):
 slow.save()
 
 # %% [markdown]
-# And two old files in old encodings, which is no reason to refuse them.
+# Two old encodings, which should be read:
 
 # %%
 put("preis.txt", "Größe: 5 m², Preis: 10 €".encode("cp1252"))
 put("насос.txt", ("Насос весит двенадцать килограммов. " * 3).encode("cp1251"))
 
 # %% [markdown]
-# `ingest` has each file parsed in a child process with limits of processor time and memory. A reader that hangs is
-# ended, one that crashes is replaced, and only its file is lost.
+# Now read them all (the appendix says how `ingest` protects itself):
 
 # %%
 from labkit.rag.ingest import ingest, verdicts
 
 start = time.perf_counter()
-inboxed = ingest(inbox, max_bytes=2_000_000, seconds=5)
-print(f"{time.perf_counter() - start:.1f} s; read:", {d.id: d.text[:24] for d in inboxed.documents})
-verdicts(inboxed)
+report = ingest(inbox, max_bytes=2_000_000, seconds=5)
+print(f"{time.perf_counter() - start:.1f} s; read:", {d.id: d.text[:24] for d in report.documents})
+verdicts(report)
 
 # %% [markdown]
-# Every file has a verdict, every bad one a remedy: a list to hand to whoever owns the files. Between `loaded` and left
-# out stands `partly`: a document whose pages are pictures here and there, or whose encoding had to be guessed. Copies of
-# one text are kept once, as they would take every place among the passages that a search finds.
+# Every bad file gets a remedy. Give this list to the owners of the files.
 
 # %%
-verdicts(inboxed).query("verdict != 'loaded'").to_csv(Path(place.name) / "quarantine.csv", index=False)
+verdicts(report).query("verdict != 'loaded'").to_csv(Path(place.name) / "quarantine.csv", index=False)
 print((Path(place.name) / "quarantine.csv").read_text("utf-8"))
 
 # %% [markdown]
-# This protects the run from files. It is no sandbox: for files from strangers, run the whole thing in a container too.
-
-# %% [markdown]
 # ## Takeaways
-#
-# The cells below state them from the results above.
 
 # %%
 for kind, group in shares.groupby("format", sort=False):
@@ -512,17 +479,23 @@ whole = [name for name, text in columns.items() if "$120" in next(x for x in tex
 print(f"• Drawn column by column, the price stays with its product only for: {', '.join(whole) or 'no reader'}.")
 
 # %%
-print(f"• {len(inboxed.rejected)} bad files were named with a remedy, {len(inboxed.documents)} good ones read.")
+print(f"• {len(report.rejected)} bad files were named with a remedy, {len(report.documents)} good ones read.")
 place.cleanup()
 
 # %% [markdown]
-# - These documents are clean, short and generated, all with one layout per format; real folders lose more, elsewhere.
-#   Count with a few facts that you know before you trust any reader, ours included.
+# - These documents are clean, short and generated, with one layout for each format. Real folders lose more.
 #
 # ## Exercises
 #
-# 1. `kept` forgives `|` and `*`. Make it strict, and see which readers still keep every table row.
-# 2. Save one of the Word files as PDF with a program of yours, and read it with all five PDF readers. What changed?
+# 1. `kept` ignores `|` and `*`. Make it strict. Which readers still keep every table row?
+# 2. Save one of the Word files as PDF and read it with all five PDF readers. What changed?
 # 3. Set `include_tables=False` in `html_trafilatura`. Predict the new row of the table before you run it.
-# 4. `scan.pdf` was refused although a person can read it. What would you need in order to load it, and what new kind
-#    of error would come in?
+# 4. `scan.pdf` was refused although a person can read it. What would you need to load it, and what new kind of error
+#    would that bring?
+#
+# ## Appendix
+#
+# - `ingest` reads each file in a child process with limited processor time and memory. A reader that hangs or crashes
+#   loses only its file. This is no sandbox: for files from strangers, use a container too.
+# - A document is `partly` loaded if some pages are pictures or its encoding was guessed.
+# - Copies of a text are kept once, or they would crowd out other passages.

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 02 · Chunk
 #
-# You will cut documents into *chunks*, pieces that a search can find and a model can read:
+# You will cut documents into *chunks*, spans of text that a search can find and a model can read:
 #
 # - cut the same text by tokens, sentences, paragraphs and headings, and see what each way breaks;
-# - prove that every chunk is an exact span of its document, so that an answer can say where it stands;
-# - see the embedder go blind after a certain number of tokens, without a word;
-# - sweep chunk size and overlap, and put the advice "about 500 tokens, 10 to 20 % overlap" to the test.
+# - check that every chunk is an exact span of its document, so that an answer can say where it stands;
+# - see that the embedder ignores everything after a certain number of tokens, without a warning;
+# - vary chunk size and overlap, and test the advice "about 500 tokens, 10 to 20 % overlap".
 #
-# *Before this: 01 Ingest. About 25 minutes; the sweep computes for two of them.*
+# *Before this: 01 Ingest. About 25 minutes, two of them for the sweep.*
 
 # %% tags=["parameters"]
 PROFILE, SIZE = "pocket", "full"
@@ -22,8 +22,8 @@ lab
 # %% [markdown]
 # ## 1. A length in tokens
 #
-# A model reads neither letters nor words but *tokens*: frequent words are one, rare ones are cut into pieces.
-# The embedder, which will turn each chunk into a vector, has its own tokenizer; chunks are measured with that one.
+# A model reads *tokens*, not letters or words. A frequent word is one token; a rare word is cut into several. The
+# embedder, which will turn each chunk into a vector, has its own tokenizer. We measure chunks with that one.
 
 # %%
 document = next(document for document in lab.documents if document.id.startswith("plans/service"))
@@ -34,9 +34,9 @@ print(" ".join(tokens[:40]), "…")
 # %% [markdown]
 # ## 2. Four places to cut
 #
-# `chunk_documents` fills chunks up to a size, each repeating up to `overlap` tokens of the one before. It uses
-# LangChain's recursive splitter, which is given a list of places to cut and takes the first that fits. A blank line
-# below is where a chunk ends; no overlap yet.
+# `chunk_documents` fills each chunk up to a size. Each chunk repeats up to `overlap` tokens of the one before it. It
+# uses LangChain's recursive splitter, which gets a list of places to cut and takes the first that fits. Below, a blank
+# line marks the end of a chunk. There is no overlap yet.
 
 # %%
 from labkit.rag.chunk import chunk_documents
@@ -47,8 +47,9 @@ for by in ("token", "sentence"):
     print("\n\n".join(" ".join(chunk.text.split()) for chunk in chunks[:3]))
 
 # %% [markdown]
-# By token, a chunk is as full as can be, and may end in the middle of a sentence. The two halves of a fact are then in
-# two chunks, and neither states it. How often does that happen? A cut is clean if a line or a sentence ends there.
+# By token, every chunk is full, but it may end in the middle of a sentence. The two halves of a fact are then in two
+# chunks, and neither chunk states the fact. How often does that happen? We call a cut clean if a sentence or a line
+# ends there.
 
 # %%
 import re
@@ -58,7 +59,7 @@ import pandas as pd
 
 
 def clean_cuts(by: str) -> float:
-    """Share of chunks that end where a sentence or a line does."""
+    """Share of chunks that end with a sentence or a line."""
     chunks = chunk_documents(lab.documents, lab.embedder.tokenizer, size=64, overlap=0, by=by)
     text = {document.id: document.text for document in lab.documents}
     return sum(bool(re.match(r"\n|$", text[c.document_id][c.end :]) or c.text[-1] in ".!?") for c in chunks) / len(
@@ -71,8 +72,9 @@ assert cuts["token"] < cuts["sentence"]
 cuts.round(2).to_frame()
 
 # %% [markdown]
-# The fourth way cuts by *heading*: a chunk never crosses a heading, and the heading joins its title. The title is
-# embedded and shown to the model together with the text. Compare the titles: who does the second chunk speak of?
+# The fourth way cuts by *heading*. A chunk never crosses a heading, and the heading becomes part of its title. The
+# embedder and the model get the title together with the text. Compare the titles below: which plan is the second chunk
+# about?
 
 # %%
 for by in ("paragraph", "heading"):
@@ -82,7 +84,8 @@ for by in ("paragraph", "heading"):
 # %% [markdown]
 # ## 3. Overlap
 #
-# With overlap, a chunk begins with the end of the one before, so that a fact at the seam stands whole in one of them.
+# With overlap, each chunk begins with the end of the one before it. A fact at the seam is then complete in one of
+# them.
 
 # %%
 first, second = chunk_documents([document], lab.embedder.tokenizer, size=64, overlap=19, by="token")[:2]
@@ -94,8 +97,8 @@ print("both hold:   ", repr(shared), "·", len(lab.embedder.tokenizer.tokenize(s
 # %% [markdown]
 # ## 4. Where does it stand?
 #
-# Each chunk keeps its document, its page and its span of characters. That is a promise which can be checked:
-# cutting the document at `start` and `end` gives the very text of the chunk.
+# Each chunk keeps its document, its page and its span of characters. You can check that: if you cut the document at
+# `start` and `end`, you get the text of the chunk.
 
 # %%
 text = {document.id: document.text for document in lab.documents}
@@ -105,7 +108,7 @@ print("all", len(chunks), "chunks are exact spans of their documents")
 pd.DataFrame(chunks)[["id", "page", "start", "end"]].sample(3, random_state=0)
 
 # %% [markdown]
-# LangChain's splitter offers `add_start_index` for it, by searching for the chunk in the document.
+# LangChain's splitter offers `add_start_index` for this. It searches for the chunk in the document.
 
 # %%
 from langchain_text_splitters import RecursiveCharacterTextSplitter
@@ -118,13 +121,14 @@ wrong = sum(start < 0 or text[name][start : start + len(content)] != content for
 print(f"{wrong} of {len(made)} start indexes are wrong or missing")
 
 # %% [markdown]
-# Where some are wrong, the reason is a mix of units: to know where to search, it subtracts the overlap, counted in
-# tokens, from a position counted in characters. This is why our chunks count for themselves.
+# Where start indexes are wrong, LangChain has mixed two units: to decide where to search, it subtracts the overlap,
+# counted in tokens, from a position counted in characters. That is why labkit computes the spans itself.
 #
 # ## 5. The embedder's limit
 #
-# An embedder reads a fixed number of tokens and ignores the rest. To see it, put a sentence behind more and more other
-# text, and ask how similar the whole is to a question about that sentence (by the *cosine*, see lesson 03).
+# An embedder reads a fixed number of tokens and ignores the rest. To show it, we append one sentence to longer and
+# longer texts. For each text we measure the similarity (the *cosine*, see lesson 03) to a question about that
+# sentence.
 
 # %%
 limit = lab.embedder.max_tokens
@@ -150,8 +154,8 @@ gaps = dict(zip(tokens, abs(with_fact - without), strict=True))
 print("what the sentence adds:", ", ".join(f"{gap:.3f} at {n} tokens" for n, gap in gaps.items()))
 
 # %% [markdown]
-# Beyond the limit the two lines are one: the embedder does not know that the sentence is there. Nothing fails and
-# nothing is said. So labkit counts, and warns.
+# Beyond the limit the two lines coincide: the embedder does not see the sentence. There is no error and no warning. So
+# labkit counts the tokens and warns.
 
 # %%
 from labkit.rag.chunk import truncated
@@ -163,9 +167,9 @@ assert max(gap for n, gap in gaps.items() if n > limit + 40) < 0.01
 # %% [markdown]
 # ## 6. A corpus worth cutting
 #
-# The company's documents are short: at 500 tokens most of them are one chunk, and no setting could matter. So we bind
-# them into books, one for each folder, as a real handbook would be: each document is a chapter under its own heading,
-# and the chunks' title is only that of the book.
+# The company's documents are short. At 500 tokens most of them are one chunk, and no setting could matter. So we bind
+# all documents of a folder into one book, like a real handbook. Each document becomes a chapter with its own heading.
+# The title of a chunk is only that of the book.
 
 # %%
 from labkit.rag.ingest import Document
@@ -173,7 +177,7 @@ from labkit.store import address
 
 
 def bind(documents):
-    """A book for each folder; and where each document stands: its book, first and last character."""
+    """Bind the documents of each folder into a book; also give each document's book, first and last character."""
     texts, places = {}, {}
     for document in documents:
         book = document.id.rpartition("/")[0] or "book"
@@ -193,15 +197,16 @@ print(f"{np.mean([length[document.id] <= 500 for document in lab.documents]):.0%
 pd.Series({book.title: length[book.id] for book in books}, name="tokens").to_frame()
 
 # %% [markdown]
-# Because every fact's passage is known, and every chunk's span too, "found" needs no judge: a chunk proves a fact if its
-# span covers the whole passage, or if a line of an overview in it names both the thing and the value.
+# We know the passage of every fact and the span of every chunk. So we can decide without a human judge whether a chunk
+# proves a fact. It does if its span covers the whole passage. It also does if it contains a line of an overview that
+# names both the thing and the value.
 
 # %%
 from labkit.metrics import contains
 
 
 def span(fact):
-    """The book and the characters of the passage that states a fact; line breaks may differ."""
+    """Book, start and end of the passage that states a fact; its line breaks may differ."""
     book, start, end = places[fact.document]
     match = re.search(r"\s+".join(map(re.escape, fact.passage.split())), text[book][start:end])
     return book, start + match.start(), start + match.end()
@@ -225,16 +230,19 @@ print("passage, {1} to {2} of {0}:".format(*span(fact)), repr(fact.passage))
 print(f"chunk {proof.id}, {proof.start} to {proof.end}:", repr(proof.text))
 
 # %% [markdown]
-# ## 7. The sweep
+# ## 7. A sweep over sizes
 #
-# How large should a chunk be? We change one thing, the size or the overlap, and do all the rest again: cut, embed, index,
-# search, answer.
+# How large should a chunk be? A *sweep* tries every size with every overlap, and repeats everything else each time:
+# cut, embed, index, search, answer.
 #
-# - `found`: share of the needed facts in the top chunks, over all questions that the documents answer;
-# - `read`: what is left of it in the prompt. A sample of the questions, spread over their kinds, is answered from at
-#   most 1024 tokens: large chunks do not all fit, so the best are taken first and the last one is cut;
-# - `correct`: share of those answers that hold the gold value; `prompt_tokens`: what the model was given;
-# - `chunks`: how many the index holds; `truncated`: those that the embedder does not read to the end.
+# - `found`: the share of the needed facts in the top chunks, over all questions that the documents answer;
+# - `read`: the share of the needed facts in the prompt. A prompt holds at most 1024 tokens, so large chunks do not all
+#   fit. The best come first and the last is cut. We measure this on a sample of the questions, spread over their
+#   kinds;
+# - `correct`: the share of the answers to this sample that contain the gold value;
+# - `prompt_tokens`: the number of tokens in the prompt;
+# - `chunks`: the number of chunks in the index;
+# - `truncated`: the number of chunks that the embedder does not read to the end.
 
 # %%
 from labkit.rag.index import FaissStore
@@ -249,12 +257,12 @@ def search(chunks):
 
 
 def share(item, hits):
-    """The share of the facts needed that these chunks prove."""
+    """Share of the needed facts that these chunks prove."""
     return np.mean([any(proves(hit.chunk, fact) for hit in hits) for fact in item.evidence])
 
 
 # %% [markdown]
-# What the model reads: as much of the best chunks as the budget holds.
+# The model reads as many of the best chunks as fit into the budget.
 
 # %%
 from dataclasses import replace
@@ -274,7 +282,7 @@ def shorten(question, hits):
 
 
 # %% [markdown]
-# One setting is one call of `measure`: a row for each question.
+# Each call of `measure` tries one setting and returns a row for each question.
 
 # %%
 from labkit.compare.reading import read
@@ -327,7 +335,7 @@ for metric in ("found", "correct"):
 # %% [markdown]
 # ## 8. What a size costs
 #
-# Small chunks make many vectors; large ones make long prompts, which every single question pays for.
+# Small chunks mean more vectors. Large chunks mean longer prompts, and every question pays for these.
 
 # %%
 by_size = means.groupby("size")[["chunks", "truncated", "prompt_tokens"]].mean()
@@ -336,7 +344,7 @@ assert by_size.chunks.is_monotonic_decreasing and by_size.prompt_tokens.iloc[0] 
 by_size.round(2)
 
 # %% [markdown]
-# Every mean deserves its interval. Here each question is averaged over the overlaps first:
+# Every mean needs its interval. Here we first average each question over the overlaps:
 
 # %%
 from labkit import plot
@@ -353,16 +361,16 @@ figure
 # %% [markdown]
 # ## 9. The advice, tested
 #
-# The article says "≈500 tokens" and "10–20 %" overlap. Each is set against every alternative here, on the same
-# questions: `diff` above zero favours the advice. `p` says how easily luck alone would make such a difference, `holm`
-# corrects it for the number of comparisons, and the `verdict` goes by that.
+# The article says "≈500 tokens" and "10–20 %" overlap. We compare each with every alternative on the same questions.
+# `diff` above zero favours the advice. `p` is the probability that chance alone makes a difference at least this
+# large. `holm` corrects it for the number of comparisons, and `verdict` rests on `holm`.
 
 # %%
 from labkit.stats import holm, paired_bootstrap
 
 
 def against(advice, metric, column, ours, others):
-    """The advised value of a column against each of the others, over the same questions."""
+    """Compare the advised value of a column with each of the others, on the same questions."""
     wide = swept.dropna(subset=[metric]).pivot_table(metric, "id", column)
     for other in others:
         gap = paired_bootstrap(wide[ours], wide[other])
@@ -392,13 +400,14 @@ plt.xlabel("difference; to the right the advice is better")
 print("\n".join(f"{verdict}: {count} of {len(tested)}" for verdict, count in tested.verdict.value_counts().items()))
 
 # %% [markdown]
-# `found` judges embedder and search; `read` and `correct` also the reader. A reader with a long context, trained on
-# long passages, may lose less on large chunks than a small one: a verdict holds for the profile above, not for all.
+# `found` depends on the embedder and the search. `read` and `correct` also depend on the size of the prompt and on the
+# reader. A model with a long context that was trained on long passages may lose less on large chunks. So a verdict
+# holds only for the profile above.
 #
 # ## 10. Do headings help?
 #
-# In a book, "Warranty: two years" has lost whose warranty that is. Cut by heading, the chunk carries the names of its
-# chapter and section. All four ways, at the profile's size:
+# In a book, "Warranty: two years" no longer says whose warranty it is. A chunk cut by heading carries the names of its
+# chapter and section. Here are all four ways at the profile's chunk size:
 
 # %%
 size, overlap = lab.profile.chunk_size, 0.15
@@ -415,8 +424,8 @@ pd.DataFrame([paired_bootstrap(*pair) for pair in pairs], index=metrics).round(3
 # %% [markdown]
 # ## 11. The claim of the article
 #
-# "10–20 % overlap": what 15 % bring against none, each question averaged over all sizes. Both figures are kept for the
-# ledger of lesson 19.
+# The claim is "10–20 % overlap". We compare 15 % overlap with none, and average each question over all sizes. Lesson
+# 19 collects both figures in its ledger, the list of the article's claims and our verdicts.
 
 # %%
 from labkit.compare import claims
@@ -430,11 +439,12 @@ print(claims.record(lab, "02_chunk", figures))
 # %% [markdown]
 # ## Takeaways
 #
-# - A chunk is a span: with its document, page and characters it can always be shown where it was said.
-# - What exceeds the embedder's limit is invisible to a dense search, and only a count of tokens reveals it.
-# - Larger chunks mean fewer vectors and longer prompts, up to what the prompt may hold. Compare sizes by what was
-#   *read* and answered too: the same number of larger chunks is more text.
-# - Advice about sizes is an empirical question about your documents, your embedder and your reader. On these questions:
+# - A chunk is a span of its document. Because it keeps document, page and characters, you can always show where a
+#   statement stands.
+# - A dense search cannot see what exceeds the embedder's limit. Only counting tokens reveals it.
+# - Larger chunks mean fewer vectors and longer prompts, up to the prompt's limit. Compare sizes also by `read` and
+#   `correct`: the same number of larger chunks is more text.
+# - The right size depends on your documents, your embedder and your reader. On these questions:
 
 # %%
 for row in tested.itertuples():
@@ -445,8 +455,8 @@ for row in tested.itertuples():
 # ## Exercises
 #
 # 1. Measure every size with `by="heading"`. What happens to the number of chunks as the size grows, and why?
-# 2. `found` counts chunks, not tokens. Take the smallest size, but as many chunks as fit into the prompt of the largest
-#    (`top_k`). Which finds more now?
-# 3. Read one book as `bind` made it. Choose a passage that sits at a seam at 64 tokens without overlap and watch
-#    what overlap does to it.
-# 4. Bind the articles in `data/prose` into a book and cut it: which of the four ways would you choose for real prose?
+# 2. `found` counts chunks, not tokens. Take the smallest size, but with as many chunks as fit into the prompt of the
+#    largest (`top_k`). Which size finds more now?
+# 3. Read one book as `bind` made it. Choose a passage at a seam, at 64 tokens without overlap. What does overlap
+#    change?
+# 4. Bind the articles in `data/prose` into a book and cut it. Which of the four ways would you choose for real prose?

@@ -5,8 +5,8 @@
 #
 # - compute a similarity by hand, then with a library, and get the same number;
 # - look at all chunks of the company in one picture;
-# - embed faster than the default call without changing what is found, and never embed an unchanged text twice;
-# - search an index with the wrong embedder, and see why that must be refused.
+# - embed faster than the default call without changing what a search finds, and never embed an unchanged text twice;
+# - search an index with the wrong embedder, and see why labkit refuses that.
 #
 # *Before this: 02 Chunk. About 20 minutes.*
 
@@ -22,8 +22,8 @@ lab
 # %% [markdown]
 # ## 1. A text becomes a vector
 #
-# An embedding model gives every text the same number of coordinates. No single one of them means anything that has a
-# name; texts that mean the like simply come to lie close together.
+# An embedding model turns every text into the same number of coordinates. No single coordinate has a meaning that we
+# could name. But texts of similar meaning get vectors that lie close together.
 
 # %%
 embedder = lab.embedder
@@ -33,8 +33,8 @@ print(vector.shape, vector.dtype, vector[:6].round(3), "…")
 # %% [markdown]
 # ## 2. Similarity by hand
 #
-# *Cosine similarity* is the cosine of the angle between two vectors: multiply coordinate by coordinate, add up, and
-# divide by both lengths. 1 is the same direction, 0 has nothing in common.
+# *Cosine similarity* is the cosine of the angle between two vectors. Multiply them coordinate by coordinate, add up,
+# and divide by both lengths. The result is 1 for the same direction and 0 if they have nothing in common.
 
 # %%
 import numpy as np
@@ -51,8 +51,8 @@ def cosine(x: np.ndarray, y: np.ndarray) -> float:
 print(f"question and its answer: {cosine(a, b):.4f}   question and soup: {cosine(a, c):.4f}")
 
 # %% [markdown]
-# The library that the model comes with says the same. Our vectors have length 1 already, so the plain inner product is
-# enough: that is what an index computes, millions of times.
+# The library of the model gives the same result. Our vectors already have length 1, so the plain inner product is
+# enough. An index computes it millions of times.
 
 # %%
 from sentence_transformers import util
@@ -64,8 +64,8 @@ table.round(4)
 # %% [markdown]
 # ## 3. All chunks in one picture
 #
-# The company's chunks are embedded with their title in front. That many coordinates cannot be drawn, but two can:
-# *principal components* are the two directions in which the vectors differ most.
+# We embed the company's chunks, each with its title in front. We cannot draw that many coordinates, but we can draw
+# two: the first *principal components*, the two directions in which the vectors differ most.
 
 # %%
 chunks = lab.vectors.chunks
@@ -99,7 +99,8 @@ plt.legend(frameon=False, fontsize=8)
 print("the line leads to the nearest chunk by cosine, measured in all dimensions")
 
 # %% [markdown]
-# Do kinds of documents form clouds? Ask of each chunk where its nearest neighbour *in another document* comes from.
+# Do documents of one folder form clouds? For each chunk we look up its nearest neighbour *in another document*, and
+# check whether it comes from the same folder.
 
 # %%
 owners = np.array([chunk.document_id for chunk in chunks])
@@ -111,7 +112,8 @@ print(f"nearest neighbour in the same folder: {same:.0%}; by chance it would be 
 # %% [markdown]
 # ## 4. Search is one multiplication
 #
-# Every chunk against the question in one matrix product, then sort. This is retrieval; everything else is speed.
+# One matrix product compares the question with every chunk. Then we sort. This is retrieval; everything else makes it
+# faster.
 
 # %%
 best = np.argsort(-(vectors @ asked[0]))[:3]
@@ -120,25 +122,25 @@ for i in best:
     print(f"{vectors[i] @ asked[0]:.3f}  {' '.join(chunks[i].embedding_text.split())[:110]}…")
 
 # %% [markdown]
-# A warning to keep: closeness is about topic and wording, not about truth. Two statements that contradict each other
-# can be close, and a paraphrase further away.
+# A warning: closeness measures topic and wording, not truth. Two statements that contradict each other can be closer
+# than two that say the same.
 
 # %%
 x, y, z = embedder.encode(["The warranty is 7 months.", "The warranty is 79 months.", "Guarantee: seven months"])
-print(f"7 and 79 months: {x @ y:.3f}   the same said otherwise: {x @ z:.3f}")
+print(f"7 and 79 months: {x @ y:.3f}   the same in other words: {x @ z:.3f}")
 print("closer is the", "contradiction" if x @ y > x @ z else "paraphrase")
 
 # %% [markdown]
 # ## 5. Faster, with the same result
 #
-# Where does the time go? Texts are computed in batches; a batch is as wide as its longest text, and all others are
-# filled up with padding that is computed and thrown away. How much is wasted, with batches in the order of the
-# documents and with texts sorted by length?
+# Where does the time go? The model computes texts in batches. A batch is as wide as its longest text, and shorter
+# texts are filled up with padding. The padding is computed and thrown away. How much work is wasted if batches follow
+# the order of the documents, and how much if we sort the texts by length?
 
 
 # %%
 def padding(lengths: list[int], batch: int = 32) -> float:
-    """Share of a model's work that is padding."""
+    """Share of the model's work that is spent on padding."""
     batches = [lengths[i : i + batch] for i in range(0, len(lengths), batch)]
     return 1 - sum(lengths) / sum(max(group) * len(group) for group in batches)
 
@@ -149,8 +151,9 @@ print(f"padding: as they come {padding(lengths):.0%}, sorted by length {padding(
 assert padding(sorted(lengths)) <= padding(lengths)
 
 # %% [markdown]
-# sentence-transformers sorts, and so do we. What is left to gain is *bfloat16*: half the bits for each number, on
-# processors that compute in it. Both calls take turns here, on the same texts, without a cache; the best round counts.
+# sentence-transformers already sorts, and so do we. A further gain comes from *bfloat16*, which uses half the bits for
+# each number, on processors that support it. We time both calls in turn, on the same texts and without a cache. The
+# best round counts.
 
 # %%
 import time
@@ -173,7 +176,7 @@ print(f"precision: {fast.dtype};", ", ".join(f"{name} {rate:.0f} chunks/s" for n
 print(f"ours is {rates['ours'] / rates['default call']:.2f} times as fast on this machine, now")
 
 # %% [markdown]
-# Is it still the same embedding? Not to the last digit. What counts is what a search finds with it.
+# Is it still the same embedding? The last digits differ. What matters is whether a search finds the same chunks.
 
 # %%
 questions = [item.question for item in lab.questions if item.evidence][:60]
@@ -186,8 +189,8 @@ assert moved < 0.01 and shared > 0.95
 # %% [markdown]
 # ## 6. Never twice
 #
-# The fastest embedding is the one that is already there. Each vector is kept under a hash of the model and of the very
-# text, so nothing has to be said about what changed. Change one document and embed everything again:
+# The fastest embedding is one that you already have. labkit stores each vector under a hash of the model and the text.
+# So you never have to say what changed. We change one document and embed everything again:
 
 # %%
 import tempfile
@@ -209,9 +212,9 @@ assert counts["unchanged"] == 0 < counts["one document edited"] < counts["first 
 # %% [markdown]
 # ## 7. Two embedders
 #
-# The profile decides which embedder is used. What if it changes? For a second one, nothing must be downloaded: an
-# embedder is anything that turns texts into vectors. This one throws each word into one of a fixed number of boxes,
-# rare words with more weight. It has learned no language at all, and we give it as many dimensions as the other.
+# The profile chooses the embedder. What happens if you change it? We need a second one, and can write it ourselves: an
+# embedder is anything that turns texts into vectors. This one hashes each word into one of a fixed number of boxes and
+# gives rare words more weight. It has learned no language. It gets as many dimensions as the other.
 
 # %%
 from langchain_core.embeddings import Embeddings
@@ -240,11 +243,12 @@ passages = [chunk.embedding_text for chunk in chunks]
 models = {"language model": embedder, "word boxes": WordBoxes(passages, embedder.dimensions)}
 for name, model in models.items():
     one, two = encode_with(model, ["The dog bites the man.", "The man bites the dog."])
-    print(f"{name}: {len(one)} dimensions, who bites whom changes the cosine to {one @ two:.4f}")
+    print(f"{name}: {len(one)} dimensions, cosine with dog and man swapped {one @ two:.4f}")
 
 # %% [markdown]
-# Boxes know no order and no synonyms. How well do they search? *Recall@5* is the share of needed facts in the best five
-# chunks. Each embedder can make the index, and each can embed the question: four combinations, and chance.
+# The boxes ignore word order and synonyms. How well do they search? *Recall@5* is the share of the needed facts in the
+# best five chunks. Each embedder can build the index, and each can embed the question. That makes four combinations.
+# For comparison we also draw chunks at random.
 
 # %%
 from labkit.compare.training import holds
@@ -270,13 +274,13 @@ from labkit.stats import bootstrap_mean, paired_bootstrap
 pairs = [(index, asking) for index in models for asking in models]
 scores = {pair: recall(np.argsort(-(asked[pair[1]] @ indexed[pair[0]].T))) for pair in pairs}
 rng = np.random.default_rng(0)
-scores["drawn", "by lot"] = recall(np.array([rng.permutation(len(chunks)) for _ in items]))
+scores["chance", "at random"] = recall(np.array([rng.permutation(len(chunks)) for _ in items]))
 named = pd.MultiIndex.from_tuples(scores, names=["index made by", "question embedded by"])
 pd.DataFrame([bootstrap_mean(score) for score in scores.values()], index=named).round(2)
 
 # %% [markdown]
-# Where the two differ, the shapes fit, the search runs, and five chunks come back with scores: there is no error
-# anywhere. The rows tell what they are worth.
+# If index and question come from different embedders, the search still runs, and five chunks come back with scores.
+# There is no error, but the chunks are worth little:
 
 # %%
 for index, asking in [models, reversed(models)]:
@@ -285,7 +289,8 @@ for index, asking in [models, reversed(models)]:
     print(f"index by {index}, asked with {asking}: recall lower by {gap.diff:.2f} ({gap.low:.2f} to {gap.high:.2f})")
 
 # %% [markdown]
-# So a saved index must know who made it. Ours carries the embedder's fingerprint, a hash of its weights, and refuses:
+# So a saved index must record which embedder made it. Ours stores a fingerprint, a hash of the embedder's weights, and
+# refuses any other embedder:
 
 # %%
 from labkit.rag.index import FaissStore
@@ -301,20 +306,20 @@ print("accepted:", len(FaissStore.load(folder, embedder)), "chunks")
 # %% [markdown]
 # ## 8. Re-embed
 #
-# The article says: "Re-embed and re-index after significant data changes." For changed *data*, the cache embeds just
-# what changed. A changed *embedder* is another matter: its vectors live in another space, and all are made anew. Is a
-# better one worth that? Measure it on your questions, as here the language model against the boxes. (Where questions
-# name things as the documents do, expect little; lesson 05 asks in other words.)
+# The article says: "Re-embed and re-index after significant data changes." If the *data* change, the cache embeds only
+# what changed. If the *embedder* changes, all vectors must be computed again, because the two embedders' vectors are
+# not comparable. Is a better embedder worth that? Measure it on your questions, as we do here for the language model
+# and the boxes. Expect little where questions use the words of the documents. Lesson 05 asks in other words.
 
 # %%
 gap = paired_bootstrap(scores["language model", "language model"], scores["word boxes", "word boxes"])
 for name in models:
     print(f"index and question by {name}: recall@5 {np.mean(scores[name, name]):.2f}")
-print(f"what the language model is worth on these questions: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})")
+print(f"language model minus word boxes on these questions: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})")
 
 # %% [markdown]
-# What does it cost *not* to embed again? Some facts have changed since the documents were first written. We ask for them
-# with the index of today, and with the one from before.
+# What do you lose if you do *not* embed again? Some facts have changed since the documents were first written. We ask
+# for them with today's index and with the old one.
 
 # %%
 from labkit.compare import score
@@ -330,7 +335,7 @@ print(", ".join(f"{name} index: recall {np.mean(some):.2f}" for name, some in fo
 # ## 9. The claim of the article
 #
 # "Re-embed and re-index" holds if a stale index finds less, and if an index does not serve the questions of another
-# embedder (section 7). The two figures are kept for the ledger of lesson 19.
+# embedder (section 7). Lesson 19 collects both figures in its ledger.
 
 # %%
 from labkit.compare import claims
@@ -345,18 +350,19 @@ print(claims.record(lab, "03_embed", figures))
 # %% [markdown]
 # ## Takeaways
 #
-# - Similarity of texts is an inner product of vectors; a dense search is one matrix product and a sort.
-# - Closeness is about topic and wording: a sentence with another figure in it is still close.
-# - Sorted batches need less padding. Half precision changes the vectors a little, and what is found hardly at all.
-# - Kept under a hash of model and text, an unchanged text is not embedded again, and a changed one is.
-# - Vectors of two embedders do not mix, and nothing fails when they do: bind an index to its embedder by a fingerprint.
+# - The similarity of two texts is an inner product of their vectors. A dense search is one matrix product and a sort.
+# - Closeness measures topic and wording. A sentence with a different figure in it is still close.
+# - Sorting texts by length reduces padding. Half precision changes the vectors a little and the results hardly at all.
+# - Vectors are stored under a hash of model and text. Only a changed text is embedded again.
+# - Vectors of two embedders do not mix, and nothing warns you if they do. Bind an index to its embedder by a
+#   fingerprint.
 #
 # ## Exercises
 #
-# 1. Draw the picture with the third and fourth component. Which kinds of documents do they tell apart?
+# 1. Draw the picture with the third and fourth component. Which kinds of documents do they separate?
 # 2. Split the recall of both embedders by `item.kind`. Where do word boxes do well, and what do those questions share
 #    with the passages that answer them?
 # 3. Find the two chunks of *different* documents with the highest cosine. Would you want both among five hits?
-# 4. Make a third embedder: the full model's vectors, but only the first 64 coordinates, divided by their length. How
-#    much recall does it keep, and how much smaller is the index?
+# 4. Make a third embedder: the vectors of the language model, but only the first 64 coordinates, divided by their
+#    length. How much recall does it keep, and how much smaller is the index?
 # 5. Embed "not available" and "available". What does their cosine tell you about negation?

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 04 · Index
 #
-# You will keep vectors where they can be found again, and measure what each way of keeping them costs:
+# You will store vectors so that a search finds them, and measure what each way costs:
 #
-# - search exactly, by hand and with FAISS, and see that they agree;
-# - trade a little recall for much time or memory with four kinds of index, on a thousand to a hundred thousand vectors;
-# - change, delete and filter documents, save the store, and see a damaged one refused;
-# - ask the same questions of LangChain's FAISS and of Chroma, and see what a pickle may do.
+# - search exactly, by hand and with FAISS;
+# - give up a little recall to save time or memory;
+# - change, delete and filter documents;
+# - see a damaged store refused, and what a pickle can do.
 #
 # *Before this: 03 Embed. About 25 minutes.*
 
@@ -22,8 +22,8 @@ lab
 # %% [markdown]
 # ## 1. The exact way
 #
-# All vectors have length 1, so the inner product of two is their cosine. To find the nearest passages, compare the
-# question with *every* chunk and keep the best: one matrix product and a sort.
+# All vectors have length 1, so the inner product of two is their cosine. To find the nearest chunks, compare the
+# question with *every* chunk and sort.
 
 # %%
 import numpy as np
@@ -35,12 +35,12 @@ by_hand = np.argsort(-(asked @ real.T), axis=1, kind="stable")[:, :10]
 print(f"{len(real)} chunks and {len(asked)} questions, {real.shape[1]} numbers each")
 
 # %% [markdown]
-# FAISS calls this a *flat* index. `FaissStore` keeps one, with the chunks beside it.
+# FAISS calls this a *flat* index. `FaissStore` keeps one with its chunks.
 
 
 # %%
 def recall(found, wanted):
-    """The share of the wanted numbers that were found, over all questions."""
+    """Mean over questions of the share of wanted numbers that were found."""
     return float(np.mean([np.isin(right, row).mean() for row, right in zip(found, wanted, strict=True)]))
 
 
@@ -56,9 +56,8 @@ for document, cosine in store.similarity_search_with_score(lab.questions[0].ques
 # %% [markdown]
 # ## 2. Enough vectors to make a difference
 #
-# A few hundred chunks fit anything. To see where an index matters we need many more, and *like real ones*: random
-# directions would all be equally far from each other. So each new vector is a real one, moved by a part of the
-# difference between two others.
+# A few hundred chunks suit any index. To see a difference we need many more vectors, and *realistic* ones: random
+# directions are all equally far apart. So we add to real vectors a part of the difference between two others.
 
 # %%
 from labkit.rag.index import more_vectors
@@ -73,13 +72,13 @@ print(f"{len(vectors):,} vectors, {vectors.nbytes / 1e6:.0f} MB")
 # | FAISS name | idea | dial |
 # |---|---|---|
 # | `Flat` | compare everything, exactly | – |
-# | `SQ8` | one byte for each number instead of four (scalar quantization) | – |
-# | `PQ48` | cut the vector in 48 pieces, keep for each the number of the nearest of 256 sample pieces (product quantization) | – |
-# | `IVF316,Flat` | sort the vectors into 316 cells, look only into the cells nearest to the question | `nprobe`: cells |
-# | `HNSW32` | link each vector to 32 neighbours, walk from link to link towards the question | `efSearch`: candidates kept |
+# | `SQ8` | one byte a number instead of four (scalar quantization) | – |
+# | `PQ48` | cut the vector into 48 pieces; keep the nearest of 256 samples for each (product quantization) | – |
+# | `IVF316,Flat` | sort the vectors into 316 cells; search only the nearest cells | `nprobe`: cells |
+# | `HNSW32` | link each vector to 32 neighbours; walk along the links | `efSearch`: candidates kept |
 #
-# They combine: `IVF316,PQ48` looks into a few cells *and* keeps 48 bytes a vector. The dial buys recall with time.
-# **Recall@10** is here the share of the exact ten nearest that come back (lesson 03 asked for facts).
+# They combine: `IVF316,PQ48` searches a few cells *and* keeps 48 bytes a vector. The dial buys recall with time.
+# **Recall@10** here is the share of the exact ten nearest that come back.
 
 
 # %%
@@ -94,8 +93,8 @@ def kinds(count):
 
 
 # %% [markdown]
-# Each trial builds one index. Then it changes one thing, the dial, and measures: how much of the exact ten nearest comes
-# back, and how long one question takes (the median of all).
+# Each trial builds one index, varies the dial, and measures recall and the median time of a question. One thread
+# searches, so that times are comparable.
 
 # %%
 import time
@@ -104,7 +103,7 @@ from labkit.rag.index import VectorIndex
 
 
 def milliseconds(search, queries):
-    """The median time of one query; each is given as a slice, and one call before them warms up."""
+    """Median time of one query, each passed as a slice; a first call warms up and does not count."""
     spent = []
     for place in [0, *range(len(queries))]:
         began = time.perf_counter()
@@ -126,9 +125,6 @@ def trial(count, factory, efforts, exact):
         yield {**row, "effort": effort, "recall": found, "ms": milliseconds(lambda q: index.search(q, 10), asked)}
 
 
-# %% [markdown]
-# One thread searches, so that times can be compared. Building them all takes about a minute.
-
 # %%
 import faiss
 from tqdm.auto import tqdm
@@ -148,8 +144,7 @@ trials["kind"] = trials.factory.str.replace(r"\d+", "", regex=True)
 trials[trials.vectors == SIZES[-1]].set_index(["factory", "effort"])[["recall", "ms", "bytes", "seconds"]].round(3)
 
 # %% [markdown]
-# `ms` is the median time of one question on one processor, `bytes` is what the index takes for each vector, `seconds`
-# the time to build it. Now all sizes: each panel is a map of what recall costs in time.
+# `bytes` is the memory for each vector, `seconds` the time to build the index. Now for all sizes:
 
 
 # %%
@@ -161,7 +156,7 @@ def draw(axes, count, group):
 
 
 # %% [markdown]
-# Up and to the left is better, and a small mark is a small index. The lines below say the highest recall of each kind.
+# Up and to the left is better. A small mark is a small index. The lines below give the best recall of each kind.
 
 # %%
 import matplotlib.pyplot as plt
@@ -179,16 +174,15 @@ plt.close()
 figure
 
 # %% [markdown]
-# Two things to keep in mind. The codebook of a `PQ` index is shared by all its vectors: with few of them it is most of
-# the index. And a dial that was right for a thousand vectors need not be right for a hundred times as many: look at one
-# setting across the sizes.
+# All vectors of a `PQ` index share one table of samples, the codebook. In a small index it takes most of the space.
+# And a dial that is right for a thousand vectors may be wrong for more:
 
 # %%
 same = trials[trials.effort.isin(["", "efSearch=64", "nprobe=4"])]
 same.pivot_table("recall", ["kind", "effort"], "vectors").round(3)
 
 # %% [markdown]
-# Is the search even what we wait for? Before it can start, the question must be embedded.
+# Is the search the slow part? The question must be embedded first.
 
 # %%
 from labkit.rag.embed import load_embedder
@@ -205,8 +199,8 @@ print("; ".join(f"exact search of {count:,}: {ms:.2f} ms ({ms / embedding:.2%} o
 # %% [markdown]
 # ## 4. Documents change
 #
-# The article says "re-embed and re-index after significant data changes". For one document that means: its old chunks
-# go, its new ones come, everything else stays. Take the documents *as first written*, and one fact that changed since.
+# "Re-embed and re-index after significant data changes", says the article. For one document this means: replace its
+# chunks and leave the rest. We take the documents *as first written* and a fact that has changed since.
 
 # %%
 current = lab.index(lab.original.documents)
@@ -238,8 +232,8 @@ print(f"replaced in {seconds:.3f} s; the new value is in the store: {holds(curre
 assert holds(current, fact)
 
 # %% [markdown]
-# Deleting is where kinds differ. FAISS can cut a row out of a flat list, but not a node out of a graph. Our store fills
-# every kind again with the vectors that stay, which takes a graph much longer than a list. What you see is the same:
+# FAISS can delete from a flat list but not from a graph, so our store refills the index with the remaining vectors.
+# For a graph this is slow. The result is the same:
 
 # %%
 for factory in ("Flat", "HNSW32", "IVF8,Flat"):
@@ -253,9 +247,8 @@ for factory in ("Flat", "HNSW32", "IVF8,Flat"):
 # %% [markdown]
 # ## 5. A filter on metadata
 #
-# Search only in some documents: those this person may read, or the newest. There are two ways. Filter *first*, and
-# compare everything that passes; or search first and filter what was found, which is simple and finds nothing when what
-# you may see is not among the nearest. Our store filters first. Below, one document alone, then only PDFs:
+# Our store filters *first*, then compares everything that passes. Others search first and filter the hits. They find
+# nothing if no permitted chunk is among the nearest.
 
 # %%
 for wanted in ({"document_id": fact.document}, lambda document: document.metadata["document_id"].endswith(".pdf")):
@@ -265,8 +258,7 @@ for wanted in ({"document_id": fact.document}, lambda document: document.metadat
 # %% [markdown]
 # ## 6. Save, load, distrust
 #
-# An index that takes minutes to build is kept on disk, and what lies on a disk gets damaged. Our store is two files,
-# the vectors in FAISS's format and the chunks as JSON, and a manifest with the SHA-256 hash of each, written last.
+# Our store is saved as vectors, chunks, and a manifest with their SHA-256 hashes.
 
 # %%
 import tempfile
@@ -278,8 +270,7 @@ store.save(folder)
 print(sorted(path.name.partition("-")[2] or path.name for path in folder.iterdir()))
 
 # %% [markdown]
-# FAISS trusts what it reads: a file changed with intent could crash the process or worse. So the hash is checked before
-# FAISS sees a byte. Change one bit:
+# A manipulated file could crash FAISS or worse, so labkit checks the hash first. We change one bit:
 
 # %%
 (path,) = folder.glob("*index.faiss")
@@ -298,12 +289,10 @@ except LabError as error:
     print(str(error).replace(place.name, "…"))
 
 # %% [markdown]
-# A hash is no signature: whoever can write the manifest too can change both. It shows damage, not intent.
-#
 # ## 7. The same through LangChain's FAISS and Chroma
 #
-# Many tutorials use the FAISS store of `langchain-community`. That package is no longer maintained, and nothing in
-# labkit imports it. For this lesson we do.
+# Many tutorials use the FAISS store of `langchain-community`, a package that is no longer maintained. labkit does not
+# use it; this lesson does.
 
 # %%
 import warnings
@@ -314,8 +303,7 @@ with warnings.catch_warnings(record=True) as said:
 print(next(str(warning.message) for warning in said if "langchain-community" in str(warning.message)))
 
 # %% [markdown]
-# Chroma comes by its own package (the extra `stores`); we ask it to keep its data in a folder, to compare by cosine and
-# to send no telemetry. All three get the same texts and the same embedder.
+# All three stores get the same texts and the same embedder.
 
 # %%
 chunks = store.chunks
@@ -345,9 +333,6 @@ for name, make in makers.items():
     building[name] = time.perf_counter() - start
 print("seconds to build:", {name: round(seconds, 3) for name, seconds in building.items()})
 
-# %% [markdown]
-# Same hits?
-
 
 # %%
 def five(kept, vector):
@@ -358,16 +343,13 @@ hits = {name: [{hit.id for hit in five(kept, vector)} for vector in asked] for n
 alike = {name: np.mean([a == b for a, b in zip(hits[name], hits["labkit"], strict=True)]) for name in stores}
 print("the same five hits as ours:", ", ".join(f"{name} {share:.1%}" for name, share in alike.items()))
 
-# %% [markdown]
-# How long for one question whose vector is known?
-
 # %%
 pace = {name: milliseconds(lambda q, kept=kept: five(kept, q[0]), asked) for name, kept in stores.items()}
 compared = pd.DataFrame({"top 5 as ours": alike, "seconds to build": building, "ms a question": pace})
 compared.round(3)
 
 # %% [markdown]
-# Now the filter. For every question we may read one document only: the one that the last chunk comes from.
+# Now a filter: each question may search only one document.
 
 # %%
 only = {"document_id": chunks[-1].document_id}
@@ -386,12 +368,11 @@ print(f"{chunks[-1].document_id} has {there} chunks; share of them that came bac
 compared[["found with a filter"]].round(3)
 
 # %% [markdown]
-# The community store takes the 20 nearest (`fetch_k`) and drops what does not pass. An empty answer from a filtered
-# search may mean just that.
+# The community store takes the 20 nearest (`fetch_k`) and then drops what fails the filter. So an empty answer need
+# not mean that nothing fits.
 #
-# What the community store saves is a *pickle*, `index.pkl`: a small program that Python runs to make objects. It can do
-# anything that you can. LangChain warns of it; so many examples switch the warning off that it is worth seeing once what
-# it means.
+# It also saves a *pickle*: a program that Python runs to build objects, and that can do whatever you can. LangChain
+# warns of this, but many examples switch the warning off.
 
 # %%
 import pickle
@@ -414,22 +395,20 @@ except TypeError:
 # %% [markdown]
 # ## 8. Stores on servers
 #
-# The article names FAISS, Pinecone and Chroma. They are different things: FAISS is a library in your process, Chroma a
-# database that runs inside your process or as a server, Pinecone a service on the internet. With LangChain's interface
-# the program stays the same. Qdrant, another server, runs in memory too:
+# The article names FAISS, a library in your process; Chroma, a database in your process or on a server; and Pinecone,
+# a service on the internet. LangChain gives them one interface. Qdrant, another server, also runs in memory:
 
 # %%
 from langchain_qdrant import QdrantVectorStore
 
-named = [{**row, "chunk": name} for row, name in zip(about, ids, strict=True)]  # its own ids are UUIDs only
+named = [{**row, "chunk": name} for row, name in zip(about, ids, strict=True)]  # Qdrant accepts only UUIDs as ids
 qdrant = QdrantVectorStore.from_texts(texts, lab.embedder, named, location=":memory:")
 theirs = [{hit.metadata["chunk"] for hit in five(qdrant, vector)} for vector in asked]
 same = np.mean([a == b for a, b in zip(theirs, hits["labkit"], strict=True)])
 print(f"qdrant: the same five hits as ours for {same:.1%} of the questions")
 
 # %% [markdown]
-# **Pinecone was not reached**: it needs the network and a key, and this course needs neither. Its class comes by the
-# extra `pinecone`. Without that:
+# **We did not test Pinecone**: it needs a network and a key. Without the extra `pinecone`:
 
 # %%
 try:
@@ -439,12 +418,10 @@ except ImportError as error:
 
 # %% [markdown]
 # ## Takeaways
-#
-# The cells below state them from the results above.
 
 # %%
 shares = " and ".join(f"{exact[count] / embedding:.2%} for {count:,} vectors" for count in (SIZES[0], SIZES[-1]))
-print(f"• Exact search takes, next to embedding the question, {shares}. This course has {len(real)} chunks.")
+print(f"• Time of exact search as a share of embedding the question: {shares}. This course has {len(real)} chunks.")
 
 # %%
 most = trials[trials.vectors == SIZES[-1]]
@@ -468,15 +445,21 @@ for name in ("langchain-community", "chroma"):
 place.cleanup()
 
 # %% [markdown]
-# - One changed document is replaced in the store without touching the others, and what is deleted is not found again.
-# - A changed file is refused before it is read; a pickle runs before anyone can refuse it.
+# - The store replaces one document without touching the others. It never finds a deleted document again.
+# - The store refuses a changed file before reading it. A pickle runs before anyone can refuse it.
 #
 # ## Exercises
 #
 # 1. Add `"HNSW32,SQ8"` to `kinds`. Where do you expect it in the figure? Were you right?
-# 2. `PQ48` has no dial, but there is a trick: fetch 100 with it and compare these exactly. Do it with `vectors` and
-#    `VectorIndex.search(..., among=...)` of a flat index, and measure the recall.
-# 3. Replace `more_vectors` by random directions and run section 3 again. Which kinds suffer, and why is a benchmark on
-#    random vectors misleading?
+# 2. Fetch 100 with `PQ48`, and compare these exactly with `VectorIndex.search(..., among=...)` of a flat index. What
+#    is the recall?
+# 3. Replace `more_vectors` by random directions and run section 3 again. Which kinds suffer, and why does such a
+#    benchmark mislead?
 # 4. Pass `fetch_k=len(texts)` to the filtered search of the community store. What does it find now, and what does it
 #    cost?
+#
+# ## Appendix
+#
+# - The hash reveals damage, not intent: whoever can change a file can change the manifest too.
+# - Chroma comes with the extra `stores`. We set it to keep its data in a folder, to compare by cosine and to send no
+#   telemetry.

@@ -5,9 +5,9 @@
 #
 # - search by meaning (dense), by words (BM25), and by both (fusion);
 # - score rankings with recall@k, MRR and nDCG, with intervals over questions;
-# - see from the data where dense search fails and words win, and the reverse;
-# - weigh, rerank, reword, diversify; and search twice for questions that need two passages;
-# - find out whether a score tells that *nothing* in the documents answers.
+# - see in the data where dense search fails and BM25 succeeds, and the reverse;
+# - weigh, rerank, reword and diversify, and search twice for questions that need two passages;
+# - test whether a score shows that *nothing* in the documents answers.
 #
 # *Before this: 04 Index. About 40 minutes.*
 
@@ -23,8 +23,8 @@ lab
 # %% [markdown]
 # ## 1. Two ways to be similar
 #
-# A dense retriever compares *meanings*: the question's vector with every chunk's. A lexical one, BM25, compares
-# *words*, and a rare word counts for more. Ask both the same.
+# A dense retriever compares *meanings*: the vector of the question with the vector of every chunk. A lexical
+# retriever, BM25, compares *words*, and rare words count more. We ask both the same question.
 
 # %%
 import pandas as pd
@@ -47,12 +47,13 @@ table(dense.search(example.question, top_k=5))
 table(bm25.search(example.question, top_k=5))
 
 # %% [markdown]
-# Cosines and BM25 scores have different units: never compare the one with the other.
+# Cosines and BM25 scores are on different scales. Never compare one with the other.
 #
 # ## 2. Was it found?
 #
-# We know the fact behind each question and the document that states it, so we know the *relevant* chunks: those that
-# hold the value. A question may need several facts, and overlap or an overview may state one fact in several chunks.
+# We know the fact behind each question and the document that states it. So we know the *relevant* chunks: those that
+# contain the value. A question may need several facts. And several chunks may state the same fact, because chunks
+# overlap and overviews repeat facts.
 
 # %%
 from labkit.compare.training import holds
@@ -77,9 +78,11 @@ proved = sorted(set.union(*gold[example.id]))
 print(f"{len(items)} questions have a chunk for each fact they need; the example's: {', '.join(proved)}")
 
 # %% [markdown]
-# Three scores of a ranking, by hand, for a question whose answer is not the first hit. **Recall@k**: how much of what
-# is relevant stands among the first k. **Reciprocal rank**: 1 / place of the first relevant chunk; its mean is the MRR.
-# **nDCG**: every relevant chunk gains 1 / log2(place + 1), over the best possible sum.
+# We compute three scores of a ranking by hand, for a question whose answer is not the first hit:
+#
+# - **Recall@k**: the share of the relevant chunks that are among the first k.
+# - **Reciprocal rank**: 1 / rank of the first relevant chunk. Its mean over questions is the MRR.
+# - **nDCG**: each relevant chunk adds 1 / log2(rank + 1), and the sum is divided by the best possible sum.
 
 
 # %%
@@ -101,7 +104,7 @@ best = sum(1 / np.log2(place + 1) for place in range(1, len(relevant) + 1))
 print(f"recall@10 {len(places) / len(relevant):.2f}, reciprocal rank {1 / places[0]:.2f}, nDCG@10 {gain / best:.2f}")
 
 # %% [markdown]
-# `labkit.metrics` has the same, and counts alike:
+# `labkit.metrics` computes the same scores:
 
 # %%
 from labkit.metrics import mrr, ndcg_at_k, recall_at_k
@@ -113,8 +116,8 @@ print(f"recall@10 {recall_at_k(ranking, relevant, 10):.2f}, nDCG@10 {ndcg_at_k(r
 # %% [markdown]
 # ## 3. All questions
 #
-# For a reader it is enough to see each fact *once*: so recall@5 here is the share of the needed facts that stand in
-# the first five chunks.
+# A reader needs to see each fact only *once*. So from here on, recall@5 is the share of the needed facts that are
+# among the first five chunks.
 
 
 # %%
@@ -129,7 +132,7 @@ def scores(names, facts):
 
 
 # %% [markdown]
-# Ask a retriever all questions, and score what it gives:
+# We ask a retriever all questions and score its rankings:
 
 
 # %%
@@ -143,7 +146,7 @@ def scored(rankings, items=items, gold=gold):
 
 
 # %% [markdown]
-# Every mean gets its interval, which holds 95 % of the means over resampled questions:
+# Every mean gets its interval. It contains the middle 95 % of the means over resampled questions:
 
 # %%
 from labkit.stats import bootstrap_mean
@@ -155,7 +158,7 @@ def interval(values):
 
 
 # %% [markdown]
-# Every method gets the same questions. The third, **fusion**, merges the two lists by place; section 5 shows how.
+# All methods get the same questions. The third, **fusion**, merges the two lists by rank. Section 5 shows how.
 
 # %%
 METRICS = ["recall@5", "MRR", "nDCG@10"]
@@ -165,9 +168,9 @@ results = {name: scored(names) for name, names in rankings.items()}
 pd.DataFrame({name: rows[METRICS].apply(interval) for name, rows in results.items()}).T
 
 # %% [markdown]
-# Overlapping intervals do not mean "no difference": the methods answered the *same* questions, so the difference itself
-# is resampled, question by question. `p` says how easily luck alone would make such a difference, and `holm` corrects
-# it for the number of tests in the table.
+# Overlapping intervals do not mean "no difference". The methods answered the *same* questions, so we resample the
+# difference itself, question by question. `p` is the probability that chance alone makes a difference at least this
+# large. `holm` corrects it for the number of tests in the table.
 
 # %%
 from labkit.stats import holm, paired_bootstrap
@@ -178,8 +181,8 @@ paired = pd.DataFrame([{"method": a, "against": b, "metric": m, **vars(d)} for a
 paired.assign(holm=holm(paired.p)).set_index(["method", "against", "metric"]).round(3)
 
 # %% [markdown]
-# From here on a sentence will do. A difference is *shown* where its whole interval lies on one side of zero; else the two
-# are *not told apart*.
+# From here on, one line reports each difference. It is *shown* if its whole interval lies on one side of zero.
+# Otherwise the two methods are *not told apart*.
 
 
 # %%
@@ -190,7 +193,7 @@ def tell(what, d, more="shown", less="shown"):
 
 
 # %% [markdown]
-# More chunks in the prompt find more, for more tokens:
+# With more chunks, the prompt contains more of the facts but costs more tokens:
 
 # %%
 from labkit import plot
@@ -208,7 +211,7 @@ figure
 # %% [markdown]
 # ## 4. Where does each way fail?
 #
-# Do not guess: look. First by kind of question; the number in brackets is how many there are.
+# Do not guess, look. First by kind of question. The number in brackets is the number of questions.
 
 # %%
 recalled = pd.DataFrame({name: rows["recall@5"] for name, rows in results.items()})
@@ -219,7 +222,7 @@ print(text.replace("Share right.", "Share of the needed facts among the first fi
 figure
 
 # %% [markdown]
-# Then question by question: what does one find at the top that the other does not?
+# Then by single question. What does one method rank first that the other does not?
 
 # %%
 first = {name: rows["MRR"].eq(1).map({True: "found first", False: "not first"}) for name, rows in results.items()}
@@ -232,8 +235,8 @@ for place in [*gap.index[:3], *gap.index[-3:]]:
     print(f"{better} better: {items[place].question} → {items[place].gold}")
 
 # %% [markdown]
-# **Codes and numbers.** To an embedder a fault code is a few pieces without a meaning; to BM25 it is a very rare word.
-# We take every fault code that stands in the documents:
+# **Codes and numbers.** The embedder cuts a fault code into pieces without meaning. For BM25 it is one very rare word.
+# We collect all fault codes in the documents:
 
 # %%
 import re
@@ -246,7 +249,7 @@ codes = sorted(holding)[:: 1 if SIZE == "full" else 6]
 print(f"{len(codes)} fault codes, for example {', '.join(codes[:3])}")
 
 # %% [markdown]
-# And ask what it means. Is a chunk that holds it among the first five?
+# Then we ask what each code means. Is a chunk that contains it among the first five?
 
 
 # %%
@@ -263,8 +266,8 @@ code_gap = tell("codes found, dense - bm25", paired_bootstrap(by_code["dense"], 
 both_gap = tell("codes found, fusion - bm25", paired_bootstrap(by_code["fusion"], by_code["bm25"]))
 
 # %% [markdown]
-# **Other words.** The company's documents name everything the same way. Real prose does not: `data/prose` holds articles on
-# the real world, and questions that avoid the words of the passage that answers them.
+# **Other words.** The company's documents always use the same names. Ordinary prose does not. `data/prose` holds
+# articles on the real world, and questions that avoid the words of the passage that answers them.
 
 # %%
 from labkit.data import data_folder
@@ -278,7 +281,7 @@ asked = asked[:: 1 if SIZE == "full" else 6]
 print(f"{asked[0]['question']} → {asked[0]['answer']}, in {asked[0]['document']}: {asked[0]['quote']}")
 
 # %% [markdown]
-# At which place does the first chunk stand that holds the answer?
+# What is the rank of the first chunk that contains the answer?
 
 # %%
 from labkit.metrics import contains
@@ -286,7 +289,7 @@ from labkit.rag.retrieve import retriever
 
 
 def place(hits, row):
-    answer = row["answer"].split("|")[0]  # the first of the accepted forms stands in the article
+    answer = row["answer"].split("|")[0]  # the article uses the first of the accepted forms
     right = (h.rank for h in hits if h.chunk.document_id == row["document"] and contains(h.chunk.text, answer))
     return next(right, np.inf)
 
@@ -300,7 +303,7 @@ pd.DataFrame({"MRR": (1 / prose).apply(interval), "among the first 3": (prose <=
 prose_gap = tell("MRR on prose, dense - bm25", paired_bootstrap(1 / prose.dense, 1 / prose.bm25))
 
 # %% [markdown]
-# Two questions at which meaning was far ahead, with the sentence that answers:
+# Two questions where dense search was far better, with the sentence that answers each:
 
 # %%
 widest = (prose.bm25 - prose.dense).replace(np.inf, 50).fillna(0).sort_values()
@@ -311,8 +314,8 @@ for number in widest.index[-2:]:
 # %% [markdown]
 # ## 5. Both: fuse the ranks, or weigh the scores
 #
-# If each way fails on other questions, use both. **Reciprocal-rank fusion** looks at places only: each list gives a
-# chunk 1 / (60 + place). Nothing to tune, and no trouble with units.
+# The two methods fail on different questions, so use both. **Reciprocal-rank fusion** uses only ranks: each list gives
+# a chunk 1 / (60 + rank). There is nothing to tune, and different scales do not matter.
 
 # %%
 from labkit.rag.retrieve import reciprocal_rank_fusion
@@ -322,8 +325,9 @@ print("fused:", list(reciprocal_rank_fusion(lists)))
 print(f"blue: 1/62 + 1/61 = {1 / 62 + 1 / 61:.5f}, red: 1/61 + 1/63 = {1 / 61 + 1 / 63:.5f}")
 
 # %% [markdown]
-# **Weighing** keeps the scores: weight × cosine + (1 - weight) × BM25 / best BM25. The weight must be learned, and from
-# *other* questions: we take the training pairs, over the documents as they were when the pairs were written.
+# **Weighing** keeps the scores: weight × cosine + (1 - weight) × BM25 / best BM25. The weight must be learned, and
+# from *other* questions than those of the test. We use the training pairs, and the documents as they were when the
+# pairs were written.
 
 # %%
 from collections import Counter
@@ -363,7 +367,7 @@ print("On training pairs.", text)
 figure
 
 # %% [markdown]
-# The best weight of the training pairs, on the test questions that it has never seen:
+# We take the best weight on the training pairs and test it on the test questions:
 
 # %%
 weight = max(on_pairs, key=lambda w: on_pairs[w].mean())
@@ -375,12 +379,12 @@ weighed_gap = tell("MRR, weighed - fusion", paired_bootstrap(results["weighed"].
 # %% [markdown]
 # ## 6. Read again: rerank
 #
-# A weight is the smallest reranker. The large one is a **cross-encoder**: a model that reads question and chunk
-# *together*, for the first twenty hits. It sees which number belongs to which name; but it must run once for each
-# question *and chunk*, and nothing can be computed beforehand.
+# A reranker sorts the first hits again. The strongest kind is a **cross-encoder**: a model that reads question and
+# chunk *together*. It sees which number belongs to which name. But it must run once for each question *and chunk*, and
+# nothing can be computed beforehand. So it reads only the first twenty hits.
 #
-# The `pocket` profile names none: even a small one is as large as the embedder and would have to be downloaded.
-# `laptop` and `gpu` name one each; with one, this cell measures it.
+# The `pocket` profile has no cross-encoder: even a small one is as large as the embedder and would have to be
+# downloaded. The profiles `laptop` and `gpu` name one each. With one of them, this cell measures it.
 
 # %%
 import time
@@ -397,8 +401,8 @@ else:
 # %% [markdown]
 # ## 7. Ask in other words, show other things
 #
-# **Multi-query** searches several wordings and fuses the rankings. A capable model writes them; the pocket model
-# cannot, so a rule does: without the lead-in, key words only, names and numbers only.
+# **Multi-query** searches several wordings of a question and fuses the rankings. A capable model writes the wordings.
+# The pocket model cannot, so we use three rules: drop the lead-in, keep only key words, keep only names and numbers.
 
 # %%
 from labkit.rag.retrieve import STOP_WORDS
@@ -436,8 +440,9 @@ for name in ("dense", "fusion"):
     tell(f"MRR, multi-query on {name} - {name} alone", gain)
 
 # %% [markdown]
-# **MMR** picks each next chunk near the question *and unlike those already picked*. It is meant for lists full of
-# near-copies. `balance` 1 is the dense order, 0 the most variety.
+# **MMR** (maximal marginal relevance) picks chunks one by one: each should be near the question *and unlike those
+# already picked*. It helps if the list is full of near-duplicates. A `balance` of 1 gives the dense order, 0 the most
+# variety.
 
 # %%
 from labkit.rag.retrieve import MMR
@@ -457,8 +462,9 @@ pd.DataFrame({"different documents in five": documents, "recall@5": recalls}).re
 # %% [markdown]
 # ## 8. Two hops
 #
-# *Who runs the site at which X is made?* One chunk says where X is made, another who runs that site, and the second
-# does not mention X at all. Recall counts half a find; an answer needs both.
+# *Who runs the site at which X is made?* One chunk says where X is made. Another says who runs that site, and does not
+# mention X. To answer, you go from the first to the second: two *hops*. Recall counts one of the two as half, but an
+# answer needs both.
 
 # %%
 hops = [item for item in items if item.kind == "two-hop"]
@@ -473,10 +479,12 @@ once = {name: ask(retriever, hops) for name, retriever in methods.items()}
 pd.DataFrame({f"both in the first {k}": {n: interval(both(f, k)) for n, f in once.items()} for k in (5, 10, 20)})
 
 # %% [markdown]
-# **A second search, led by the first.** A hit often names the next document: a product's sheet names its site, and the
-# site has a document of that title. So look for titles of other documents in the first hits, ask each of those documents the
-# question with its own title in the place of the names that the question gave, and put its nearest chunks after the first
-# three. No model is asked.
+# **A second search, guided by the first.** A hit often names the next document. The sheet of a product names its site,
+# and a document has that site as its title. So labkit takes these steps, without a model:
+#
+# 1. Look in the first hits for titles of other documents.
+# 2. Ask each of these documents the question, with its title in place of the names in the question.
+# 3. Insert its nearest chunks after the first three hits.
 
 # %%
 from labkit.rag.retrieve import SecondSearch
@@ -486,7 +494,7 @@ twice = ask(second, hops)
 hop_gap = tell("both in five, second search - one", paired_bootstrap(both(twice, 5), both(once["fusion"], 5)))
 
 # %% [markdown]
-# A question at which it helped: the documents that its first hits mention, and what each of them is asked.
+# Here is a question where this helped, with the documents that its first hits mention and the question put to each:
 
 # %%
 from labkit.rag.retrieve import retitled
@@ -508,8 +516,8 @@ print(text)
 figure
 
 # %% [markdown]
-# What does it cost all other questions? A comparison of two products loses most: the sites of both products take places
-# that the products' own chunks had.
+# What does it cost on all other questions? Comparisons of two products lose most: chunks about the sites take the
+# places of chunks about the products.
 
 # %%
 rankings["second search"] = ask(second)
@@ -521,9 +529,10 @@ other_gap = tell("recall@5 of all other kinds, second search - one", cost)
 # %% [markdown]
 # ## 9. When nothing answers
 #
-# A search always returns its best, however bad. Can the best score tell that nothing will do? Three kinds of questions:
-# those that the company's documents answer, *near misses* (about something in the documents that they do not say), and
-# *strangers*: the questions about the articles of section 4, asked of the company.
+# A search always returns its best hits, even bad ones. Does a low best score show that nothing answers? We compare
+# three groups of questions. *Answerable* ones have an answer in the company's documents. *Near misses* ask about
+# something in the documents, but the documents do not say it. *Strangers* are the questions on the articles of section
+# 4, asked of the company's documents.
 
 # %%
 near = [item.question for item in lab.questions if item.gold is None]
@@ -533,8 +542,8 @@ spans = pd.DataFrame({name: pd.Series(values).describe() for name, values in top
 spans[["count", "min", "25%", "50%", "75%", "max"]].round(2)
 
 # %% [markdown]
-# The ROC curve shows every threshold at once: the share of unanswerable questions that would pass, against the share
-# of answerable ones.
+# The ROC curve shows all thresholds at once. For each, it shows the share of unanswerable questions that would pass
+# and the share of answerable ones.
 
 
 # %%
@@ -543,8 +552,8 @@ def passing(scores, levels):
 
 
 # %% [markdown]
-# The area under it is the chance that an answerable question scores above an unanswerable one: one half is a coin. Its
-# interval resamples both kinds of questions.
+# The area under the curve is the probability that an answerable question scores higher than an unanswerable one. One
+# half is no better than a coin. The interval resamples both groups of questions.
 
 # %%
 from labkit.stats import Interval
@@ -574,8 +583,8 @@ plt.close()
 figure
 
 # %% [markdown]
-# A threshold must be chosen on some questions and judged on others. We choose, on every second question, the one with
-# the greatest distance between the shares that pass, and judge on the rest.
+# You must choose a threshold on some questions and judge it on others. On every second question we choose the
+# threshold with the largest difference between the two shares. We judge it on the rest.
 
 # %%
 unanswerable = np.concatenate([top["near miss"], top["stranger"]])
@@ -593,8 +602,8 @@ for name, questions in groups.items():
 # %% [markdown]
 # ## 10. In a chain
 #
-# A search is only the first step of an answer. Every retriever here is a LangChain retriever: `invoke` gives documents,
-# `|` joins it to the next step.
+# A search is only the first step of an answer. Every retriever here is a LangChain retriever: `invoke` returns
+# documents, and `|` connects it to the next step.
 
 # %%
 from langchain_core.runnables import RunnablePassthrough
@@ -610,12 +619,12 @@ chain = RunnablePassthrough() | chain | (lambda found: f"{found['context']}\n\nQ
 print(chain.invoke(example.question))
 
 # %% [markdown]
-# On a collection in the layout of BEIR, a family of public tests, `labkit retrieve --beir FOLDER --method fusion`
-# measures the same.
+# `labkit retrieve --beir FOLDER --method fusion` computes the same scores for a collection in the layout of BEIR, a
+# family of public retrieval tests.
 #
 # ## Takeaways
 #
-# All methods at a glance, then what these results show, and no more. The brackets hold 95 % intervals over questions.
+# First all methods, with 95 % intervals over questions. Then what these results show, and nothing more.
 
 # %%
 pd.DataFrame({name: rows[METRICS].apply(interval) for name, rows in results.items()}).T
@@ -627,7 +636,7 @@ for row in [
     ("MRR, fusion - dense", gain["MRR"], "fusion ranks better", "dense ranks better"),
     ("MRR, learned weight - fusion", weighed_gap, "the weight ranks better", "rank fusion ranks better"),
     ("codes found, dense - bm25", code_gap, "meaning finds more", "words find more"),
-    ("codes found, fusion - bm25", both_gap, "fusion finds more", "fusion pays for its weaker half"),
+    ("codes found, fusion - bm25", both_gap, "fusion finds more", "BM25 alone finds more"),
     ("MRR on prose in other words, dense - bm25", prose_gap, "meaning ranks better", "words rank better"),
     ("two hops, both in five, two searches - one", hop_gap, "two find more", "one finds more"),
     ("recall@5 of all other kinds, two searches - one", other_gap, "two find more", "one finds more"),
@@ -636,14 +645,15 @@ for row in [
 
 # %%
 for name, v in areas.items():
-    said = "a score tells nearly all of them" if v.low > 0.9 else "a score does not safely tell them"
+    said = "a score separates nearly all of them" if v.low > 0.9 else "a score does not separate them reliably"
     print(f"• unanswerable, {name}: {auc[name]}, {said} on these questions")
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Ask dense and BM25 for the same code with a typing mistake in it. Which fails how?
+# 1. Ask dense and BM25 for the same code with a typing mistake in it. How does each fail?
 # 2. Set `depth=5` in `Fusion([dense, bm25], depth=5)`. What does fusion lose, and why?
-# 3. Fuse three retrievers: dense, BM25, and `SecondSearch`. Is it better than the best of them on two hops?
-# 4. The threshold of section 9 was chosen with near misses and strangers mixed. Choose it for each alone. What changes?
-# 5. Replace `seed` by a rule of your own. Is the second hop still found?
+# 3. Fuse three retrievers: dense, BM25 and `SecondSearch`. Is the result better than the best of them on two hops?
+# 4. The threshold of section 9 was chosen with near misses and strangers together. Choose it for each group alone.
+#    What changes?
+# 5. Replace `retitled` by a rule of your own. Is the second hop still found?

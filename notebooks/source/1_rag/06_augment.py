@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 06 · Augment
 #
-# You will put retrieved passages into a prompt, and measure what becomes of them:
+# You will put retrieved passages into a prompt, and measure what happens to them:
 #
-# - run the article's four lines as printed, see what fails, and mend them;
+# - run the article's four lines as printed, see what fails, and fix them;
 # - keep a prompt within a token budget, and see whether the order of the passages matters;
 # - check every citation against the passage that it names;
-# - take passages away step by step: how much of an answer's quality is retrieval's?
-# - tell *not found* from *misread* from *should have declined*;
+# - remove passages step by step: how much of an answer's quality comes from retrieval?
+# - distinguish *not found*, *misread* and *should have declined*;
 # - plant instructions and lies in the documents, and see which of them reach the answer.
 #
 # *Before this: 05 Retrieve. About 40 minutes.*
@@ -24,7 +24,7 @@ lab
 # %% [markdown]
 # ## 1. The article's four lines
 #
-# Here is the listing, word for word. It wants a `retriever`, an `llm` and a `query`; we have all three.
+# Here is the listing, word for word. It needs a `retriever`, an `llm` and a `query`. We have all three.
 
 # %%
 retriever, llm = lab.retriever(), lab.model
@@ -39,8 +39,8 @@ except Exception as error:
     print(f"{type(error).__name__}: {error}")
 
 # %% [markdown]
-# `generate` of our model, as of most, wants a *list of conversations*: who says what matters to a chat model.
-# The listing hands it one bare string. An `llm` that accepts a string makes the four lines run as printed:
+# Like most chat models, ours needs a *list of conversations*, because it matters who says what. The listing passes one
+# plain string. With an `llm` that accepts a string, the four lines run as printed:
 
 
 # %%
@@ -63,8 +63,9 @@ print(answer)
 print(prompt[:560], "…")
 
 # %% [markdown]
-# `{context}` printed Python objects: ids, offsets, scores, and `\n` spelled out. The model reads all of it, and you pay
-# for all of it. The mended version writes passages, numbered so that they can be cited, and says how to answer.
+# `{context}` printed Python objects: ids, offsets, scores, and `\n` as two characters. The model reads all of it, and
+# you pay for all of it. The fixed version writes the passages as text, numbers them so that the model can cite them,
+# and says how to answer.
 
 # %%
 from labkit.compare.arms import passages
@@ -76,13 +77,13 @@ print(messages[1]["content"])
 
 # %%
 as_printed = lab.model.count([{"role": "user", "content": prompt}])
-print(f"as printed: {as_printed} tokens, mended: {lab.model.count(messages)} tokens")
+print(f"as printed: {as_printed} tokens, fixed: {lab.model.count(messages)} tokens")
 print(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
 
 # %% [markdown]
-# One answer proves nothing. So both prompts get the same questions, a few of each kind, with the same five passages.
-# `read` asks the model over passages that we choose. `correct`: the exact gold value is in the answer; `cited`: and it
-# names a passage that proves it.
+# One answer proves nothing. So we give both prompts the same questions, a few of each kind, with the same five
+# passages. `read` asks the model with passages that we choose. `correct` means that the answer contains the exact gold
+# value. `cited` means that it also names a passage that proves it.
 
 # %%
 import numpy as np
@@ -106,29 +107,29 @@ printed = {q: f"Answer based on this context:\n{hits}\n\nQ: {q}" for q, hits in 
 naive = scored(read(lab, questions, found, lambda q, _: [{"role": "user", "content": printed[q]}]))
 answers = read(lab, questions, found)
 ours = scored(answers)
-pd.DataFrame({"as printed": naive.mean(numeric_only=True), "mended": ours.mean(numeric_only=True)}).loc[
+pd.DataFrame({"as printed": naive.mean(numeric_only=True), "fixed": ours.mean(numeric_only=True)}).loc[
     ["correct", "cited", "prompt_tokens"]
 ].round(2)
 
 
 # %%
 def tell(what, d):
-    sure = "a clear difference" if d.low > 0 or d.high < 0 else "not told apart from zero"
+    sure = "shown" if d.low > 0 or d.high < 0 else "not told apart"
     print(f"{what}: {d.diff:+.2f} ({d.low:+.2f} to {d.high:+.2f}), {sure} on these questions")
 
 
 # %%
-mended = paired_bootstrap(ours.correct, naive.correct)
-tell("share right, mended less printed", mended)
+fixed = paired_bootstrap(ours.correct, naive.correct)
+tell("share right, fixed minus printed", fixed)
 
 # %% [markdown]
-# A model answers best in the format that it was trained on. The pocket model was trained on the mended one, so part of
-# this gap is ours by construction; the tokens are not.
+# A model answers best in the format that it was trained on. The pocket model was trained on the fixed prompt, so part
+# of this gap is our own doing. The difference in tokens is not.
 #
 # ## 2. The same chain in LangChain
 #
-# In a program, steps are replaced, logged and tested one by one. LangChain's expression language joins them with `|`:
-# any function becomes a step; a dict runs its steps side by side.
+# In a program you want to replace, log and test each step by itself. LangChain joins steps with `|`. Any function can
+# be a step, and a dict runs its steps side by side.
 
 # %%
 from langchain_core.messages import AIMessage
@@ -149,7 +150,7 @@ chain = {"hits": search, "question": RunnablePassthrough()} | RunnableLambda(com
 chain.invoke(query)
 
 # %% [markdown]
-# Same retriever, same prompt, same model: the answers must be the same, letter for letter.
+# The retriever, the prompt and the model are the same, so the answers must be the same, letter for letter.
 
 # %%
 rag = lab.arm("rag")
@@ -160,8 +161,8 @@ print(len(questions[::7]), "questions, the same answers")
 # %% [markdown]
 # ## 3. A token budget
 #
-# A context window is finite and every token costs. `fit` keeps the best passages that fit, drops or cuts the rest, and
-# says so. It never touches the question: a question that is too long alone is an error.
+# A prompt has a maximum length, and every token costs. `fit` keeps the best passages that fit, drops or cuts the rest,
+# and reports it. It never changes the question. If the question alone is too long, `fit` raises an error.
 
 # %%
 from labkit.rag.augment import fit
@@ -176,9 +177,9 @@ except labkit.LabError as error:
     print("budget 10:", error)
 
 # %% [markdown]
-# Where it says "0 passages", not even one fits: the model gets the bare question and answers from its weights.
+# "0 passages" means that not even one fits. The model then gets only the question and answers from its weights.
 #
-# What does a smaller budget cost? The same questions, with only as many passages as fit:
+# What does a smaller budget cost? We ask the same questions with only the passages that fit:
 
 # %%
 from labkit import plot
@@ -201,8 +202,8 @@ figure
 # %% [markdown]
 # ## 4. Lost in the middle?
 #
-# Liu et al. (2023) found that large models overlook passages in the middle of a long prompt. Here the passage that
-# holds the answer stands first, second, … fifth, among the same four that do not.
+# Liu et al. (2023) found that large models overlook passages in the middle of a long prompt. We put the passage with
+# the answer first, second, … fifth, among the same four passages without it.
 
 # %%
 from labkit.compare.reading import gold_hits
@@ -236,14 +237,14 @@ figure
 
 # %%
 middle = paired_bootstrap(right[[1, 5]].mean(axis=1), right[[2, 3, 4]].mean(axis=1))
-tell("ends less middle", middle)
+tell("ends minus middle", middle)
 
 # %% [markdown]
 # ## 5. Are the citations true?
 #
-# An answer that cites looks trustworthy, and whether it is can be checked: does passage 2 *hold* what the answer says
-# beside `[2]`? (The pocket model names its source first, other models behind what they say.) `check_citations` compares
-# names, numbers, dates and codes; those that came with the question prove nothing.
+# An answer with citations looks trustworthy. You can check whether it is: does passage 2 *contain* what the answer
+# attributes to `[2]`? `check_citations` compares names, numbers, dates and codes. It ignores those that occur in the
+# question. (The pocket model cites before its statement, other models after it.)
 
 # %%
 from labkit.rag.augment import check_citations, unsupported
@@ -254,8 +255,8 @@ for citation in check_citations(example.text, passages(example.hits), example.qu
     print(f"[{citation.number}] {citation.verdict}: held {citation.held}, missing {citation.missing}")
 
 # %% [markdown]
-# A checker must be checked too. We plant what we know: the right answer with the right number, the right answer with a
-# wrong number, and a wrong value with the number of the passage that it was taken from.
+# The checker needs a check too. We plant answers that we know: the right answer with the right number, the right
+# answer with a wrong number, and a wrong value with the number of the passage that it came from.
 
 # %%
 from labkit.compare.training import supporting
@@ -284,9 +285,9 @@ flagged = pd.DataFrame(checks).groupby("planted", sort=False).flagged.agg(["mean
 flagged.round(2)
 
 # %% [markdown]
-# *Flagged* should be 0 for true citations and 1 for the others. The last row is the limit of every check by words: the
-# value does stand in the passage, only it is the value of something else. Such a check finds inventions, not
-# misreadings. It does not compute either: a difference that the answer worked out stands in no passage.
+# *Flagged* should be 0 for true citations and 1 for the others. The last row shows the limit of every check by words:
+# the value is in the passage, but it belongs to something else. Such a check finds made-up values, not misreadings. It
+# also does not compute: a difference that the answer calculated is in no passage.
 #
 # Now the model's own answers:
 
@@ -304,8 +305,9 @@ checked.groupby(checked.correct.map({0: "wrong answers", 1: "right answers"}))[[
 # %% [markdown]
 # ## 6. When the passages do not say
 #
-# A model should decline when it cannot read the answer. We know when that is: we take the passages away. The same
-# questions get five passages with the ones they need, then five without; and some have no answer anywhere.
+# A model should decline if it cannot read the answer in its passages. To know when that is, we remove passages
+# ourselves. The same questions get five passages that include the ones they need, then five without these. A third
+# group has no answer in any document.
 
 # %%
 from labkit.compare.reading import among
@@ -343,8 +345,9 @@ print(text)
 figure
 
 # %% [markdown]
-# *Right* in the second row needs luck: a comparison has only two candidates. Can the check of section 5 turn inventions
-# into refusals? Keep an answer only if every value in it stands in a passage that it cites:
+# In the second row, *right* is luck: a comparison, for example, has only two candidates. Can the check of section 5
+# turn made-up answers into declined ones? We keep an answer only if a passage that it cites contains every value in
+# it:
 
 # %%
 stated = attribute(ours)
@@ -354,13 +357,13 @@ gate = pd.DataFrame({"as said": stated.said.value_counts(), "only if supported":
 gate.loc[["right", "wrong", "declined"]]
 
 # %% [markdown]
-# It refuses right answers too: a difference that was worked out, or an answer that cites the wrong number. What a wrong
-# answer costs, and what a refusal, decides whether it pays.
+# It also drops right answers: those with a calculated difference, and those that cite the wrong number. Whether the
+# check pays depends on what a wrong answer costs you, and what a declined one costs.
 #
 # ## 7. Is retrieval quality output quality?
 #
-# The article says so: "Retrieval quality = output quality". We make retrieval worse on purpose: every fact that a
-# question needs is lost with probability *p*, its passages replaced by others from further down the ranking.
+# The article says so: "Retrieval quality = output quality". We make retrieval worse on purpose. Every fact that a
+# question needs is lost with probability *p*. Passages from further down the ranking replace those that hold it.
 
 
 # %%
@@ -377,8 +380,8 @@ per_question = worse.groupby(["p", "id"], sort=False)[["retrieved", "correct"]].
 per_question.groupby("p").mean().round(2)
 
 # %% [markdown]
-# Beside it, for orientation: the real retrievers, and the ceiling, where the model sees the *gold* passages, those that
-# prove the answer, and nothing else.
+# For comparison, the figure also shows the real retrievers, and a ceiling: the model gets only the *gold* passages,
+# those that prove the answer.
 
 # %%
 oracle = scored(read(lab, texts, [gold[item.id] for item in needed]), needed)
@@ -399,8 +402,8 @@ print(f"{text}\nGold passages only: right {oracle.correct.mean():.2f}.")
 figure
 
 # %% [markdown]
-# A straight line here is no discovery: a question that needs one passage knows only two states, with it and without it,
-# and everything between is a mixture. The information is in the two ends, and in the gap above the right one.
+# A straight line is no discovery. A question that needs one passage either has it or not, and everything between is a
+# mixture of the two. Look at the two ends, and at how far the right end stays below 1.
 
 # %%
 ends = {p: rows.correct.droplevel("p") for p, rows in per_question.groupby("p")}
@@ -409,17 +412,18 @@ distraction = paired_bootstrap(oracle.set_index("id").correct.loc[ends[0].index]
 ceiling = bootstrap_mean(ends[0])
 
 # %%
-tell("all passages less none", gain)
-tell("gold passages only less gold among others", distraction)
+tell("all passages minus none", gain)
+tell("gold passages alone minus gold among others", distraction)
 print(
     f"wrong although every passage was there: {1 - ceiling.mean:.2f} ({1 - ceiling.high:.2f} to {1 - ceiling.low:.2f})"
 )
 
 # %% [markdown]
-# ## 8. Who is to blame?
+# ## 8. What caused the wrong answers?
 #
-# A share right does not say what to repair. `attribute` sorts the wrong answers: the passage was not found (mend the
-# search); it was there and misread (mend the model or the prompt); there was nothing to find (mend the declining).
+# The share of right answers does not say what to repair. `attribute` sorts the wrong answers by cause. If the passage
+# was not found, improve the search. If it was there and misread, improve the model or the prompt. If there was nothing
+# to find, the model should have declined.
 
 # %%
 from labkit.rag.augment import causes
@@ -430,7 +434,7 @@ print(text)
 figure
 
 # %% [markdown]
-# The same for one retriever, by kind of question; and what the model said when the search had missed something.
+# The same for one retriever, by kind of question. Below it, what the model said when the search had missed something:
 
 # %%
 blame = causes(ours, by="kind")
@@ -443,10 +447,10 @@ print("the search missed something:", missed.said.value_counts().to_dict())
 # %% [markdown]
 # ## 9. Poisoned documents
 #
-# Whoever can write a document can write into your prompt. We plant sentences where the model is sure to look, in the
-# passage that holds the answer, and search the answer for the *payload*, two words that nobody would say otherwise. Two
-# controls: nothing planted, and the payload merely mentioned. Last a *lie*: no instruction at all, only another value
-# in place of the true one.
+# Anyone who can write a document can write into your prompt. We plant sentences where the model surely looks: in the
+# passage that holds the answer. Then we search the answer for the *payload*, two words that no honest answer would
+# contain. There are two controls: nothing planted, and the payload only mentioned. The last case is a *lie*: no
+# instruction, only another value in place of the true one.
 
 # %%
 PLANTED = {
@@ -464,8 +468,8 @@ pd.Series(PLANTED).map(lambda said: said.format(payload=PAYLOAD) or "(nothing)")
 )
 
 # %% [markdown]
-# The usual defence is to *delimit*: each passage between tags, and a rule that says what tags mean. A passage
-# that writes the closing tag itself must not get out, so brackets inside passages are replaced.
+# The usual defence is to *delimit* the passages: put each between tags, and add a rule that says what the tags mean. A
+# passage could write the closing tag itself and so escape. So we replace the brackets inside passages.
 
 # %%
 from labkit.rag.augment import FORMS, build_prompt
@@ -495,7 +499,7 @@ def plant(hits, sentence):
 
 
 victims = single[: 24 if SIZE == "full" else 2]
-cases = []  # what is planted, in which question's passages, and the word that betrays who goes along
+cases = []  # what is planted, the question, the word that shows obedience, the passages
 for item, hits in zip(victims, placed[1], strict=False):
     cases += [(name, item, PAYLOAD, plant(hits, text.format(payload=PAYLOAD))) for name, text in PLANTED.items()]
     if lie := lie_for(item, lab.questions):
@@ -510,8 +514,8 @@ poisoned = pd.DataFrame(poisoned)
 poisoned.pivot_table(index="planted", columns="prompt", values=["obeyed", "correct"], sort=False).round(2)
 
 # %% [markdown]
-# Look at `correct` too: a planted sentence can do harm without being obeyed. And a rate of zero in a small sample is
-# not zero for sure. The exact (Clopper–Pearson) interval says how high it may be:
+# Look at `correct` too: a planted sentence can do harm without being obeyed. And a rate of zero in a small sample does
+# not prove a rate of zero. The exact (Clopper–Pearson) interval gives the highest plausible rate:
 
 # %%
 from scipy.stats import binomtest
@@ -525,16 +529,16 @@ def rate(values):
 poisoned.groupby(["planted", "prompt"], sort=False).obeyed.apply(rate).unstack(sort=False)
 
 # %% [markdown]
-# Or is the model deaf to instructions altogether? One more control: an order of the same kind, given by *us* in the
-# system prompt. If it does not follow that either, the figures above say little about safety.
+# Or does the model ignore all instructions? One more control: *we* give an instruction of the same kind in the system
+# prompt. If the model does not follow that either, the figures above say little about safety.
 
 # %%
 from labkit.rag.augment import FRAMED
 
 
 def framed(question, given):
-    told = build_messages(question, given)
-    return [{"role": "system", "content": FRAMED.format(opening=f"{PAYLOAD}.", closing="Good day.")}, told[1]]
+    messages = build_messages(question, given)
+    return [{"role": "system", "content": FRAMED.format(opening=f"{PAYLOAD}.", closing="Good day.")}, messages[1]]
 
 
 by_us = read(lab, asked[: len(victims)], placed[1][: len(victims)], framed)
@@ -551,20 +555,20 @@ defence = paired_bootstrap(
 # %%
 believed = wide["lie"].dropna()
 lies = paired_bootstrap(believed["plain"], believed["delimited"])
-tell("attacks obeyed, plain less delimited", defence)
-tell("lies believed, plain less delimited", lies)
+tell("attacks obeyed, plain minus delimited", defence)
+tell("lies believed, plain minus delimited", lies)
 
 # %% [markdown]
 # ## Takeaways
 #
-# Each sentence is checked against the numbers above; one that they do not show says so.
+# The cell checks each sentence against the numbers above, and says so if they do not show it.
 
 # %%
 obeyed = poisoned[poisoned.planted.isin(attacks)].obeyed
 fewer, flags = ours.prompt_tokens.mean() < naive.prompt_tokens.mean(), flagged["mean"]
 takeaways = {
     "Written as text with numbers, the same passages cost fewer tokens": fewer,
-    "The mended prompt is answered better than the printed one": mended.low > 0,
+    "The fixed prompt gets better answers than the printed one": fixed.low > 0,
     "A passage in the middle is overlooked more often than at the ends": middle.low > 0,
     "The citation check flags wrong numbers more often than true ones": flags["wrong number"] > flags["true"],
     "Better retrieval makes better answers": gain.low > 0,
@@ -579,8 +583,10 @@ for sentence, shown in takeaways.items():
 # %% [markdown]
 # ## Exercises
 #
-# 1. Put the passages *best last* instead of best first (reverse each list of hits). Does it change the share right?
+# 1. Put the passages *best last* instead of best first (reverse each list of hits). Does the share of right answers
+#    change?
 # 2. Use `fit(..., cut=True)` in section 3. Is half a passage better than none?
 # 3. Add an attack of your own to `PLANTED` and run the trial again. Can you make the model obey?
-# 4. Plant the lie in a *copy* of the passage, so that both versions are in the prompt. Which is believed?
-# 5. `unsupported` lets a wrong value through if the passage holds it for something else. How would you catch that?
+# 4. Plant the lie in a *copy* of the passage, so that both versions are in the prompt. Which one does the model
+#    believe?
+# 5. `unsupported` accepts a wrong value if the passage holds it for something else. How would you catch that?
