@@ -197,7 +197,7 @@ trained.groupby(["job", "arm"], sort=False)[columns].mean().round(2)
 # %%
 import numpy as np
 
-from labkit.stats import Interval, bootstrap, bootstrap_difference
+from labkit.stats import GAP, SHARE, Interval, bootstrap, widen
 
 
 def weigh(table, weights):
@@ -224,7 +224,8 @@ jobs = {name: job(study) for name, study in studies.items()}
 
 def utility(name, arm):
     tables, weights = jobs[name]
-    return bootstrap(weigh(tables[arm], weights), tables[arm].shape[1])
+    count = tables[arm].shape[1]
+    return widen(bootstrap(weigh(tables[arm], weights), count), count, SHARE)
 
 
 # %%
@@ -263,18 +264,20 @@ figure
 # Did the advised arm win? Its *lead* is its utility minus that of the best other arm, on the same questions. If the
 # lower end of the interval is above zero, the advised arm beats **every** other arm. If the upper end is below zero,
 # at least **one** other arm beats it. That end uses a stricter level, because three arms have a chance to beat it.
+# If every question gives the same difference, `widen` gives the interval that the questions not asked leave open.
 
 
 # %%
 def lead(tables, weights, arm):
     def gap(other, level):
-        difference = tables[arm] - tables[other]
-        return bootstrap_difference(weigh(difference, weights), difference.shape[1], level=level)
+        difference, count = tables[arm] - tables[other], tables[arm].shape[1]
+        found = bootstrap(weigh(difference, weights), count, level=level)
+        return widen(found, count, GAP, level)
 
     others = [other for other in tables if other != arm]
     plain = [gap(other, 0.95) for other in others]
     strict = [gap(other, 1 - 0.05 / len(others)) for other in others]
-    return Interval(min(g.diff for g in plain), min(g.low for g in plain), min(g.high for g in strict))
+    return Interval(min(g.mean for g in plain), min(g.low for g in plain), min(g.high for g in strict))
 
 
 # %%
@@ -384,7 +387,7 @@ everything = {arm: np.vstack(some) for arm, some in stacked.items()}
 
 # %%
 for arm, table in everything.items():
-    v = bootstrap(weigh(table, stacked_weights), total)
+    v = widen(bootstrap(weigh(table, stacked_weights), total), total, SHARE)
     print(f"{arm:7} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]")
 v = lead(everything, stacked_weights, "hybrid")
 print(f"lead of the hybrid: {v.mean:+.2f} [{v.low:+.2f}, {v.high:+.2f}], so the advice is {judge(v)}")
