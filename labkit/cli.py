@@ -163,7 +163,8 @@ def retrieve(
 
     Example: labkit retrieve --beir datasets/scifact --method fusion
     """
-    from labkit.rag.retrieve import check_method, evaluate_profile, summary, trec_run
+    from labkit.rag.beir import evaluate_profile, summary, trec_run
+    from labkit.rag.retrieve import check_method
     from labkit.store import write_bytes
 
     reranker = check(resolve, profile).reranker
