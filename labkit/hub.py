@@ -18,14 +18,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfileobj
-from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.store import Store, address, hash_file, runs_folder, write_json
-
-if TYPE_CHECKING:
-    pass
-
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]

@@ -168,7 +168,7 @@ def merge(
             raise LabError(f"{adapter} changes nothing in {Path(base).name}: train it, or serve the base as it is")
     with quiet():
         network = beside.network.merge_and_unload()
-    folders = [find(str(base), None), Path(adapter)]
+    folders = [find(base), Path(adapter)]
     gap = largest_gap(logits(Model(network, beside.tokenizer, folders), conversations), before)
     return Model(network.to(getattr(torch, dtype)), beside.tokenizer, folders), gap
 
@@ -376,7 +376,7 @@ def servable(model: str) -> tuple[Path, str]:
     if (Path(model) / "adapter_config.json").is_file():
         raise LabError(f"{model} holds an adapter only: make a model of it with labkit merge, then serve that")
     chosen = resolve(model)
-    folder = find(chosen.model_path, None)
+    folder = find(chosen.model_path)
     if not any(folder.glob("*.safetensors")):
         raise LabError(f"{model} holds no safetensors weights: give the folder of a whole model")
     if (folder / MANIFEST).is_file():
