@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.profile import PROFILES
+from labkit.profile import PROFILES, TRAINED
 from labkit.store import ROOT, runs_folder
 
 GIB = 2**30
@@ -135,7 +135,7 @@ def adapters() -> Check:
 
     lab, lost = labkit.open("pocket", progress=False), []
     lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
-    for name, seed in ((name, seed) for name in ("tuned", "hybrid") for seed in lab.profile.seeds):
+    for name, seed in ((name, seed) for name in TRAINED for seed in lab.profile.seeds):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

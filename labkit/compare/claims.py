@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from labkit.compare.arms import ARMS, RIVALS
 from labkit.compare.experiment import ask_arms
 from labkit.compare.report import render
 from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
 from labkit.metrics import METRICS, is_share
-from labkit.profile import PROFILES
+from labkit.profile import EVERY_ARM, PROFILES
 from labkit.stats import GAP, SHARE, Interval, bootstrap, bootstrap_mean, widen
 from labkit.store import ROOT, hash_file, provenance, runs_folder, write_bytes, write_json
 
@@ -174,9 +173,10 @@ def figure(answers: pd.DataFrame, name: str) -> Interval:
         raise LabError(f"no figure '{name}': write 'metric: arm', 'metric: arm - arm' or either with ' (kind)'")
     metric, arm, other, kind = match.group("metric", "arm", "other", "kind")
     chosen = answers[answers.kind == kind] if kind else answers
-    tables = [Table(chosen[chosen.arm == a]) for a in (arm, other) if a]
-    if not all(table.n for table in tables):
+    groups = [chosen[chosen.arm == a] for a in (arm, other) if a]
+    if any(group.empty for group in groups):
         raise LabError(f"'{name}' has no answers: ask these arms, of these kinds: {', '.join(answers.kind.unique())}")
+    tables = list(map(Table, groups))
     values = [table.metric(metric) for table in tables]
     found = bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
     counted = min(table.counted(metric) for table in tables)
@@ -216,7 +216,7 @@ def figures(lab: Lab, lesson: str) -> dict[str, Interval]:
     matches = [match for name in figure_names(lesson) if (match := NAME.fullmatch(name))]
     matches = [match for match in matches if match["metric"] in METRICS]
     arms = {"rag", "tuned", *(arm for match in matches for arm in match.group("arm", "other"))}
-    answers = ask_arms(lab, [arm for arm in (*ARMS, *RIVALS) if arm in arms])
+    answers = ask_arms(lab, [arm for arm in EVERY_ARM if arm in arms])
     return blame(answers) | {match.string: figure(answers, match.string) for match in matches}
 
 
