@@ -73,11 +73,11 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def render(template: str, **values: Any) -> str:
-    """One of this folder's pages, filled in."""
+def render(template: str, folder: Path = Path(__file__).parent, **values: Any) -> str:
+    """A page of a folder, by default of this one, filled in; every value is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(Path(__file__).parent)
+    loader = FileSystemLoader(folder)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**values)
 
