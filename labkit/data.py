@@ -6,7 +6,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -189,15 +189,6 @@ def load_rewordings() -> list[Item]:
     'w001'
     """
     return _load(_needed("rewordings.jsonl"))
-
-
-def of_kind(items: Iterable[Item], *kinds: str) -> list[Item]:
-    """The items of some kinds.
-
-    >>> len(of_kind(load_questions(), "two-hop"))
-    35
-    """
-    return [item for item in items if item.kind in kinds]
 
 
 def load_documents(path: Path) -> list[Document]:

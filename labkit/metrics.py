@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import regex
@@ -97,28 +96,8 @@ def abstained(text: str) -> bool:
     return not light or _DECLINES.search(light) is not None
 
 
-class Abstention(NamedTuple):
-    """How well declining matches what could not be answered, each from 0 to 1."""
-
-    precision: float
-    recall: float
-    f1: float
-
-
-def abstention(declined: Sequence[bool], unanswerable: Sequence[bool]) -> Abstention:
-    """Precision, recall and F1 of declining over one pair per question; what is undefined is 0.
-
-    >>> abstention([True, True, False], [True, False, False])
-    Abstention(precision=0.5, recall=1.0, f1=0.6666666666666666)
-    """
-    said, true = np.asarray(declined, bool), np.asarray(unanswerable, bool)
-    right = int((said & true).sum())
-    precision, recall = right / max(int(said.sum()), 1), right / max(int(true.sum()), 1)
-    return Abstention(precision, recall, float(f1_abstention(said, true)))
-
-
 def f1_abstention(declined: ArrayLike, unanswerable: ArrayLike) -> NDArray[np.float64]:
-    """F1 of declining along the last axis: it scores many resamples at once.
+    """F1 of declining where no answer was there, along the last axis: it scores many resamples at once; 0 where undefined.
 
     >>> float(f1_abstention([True, False], [True, False]))
     1.0

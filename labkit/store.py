@@ -251,11 +251,6 @@ class Store:
         roots = [self.root, *([self.shipped_root] if self.shipped_root else [])]
         return next((root / address for root in roots if self._good(root / address, address)), None)
 
-    def shipped(self, address: str) -> bool:
-        """Whether `find` gives the shipped folder for this address."""
-        found = self.find(address)
-        return found is not None and found.parent == self.shipped_root
-
     def commit(self, address: str, build: Callable[[Path], None], fresh: bool = False) -> Path:
         """The folder at this address under `root`; `build` fills an empty one if none is good, or if `fresh`.
 
