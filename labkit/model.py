@@ -55,10 +55,10 @@ def fingerprint(*folders: Path | str) -> str:
     hashes = []
     for folder in folders:
         paths = (path for pattern in FILES for path in Path(folder).glob(pattern))
-        found = {path.name: path for path in paths if path.is_file()}
-        if not any(name.endswith(".safetensors") for name in found):
+        present = {path.name: path for path in paths if path.is_file()}
+        if not any(name.endswith(".safetensors") for name in present):
             raise LabError(f"no safetensors weights in {folder}: give the folder of a transformers model")
-        hashes.append({name: hash_file(path) for name, path in sorted(found.items())})
+        hashes.append({name: hash_file(path) for name, path in sorted(present.items())})
     return address(files=hashes)
 
 
@@ -295,8 +295,8 @@ class Model:
         cache = cache if self._folders else None  # a network without files has no name to be kept under
         keys = [self._key(prompt, max_new_tokens) for prompt in prompts] if cache else list(range(len(prompts)))
         known = cache.get(keys) if cache else {}
-        made = {key: Generation(**json.loads(text)) for key, text in known.items()}
-        left = {key: i for i, key in enumerate(keys) if key not in made}
+        answers = {key: Generation(**json.loads(text)) for key, text in known.items()}
+        left = {key: i for i, key in enumerate(keys) if key not in answers}
         if progress and len(left) < len(prompts):
             progress(len(prompts) - len(left))
         todo = list(left.values())
@@ -308,10 +308,10 @@ class Model:
             new = self._answer(rest, max_new_tokens, start)
             if cache:
                 cache.put({keys[i]: json.dumps(asdict(one)).encode() for i, one in new.items()})
-            made |= {keys[i]: one for i, one in new.items()}
+            answers |= {keys[i]: one for i, one in new.items()}
             if progress:
                 progress(len(batch))
-        return [made[key] for key in keys]
+        return [answers[key] for key in keys]
 
     def _key(self, prompt: Sequence[int], room: int) -> bytes:
         """What decides an answer: weights, precision, prompt, room and the recipe of decoding."""

@@ -178,9 +178,9 @@ def figure(answers: pd.DataFrame, name: str) -> Interval:
         raise LabError(f"'{name}' has no answers: ask these arms, of these kinds: {', '.join(answers.kind.unique())}")
     tables = list(map(Table, groups))
     values = [table.metric(metric) for table in tables]
-    found = bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
+    value = bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
     counted = min(table.counted(metric) for table in tables)
-    return widen(found, counted, GAP if other else SHARE) if is_share(metric) else found
+    return widen(value, counted, GAP if other else SHARE) if is_share(metric) else value
 
 
 def blame(answers: pd.DataFrame) -> dict[str, Interval]:
@@ -243,15 +243,15 @@ def recorded(lab: Lab, lesson: str) -> dict[str, Interval]:
 def _kept(lab: Lab, lesson: str) -> tuple[Path | None, dict[str, Interval]]:
     """The file that holds a lesson's figures, and the figures."""
     about = json.loads(json.dumps(_measured_on(lab)))
-    found = ((path, figures) for path in _places(lab, lesson) if (figures := _read(path, about)))
-    return next(found, (None, {}))
+    kept = ((path, figures) for path in _places(lab, lesson) if (figures := _read(path, about)))
+    return next(kept, (None, {}))
 
 
 def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Interval]:
     """The figures in a file that was made under the same rules, settings and data; none otherwise."""
-    found = json.loads(path.read_text("utf-8")) if path.is_file() else {"of": {}}
-    same = all(found["of"].get(name) == value for name, value in about.items())
-    return {name: Interval(**value) for name, value in found["figures"].items()} if same else {}
+    record = json.loads(path.read_text("utf-8")) if path.is_file() else {"of": {}}
+    same = all(record["of"].get(name) == value for name, value in about.items())
+    return {name: Interval(**value) for name, value in record["figures"].items()} if same else {}
 
 
 def _places(lab: Lab, lesson: str) -> list[Path]:
@@ -266,14 +266,14 @@ def _measured_on(lab: Lab) -> dict[str, Any]:
 
 def others(lab: Lab) -> dict[str, dict[str, Interval]]:
     """The figures of other profiles that the project publishes for the same documents and rules, by profile."""
-    found: dict[str, dict[str, Interval]] = {}
+    models: dict[str, dict[str, Interval]] = {}
     for path in sorted(RESULTS.glob("*/*.json")):
         name, of = path.parent.name, json.loads(path.read_text("utf-8"))["of"]
         same = of["hashes"].get("documents") == lab.hashes["documents"]
         if name in PROFILES and name != lab.profile.name and same:
             about = {"profile": json.loads(json.dumps(asdict(PROFILES[name]))), "rules": rules_hash()}
-            found[name] = found.get(name, {}) | _read(path, about)
-    return found
+            models[name] = models.get(name, {}) | _read(path, about)
+    return models
 
 
 def ledger(lab: Lab) -> dict[str, Any]:
@@ -299,8 +299,8 @@ def _across(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """One claim as several models judge it: the first one's row, or the first that measured it; `models` holds them all."""
     measured = {name: row for name, row in rows.items() if row["verdict"] != VERDICTS[-1]}
     first = next(iter(measured.values() or rows.values()))
-    said = {row["verdict"] for row in measured.values()}
-    return {**first, "verdict": "depends on the model" if len(said) > 1 else first["verdict"], "models": measured}
+    verdicts = {row["verdict"] for row in measured.values()}
+    return {**first, "verdict": "depends on the model" if len(verdicts) > 1 else first["verdict"], "models": measured}
 
 
 def write_ledger(lab: Lab) -> Path:

@@ -293,13 +293,13 @@ class Recalled:
         chunks = {chunk.id: chunk for chunk in lab.chunks(lab.original.documents)}
 
         def search() -> list[list[str]]:
-            found = lab.searching(lab.index(lab.original.documents)).search_batch(queries, top_k)
-            return [[hit.chunk.id for hit in hits] for hits in found]
+            rankings = lab.searching(lab.index(lab.original.documents)).search_batch(queries, top_k)
+            return [[hit.chunk.id for hit in hits] for hits in rankings]
 
         texts = address(texts=[[chunk.id, chunk.title, chunk.text] for chunk in chunks.values()])
         by = [p.method, p.reranker if p.method == "rerank" else None, top_k, lab.embedder.fingerprint.split(":")[0]]
-        found = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
-        return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in found]
+        rankings = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
+        return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in rankings]
 
     def search(self, query: str, top_k: int) -> list[Hit]:
         """The hits for one query."""

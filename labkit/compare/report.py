@@ -125,10 +125,10 @@ def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> C
     if first := preview(lab):
         console.print("\nA first look, at a few questions:")
         console.print(terminal(first))
-    made = compare(lab)
-    write_report(made, folder)
+    comparison = compare(lab)
+    write_report(comparison, folder)
     point(folder.parent / "latest", folder)
-    console.print(terminal(made.result))
-    console.print(*(f"• {line}" for line in verdict(made.result)), sep="\n", markup=False)
+    console.print(terminal(comparison.result))
+    console.print(*(f"• {line}" for line in verdict(comparison.result)), sep="\n", markup=False)
     print(f"Report: {shown(folder.parent / 'latest' / 'report.html')}")
-    return made
+    return comparison

@@ -70,10 +70,10 @@ def with_context(
     the answer, the reply abstains: the model is never taught to answer what it cannot read. A share `missing` of the
     questions loses its proof on purpose, so that declining is learned from passages that look as if they answered.
     """
-    found = retriever.search_batch([item.question for item in items], top_k)
+    rankings = retriever.search_batch([item.question for item in items], top_k)
     rng, drawn = random.Random(seed), random.Random(f"missing {seed}")
     rows = []
-    for item, hits in zip(items, found, strict=True):
+    for item, hits in zip(items, rankings, strict=True):
         if drawn.random() < missing:
             hits = [hit for hit in hits if not any(holds(hit, evidence) for evidence in item.evidence)]
         if distractors is not None:
