@@ -50,7 +50,7 @@ class Commands(OneLine, TyperGroup):
 
 
 def announce() -> bool:
-    """Whether a terminal shows what a command does; if so, it is told why nothing happens for some seconds."""
+    """Whether a terminal shows what a command does; if so, print why nothing happens for some seconds."""
     terminal = sys.stderr.isatty()
     if terminal:
         print("Loading libraries, models and documents ...", file=sys.stderr, flush=True)

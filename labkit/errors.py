@@ -2,7 +2,7 @@
 
 
 class LabError(Exception):
-    """A mistake the user can mend: one line naming the item and the remedy."""
+    """A mistake the user can correct: one line naming the item and the remedy."""
 
 
 class Unreadable(LabError):

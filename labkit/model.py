@@ -141,7 +141,7 @@ SHARE = 64  # the least tokens that all prompts must begin with to be read once 
 
 
 def common_prefix(prompts: Sequence[list[int]]) -> list[int]:
-    """The ids that all of several prompts begin with, less the last one of the shortest; none where they are few.
+    """The ids that all of several prompts begin with, without the last one of the shortest; none where they are few.
 
     >>> len(common_prefix([[7] * 100 + [1], [7] * 100 + [2]]))
     100

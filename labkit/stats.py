@@ -160,7 +160,7 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, lev
 
 
 def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
-    """Mean of a less mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
+    """Mean of a minus mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
 
     >>> unpaired_bootstrap([1, 1], [0, 0, 0]).mean
     1.0

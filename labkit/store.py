@@ -312,7 +312,7 @@ class Artifacts:
 
     A fresh run that was killed goes on with what it had made, until one calls `finish`.
 
-    `used` tells of every named artifact where it came from and how many seconds that took.
+    `used` says of every named artifact where it came from and how many seconds that took.
     """
 
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:

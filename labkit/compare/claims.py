@@ -154,9 +154,11 @@ def evidence(row: Mapping[str, Any]) -> str:
     """A claim's verdict, and on a line each the figures that it rests on, with intervals and bounds."""
     lines = [f"{row['verdict'].upper()}: {row['claim']}"]
     for need in row["needs"]:
-        value = f"{need['mean']:.3g} [{need['low']:.3g}, {need['high']:.3g}]" if "mean" in need else "not measured"
-        side = "above" if need["above"] else "below"
-        fixed = "; a constant, which decides nothing" if "mean" in need and need["low"] == need["high"] else ""
+        side, value, fixed = "above" if need["above"] else "below", "not measured", ""
+        if "mean" in need:
+            interval = Interval(need["mean"], need["low"], need["high"])
+            value = "{mean:.3g} [{low:.3g}, {high:.3g}]".format_map(need)
+            fixed = "; a constant, which decides nothing" if constant(interval) else ""
         lines.append(f"    {need['figure']}: {value}, claimed {side} {need['bound']:g}{fixed}")
     return "\n".join(lines)
 
@@ -255,7 +257,7 @@ def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Interval]:
 
 
 def _places(lab: Lab, lesson: str) -> list[Path]:
-    """Where a lesson's figures may lie: of a run of one's own, or published with the project."""
+    """Where a lesson's figures may lie: of your own run, or published with the project."""
     name = f"{Path(lab.profile.name).name}/{lesson}.json"
     return [lab.runs / "figures" / name, RESULTS / name]
 

@@ -55,7 +55,7 @@ def ask_arms(
     asked = lab.questions if items is None else items
     seeds = lab.profile.seeds if seeds is None else seeds
     tasks = [(name, seed) for name in arms for seed in (seeds if weights_of(name) else [0])]
-    # A prompt with passages takes about as many times longer as it has passages; the time left is told by that.
+    # A prompt with passages takes about as many times longer as it has passages; the time left is estimated by that.
     weights = {name: 2 + lab.profile.top_k if arm_class(name).reads else 1 for name, _ in tasks}
     rows: list[Row] = []
     with bar(len(asked) * sum(weights[name] for name, _ in tasks), "answers", lab.progress) as steps:

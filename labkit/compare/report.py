@@ -107,7 +107,7 @@ def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison]) -> 
 
     A run that fails or is stopped leaves `latest` alone; what it trained and answered is found again by the next one.
     """
-    folder = new_folder(root)  # first: who may not write there is told so before hours of work
+    folder = new_folder(root)  # first: a folder that cannot be written fails before hours of work
     try:
         return _compared(lab, folder, compare), folder
     finally:

@@ -168,7 +168,7 @@ def _share(value: Interval, metric: str, counted: int) -> Interval:
 
 
 def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
-    """Differences between every two arms on the same questions, the later arm less the earlier, with intervals and p-values.
+    """Differences between every two arms on the same questions, the later arm minus the earlier, with intervals and p-values.
 
     `p` is by flipped signs where the metric is a mean over questions (see `labkit.stats.sign_flip`), else the bootstrap's. `wins` and
     `losses` count the questions on which the later arm is better and worse; `detectable` is the least difference that such

@@ -183,10 +183,7 @@ def readers(lab: Lab, seed: int, store: FaissStore) -> list[Arm]:
 
 
 def _reading(lab: Lab, store: FaissStore) -> tuple[Retriever, int, int]:
-    from labkit.rag.retrieve import retriever
-
-    p = lab.profile
-    return retriever(p.method, store, p.reranker), p.top_k, p.max_new_tokens
+    return lab.searching(store), lab.profile.top_k, lab.profile.max_new_tokens
 
 
 def ask(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row]:

@@ -300,7 +300,7 @@ class Style:
         return " ".join(filter(None, [self.opening, body, self.closing]))
 
     def body_of(self, item: Item, reply: str) -> Item:
-        """The item whose answer is its reply less opening and closing: what `dress` puts around it again."""
+        """The item whose answer is its reply without opening and closing: what `dress` puts around it again."""
         body = " ".join(reply.split()).removeprefix(self.opening).removesuffix(self.closing).strip()
         return replace(item, answer=body)
 

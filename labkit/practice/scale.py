@@ -176,7 +176,7 @@ def run_cell(cell: Cell) -> Row:
     """Measure one cell: `n` questions have an answer; `accuracy` is the share answered right, `recall_at_k` the mean
     share of the needed facts in the k chunks found, `seconds` what the cell took.
 
-    Whatever goes wrong is told in the row's `error`.
+    Whatever goes wrong stands in the row's `error`.
     """
     began, numbers, error = time.perf_counter(), {}, ""
     try:

@@ -170,7 +170,7 @@ def values(text: str, question: str = "") -> list[str]:
 
 
 def _name(match: re.Match[str], text: str) -> str:
-    """What was matched, less the capital that only begins a sentence."""
+    """What was matched, without the capital that only begins a sentence."""
     value = match[0]
     begins = not text[: match.start()].strip() or text[: match.start()].rstrip()[-1] in ".?!:"
     if begins and value[0].isalpha() and "-" not in value:

@@ -255,7 +255,7 @@ def serve(
 ) -> Server:
     """Serve a model's folder or a profile's model with `transformers serve`; returns once it answers.
 
-    Port 0 takes a free one; `wait` bounds the seconds until it is ready; `shown` lets it tell of each request. Raises
+    Port 0 takes a free one; `wait` bounds the seconds until it is ready; `shown` lets it print each request. Raises
     LabError for a model that is missing, damaged or cannot chat, a port in use, and a server that does not start.
 
     >>> with serve("data/models/pocket") as server:
