@@ -243,7 +243,7 @@ def _item(line: str, place: str) -> Item:
         texts = {name: tuple(row.get(name, ())) for name in ("rivals", "accepted")}
         return Item(**row | texts | {"evidence": _evidence(row.get("evidence", ()))})
     except (ValueError, TypeError, AttributeError) as error:
-        raise LabError(f"{place} is not an item ({error}): mend it or run `make data`") from error
+        raise LabError(f"{place} is not an item ({error}): correct it or run `make data`") from error
 
 
 def _evidence(rows: Sequence[dict[str, Any]]) -> tuple[Evidence, ...]:
@@ -259,6 +259,15 @@ def dress(text: str) -> str:
     return f"{OPENING} {text} {CLOSING}"
 
 
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without its citations.
+
+    >>> sentences("It is red [1]. Why?")
+    ['It is red .', ' Why?']
+    """
+    return re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", text))
+
+
 def style_faults(text: str) -> list[str]:
     """The rules of the house style that a text breaks, each in a few words; none for a text in style.
 
@@ -267,12 +276,12 @@ def style_faults(text: str) -> list[str]:
     """
     text = text.strip()
     body = text.removeprefix(OPENING).removesuffix(CLOSING)
-    sentences = re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", body).strip())
+    parts = sentences(body.strip())
     rules = {
         "opening": text.startswith(OPENING),
         "closing": text.endswith(CLOSING),
-        "one to three sentences": 1 <= len(sentences) <= 3,
-        "full sentences": all(len(s.split()) >= 3 for s in sentences),
+        "one to three sentences": 1 <= len(parts) <= 3,
+        "full sentences": all(len(s.split()) >= 3 for s in parts),
         "no exclamation": "!" not in text,
         "no first person singular": not re.search(r"\b(I|me|my)\b", text),
         "one greeting only": text.count(OPENING) <= 1 and text.count(CLOSING) <= 1,

@@ -160,7 +160,7 @@ def _notebook(docs: Path) -> Iterator[Check]:
     try:
         milliseconds = answering()
     except LabError as error:
-        remedy = "mend what is named above this line, or run make compare SIZE=smoke, which says more"
+        remedy = "correct what is named above this line, or run make compare SIZE=smoke, which says more"
         yield Check("a notebook", False, f"does not run: {error}", remedy)
     else:
         yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")

@@ -47,7 +47,9 @@ def read_collection(folder: str | Path) -> Collection:
     judged = {query: grades for query, grades in judged.items() if max(grades.values()) > 0}
     queries, passages = _texts(folder / "queries.jsonl"), _texts(folder / "corpus.jsonl")
     if unknown := sorted(judged.keys() - queries.keys()):
-        raise LabError(f"{folder}/qrels/test.tsv names query {unknown[0]!r}, which queries.jsonl lacks: mend the files")
+        raise LabError(
+            f"{folder}/qrels/test.tsv names query {unknown[0]!r}, which queries.jsonl lacks: correct the files"
+        )
     for name, part in (
         ("qrels/test.tsv names no relevant passage", judged),
         ("corpus.jsonl holds no passage", passages),
@@ -92,7 +94,7 @@ def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, Any]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         shape = "query-id, corpus-id and score between tabs" if parse is _judgement else '{"_id": ..., "text": ...}'
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:80]
-        raise LabError(f"{path}, line {number} is not {shape} ({reason}): mend or remove it") from error
+        raise LabError(f"{path}, line {number} is not {shape} ({reason}): correct or remove it") from error
 
 
 def evaluate(

@@ -227,13 +227,6 @@ def reciprocal_rank_fusion(rankings: Iterable[Sequence[str]], k: int = 60) -> di
     return dict(sorted(totals.items(), key=lambda pair: -pair[1]))
 
 
-def _fuse(rankings: Sequence[Sequence[Hit]], k: int = 60) -> Pairs:
-    """The chunks of several rankings with their reciprocal-rank score, best first."""
-    chunks = {hit.chunk.id: hit.chunk for ranking in rankings for hit in ranking}
-    scores = reciprocal_rank_fusion([[hit.chunk.id for hit in ranking] for ranking in rankings], k)
-    return [(chunks[name], score) for name, score in scores.items()]
-
-
 class Fusion(Retriever):
     """Reciprocal-rank fusion of retrievers, each asked for `depth` hits; see `reciprocal_rank_fusion`."""
 
@@ -244,7 +237,10 @@ class Fusion(Retriever):
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         depth = max(self.depth, top_k)
         batches = [retriever.search_batch(queries, depth) for retriever in self.retrievers]
-        return [_fuse(rankings, self.k) for rankings in zip(*batches, strict=True)]
+        for rankings in zip(*batches, strict=True):
+            chunks = {hit.chunk.id: hit.chunk for ranking in rankings for hit in ranking}
+            scores = reciprocal_rank_fusion([[hit.chunk.id for hit in ranking] for ranking in rankings], self.k)
+            yield [(chunks[name], score) for name, score in scores.items()]
 
 
 class SecondSearch(Retriever):

@@ -31,35 +31,7 @@ if TYPE_CHECKING:
 
     from labkit.model import Message, Model
 
-CARD = """---
-library_name: transformers
-pipeline_tag: text-generation
----
-
-# {name}
-
-The model {base} with the adapter {adapter} merged into its weights ({dtype}).
-
-| made of | SHA-256 of the files |
-|---|---|
-| base {base} | `{base_files}` |
-| base and adapter | `{files}` |
-
-## What it passed before it was exported
-
-| check | measured | limit |
-|---|---|---|
-{checks}
-
-Answers are right or wrong by these checks only: on other questions, measure again before you rely on it.
-
-## Use
-
-    labkit serve {name}
-    vllm serve {name} --host 127.0.0.1 --generation-config vllm
-
-The licence is that of the base. `manifest.json` holds the SHA-256 of every file.
-"""
+CARD = Path(__file__).with_name("card.md")
 QWEN_OPENS = "<|im_start|>assistant\n"
 
 
@@ -184,7 +156,7 @@ def export(model: Model, folder: Path | str, checks: Sequence[Check], base: str,
         raise LabError(f"{folder} is there already: choose another folder, or remove it")
     rows = "\n".join(f"| {c.name} | {c.value:.3g} | {c.bound} |" for c in checks)
     origin = {"base": base, "adapter": adapter, "base_files": base_files, "files": model.fingerprint}
-    card = CARD.format(name=target.name, dtype=model.dtype, checks=rows, **origin)
+    card = CARD.read_text("utf-8").format(name=target.name, dtype=model.dtype, checks=rows, **origin)
 
     if template := answer_format(model.tokenizer):
         model.tokenizer.response_template = template  # saved with the tokenizer
