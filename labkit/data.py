@@ -171,7 +171,7 @@ def load_questions(path: Path | str | None = None) -> list[Item]:
     return _load(Path(path) if path is not None else _needed("questions.jsonl"))
 
 
-def load_pairs(path: Path | str | None = None) -> list[Item]:
+def load_pairs() -> list[Item]:
     """The training pairs, with plain answers; their evidence is of the documents as first written.
 
     Raises `LabError` if the file is missing or damaged.
@@ -179,7 +179,7 @@ def load_pairs(path: Path | str | None = None) -> list[Item]:
     >>> load_pairs()[0].id
     'p001'
     """
-    return _load(Path(path) if path is not None else _needed("pairs.jsonl"))
+    return _load(_needed("pairs.jsonl"))
 
 
 def load_rewordings() -> list[Item]:
