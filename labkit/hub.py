@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfileobj
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.store import Store, address, hash_file, runs_folder, write_json
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -79,8 +79,8 @@ def _snapshot(name: str, revision: str | None) -> Path:
         remedy = "connect once, unset HF_HUB_OFFLINE, or give the folder of a copy"
         raise LabError(f"{name} is not on this machine, and the hub cannot be reached: {remedy}") from error
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LabError(f"{name} could not be downloaded ({reason}): try again, or give a model's folder") from error
+        remedy = "try again, or give a model's folder"
+        raise LabError(f"{name} could not be downloaded ({one_line(error)}): {remedy}") from error
 
 
 RECIPE = "gguf/1"

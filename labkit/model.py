@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.attention import use_blocks
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.hub import pinned
 from labkit.quiet import quiet
 from labkit.store import address, hash_file
@@ -80,8 +80,7 @@ def read(folder: Path, dtype: object, **options: Any) -> tuple[PreTrainedModel, 
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe)
         network = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **safe, **options)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LabError(f"cannot load {folder} ({reason}): give a whole safetensors checkpoint") from error
+        raise LabError(f"cannot load {folder} ({one_line(error)}): give a whole safetensors checkpoint") from error
     return network, tokenizer
 
 
@@ -98,8 +97,7 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
             warnings.filterwarnings("error", "(?s).*missing adapter keys")
             tuned = PeftModel.from_pretrained(network, str(adapter))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LabError(f"{adapter} does not fit this model ({reason}): train it on this base") from error
+        raise LabError(f"{adapter} does not fit this model ({one_line(error)}): train it on this base") from error
     if not merge:
         return tuned
     # peft gives frozen weights back, and PyTorch multiplies a sliced batch by frozen weights row by row, each row with its

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.metrics import average_precision, mrr, ndcg_at_k, ranked, recall_at_k
 from labkit.profile import resolve
 from labkit.quiet import bar
@@ -93,7 +93,7 @@ def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, Any]]
         raise LabError(f"cannot read {path} ({error.strerror}): {layout}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         shape = "query-id, corpus-id and score between tabs" if parse is _judgement else '{"_id": ..., "text": ...}'
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:80]
+        reason = one_line(f"{type(error).__name__}: {error}", 80)
         raise LabError(f"{path}, line {number} is not {shape} ({reason}): correct or remove it") from error
 
 

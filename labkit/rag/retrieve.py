@@ -18,7 +18,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from pydantic import PrivateAttr
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.rag.chunk import Chunk, to_langchain
 from labkit.rag.embed import encode_with
 from labkit.rag.index import FaissStore
@@ -368,7 +368,7 @@ def load_reranker(name: str | Path) -> CrossEncoder:
         options: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
         return CrossEncoder(str(name), device=device, activation_fn=torch.nn.Sigmoid(), **options)
     except (OSError, ValueError, KeyError) as error:
-        raise LabError(f"no reranker '{name}' ({' '.join(str(error).split())[:120]}): {remedy}") from error
+        raise LabError(f"no reranker '{name}' ({one_line(error)}): {remedy}") from error
 
 
 def retriever(method: str, store: FaissStore, reranker: str | None = None, **settings: Any) -> Retriever:

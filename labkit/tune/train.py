@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.quiet import bar, quiet
 from labkit.store import address
@@ -222,7 +222,7 @@ class _Run:
                 torch.save(state, file)
                 os.fsync(file.fileno())
         except RuntimeError as error:  # torch reports a full disk so
-            raise OSError(f"a checkpoint was cut off: {' '.join(str(error).split())[:80]}") from error
+            raise OSError(f"a checkpoint was cut off: {one_line(error, 80)}") from error
         part.replace(self.home / CHECKPOINT)
 
     def go(
