@@ -26,6 +26,7 @@ class OneLine:
     """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command, and turn whatever fails into one line and a status."""
         problem = ""
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})  # type: ignore[misc]

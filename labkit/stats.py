@@ -169,6 +169,7 @@ def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_00
     both, inside = np.concatenate([first, second]), np.arange(len(first) + len(second)) < len(first)
 
     def mean(of: NDArray[np.bool_], items: NDArray[np.int64]) -> Floats:
+        """The mean of one of the two groups in each resample."""
         return (both * of)[items].sum(axis=-1) / np.maximum(of[items].sum(axis=-1), 1)
 
     gap = bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both), seed, n, level)

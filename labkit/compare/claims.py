@@ -194,9 +194,11 @@ def blame(answers: pd.DataFrame) -> dict[str, Interval]:
     either = np.maximum(tuned, right[:, None]).mean(1)
 
     def where(chosen: np.ndarray, i: np.ndarray) -> np.ndarray:
+        """The share right of the chosen questions, in each resample."""
         return (right * chosen)[i].sum(-1) / np.maximum(chosen[i].sum(-1), 1)
 
     def gained(i: np.ndarray) -> np.ndarray:
+        """What either of the two gets right, minus the better of them alone, in each resample."""
         return either[i].mean(-1) - np.maximum(right[i].mean(-1), tuned.mean(1)[i].mean(-1))
 
     n = len(right)

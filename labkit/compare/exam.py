@@ -39,6 +39,7 @@ def sit_exam(lab: Lab, model: Model) -> list[dict[str, Any]]:
     arm = Hybrid(model, lab.retriever(), p.top_k, p.max_new_tokens)
 
     def make() -> list[dict[str, Any]]:
+        """Sit the exam now."""
         with bar(len(items), "exam", lab.progress) as steps:
             answers = arm.answer([item.question for item in items], steps.update)
         return [score(item, answer) for item, answer in zip(items, answers, strict=True)]
@@ -56,7 +57,8 @@ def exam_checks(
     """
 
     def share(flags: list[Any]) -> float:
-        return float(np.mean(flags or [1]))  # of nothing all: what was never there cannot be lost
+        """The share that is true; of nothing all: what was never there cannot be lost."""
+        return float(np.mean(flags or [1]))
 
     answerable = [(row, base) for row, base in zip(rows, base_rows, strict=True) if row["answerable"]]
     return [

@@ -101,6 +101,7 @@ def latencies(lab: Lab, arms: Sequence[str] = ARMS) -> dict[str, list[float]]:
     """Milliseconds from question to answer for each arm, one question at a time; kept for this machine and commit."""
 
     def make() -> dict[str, list[float]]:
+        """Measure now."""
         milliseconds: dict[str, list[float]] = {name: [] for name in arms}
         for name, arm, item in in_turn(lab, {name: lab.arm(name) for name in arms}):
             milliseconds[name].append(_milliseconds(lambda arm=arm, text=item.question: arm.answer([text])))

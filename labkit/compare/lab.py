@@ -224,7 +224,8 @@ class Lab:
         some, search, p = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile
         answered, model = [pair for pair in some if pair.evidence], self.generator or self.model
 
-        def fits(talk: list[Message]) -> bool:  # a third of the prompt at most, so that the question has one too
+        def fits(talk: list[Message]) -> bool:
+            """Whether an example takes a third of the prompt at most, so that the question has room too."""
             return model.count(talk[1:]) <= (model.context - p.max_new_tokens) // 3
 
         talks = [
@@ -293,6 +294,7 @@ class Recalled:
         chunks = {chunk.id: chunk for chunk in lab.chunks(lab.original.documents)}
 
         def search() -> list[list[str]]:
+            """The ids of the best chunks of each query, searched now."""
             rankings = lab.searching(lab.index(lab.original.documents)).search_batch(queries, top_k)
             return [[hit.chunk.id for hit in hits] for hits in rankings]
 

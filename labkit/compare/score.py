@@ -110,9 +110,11 @@ class Table:
         can = answers.drop_duplicates("id").sort_values("id")["answerable"].to_numpy(bool)
 
         def column(name: str) -> np.ndarray:
+            """One score of every answer, shape (questions, seeds)."""
             return answers.pivot(index="id", columns="seed", values=name).to_numpy(float)
 
         def mean(name: str) -> np.ndarray:
+            """The same as one value for each question, shape (questions,)."""
             return column(name).mean(1)
 
         self.can, self.n, self.abstained = can, len(can), column("abstained").astype(bool)

@@ -199,6 +199,8 @@ def study(
     """
 
     def decorate(measure: Callable[..., list[Row]]) -> Callable[[Lab], pd.DataFrame]:
+        """The function that gives the table of what `measure` gives."""
+
         @wraps(measure)
         def table(lab: Lab) -> pd.DataFrame:
             import pandas as pd

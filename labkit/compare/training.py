@@ -109,6 +109,7 @@ def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
         return closed_book(pairs, lab.dress)
 
     def fits(talk: list[Message]) -> bool:
+        """Whether a conversation is no longer than a training row may be."""
         return len(tokenise(Example(talk), lab.model.tokenizer, 10**9)[0]) <= _limit(lab)
 
     p = lab.profile
@@ -164,6 +165,7 @@ def kept_adapter(lab: Lab, settings: LoraSettings, talks: Sequence[Sequence[Mess
     rows = tokenised(lab, talks)
 
     def build(folder: Path) -> None:
+        """Train into this folder."""
         train_adapter(lab.profile.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")
 
     made_of = {"base": lab.model.fingerprint, "settings": settings, "rows": address(rows=rows)}

@@ -124,6 +124,7 @@ def fit(
     """
 
     def tokens(chosen: Sequence[Passage]) -> int:
+        """The size of a prompt over these passages."""
         return count(build_messages(question, chosen, form))
 
     kept = most_that_fit(len(passages), lambda n: tokens(passages[:n]), budget)

@@ -99,6 +99,7 @@ def train_adapter(
     home = checkpoints or folder / "checkpoints"
 
     def keep(report: TrainReport) -> None:
+        """Save the trained adapter."""
         save_adapter(network, folder, str(model_path))
 
     report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)

@@ -162,6 +162,7 @@ def export(model: Model, folder: Path | str, checks: Sequence[Check], base: str,
         model.tokenizer.response_template = template  # saved with the tokenizer
 
     def write(inside: Path) -> None:
+        """Fill the folder, which is committed once it is whole."""
         with quiet():
             model.network.save_pretrained(inside)
             model.tokenizer.save_pretrained(inside)

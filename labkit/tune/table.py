@@ -136,6 +136,7 @@ def _moment(value: date | time | timedelta, form: str) -> str:
     codes = _CODES | ({"h": "%-I", "hh": "%I"} if "am/pm" in form.casefold() else {})
 
     def piece(match: re.Match[str]) -> str:
+        """One code of the format as text."""
         if match[0][0] == "[":
             return str(int(value.total_seconds() // 3600) if isinstance(value, timedelta) else moment.hour)
         code = codes.get(match[0].casefold())
