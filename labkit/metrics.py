@@ -39,6 +39,9 @@ METRICS = {
     "output_tokens": Metric("output tokens", "written for each question", False),
 }
 
+QUALITY = ("accuracy", "style", "joint", "abstention")
+"""The metrics that say how good answers are, by which arms are set side by side."""
+
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share from 0 to 1, as those of no comparison are taken to be.

@@ -233,9 +233,7 @@ def record(lab: Lab, lesson: str, values: Mapping[str, Interval]) -> str:
         raise LabError(f"{lesson} measures no '{missing[0]}', which its claims need: compute it in the lesson")
     needed = {name: asdict(values[name]) for name in figure_names(lesson)}
     if lab.size == "full":
-        path = _places(lab, lesson)[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"of": _measured_on(lab), "environment": provenance(), "figures": needed})
+        write_json(_places(lab, lesson)[0], {"of": _measured_on(lab), "environment": provenance(), "figures": needed})
     return report(lesson, values)
 
 

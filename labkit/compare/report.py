@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.experiment import Comparison, preview
 from labkit.compare.tables import SMOKE, about, cell, difference, rows, terminal, told_apart, verdict
-from labkit.metrics import METRICS
+from labkit.metrics import METRICS, QUALITY
 from labkit.runs import new_folder, point, shown
 from labkit.stats import holm
 from labkit.store import ROOT, write_bytes, write_json
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from labkit.compare.experiment import Comparison
     from labkit.compare.lab import Lab
 
-
-QUALITY = ("accuracy", "style", "joint", "abstention")
 COST = ("latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from labkit.compare.arms import Answer, arm_class
 from labkit.compare.training import holds
 from labkit.data import style_faults
-from labkit.metrics import abstained, contains, f1_abstention, first_mention, is_share
+from labkit.metrics import QUALITY, abstained, contains, f1_abstention, first_mention, is_share
 from labkit.stats import (
     GAP,
     SHARE,
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from labkit.data import Item
     from labkit.rag.retrieve import Hit
 
-PAIRED = ("accuracy", "style", "joint", "abstention")
-METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
+METRICS = (*QUALITY, "recall_at_k", "citation", "prompt_tokens", "output_tokens")
 OF_PASSAGES = ("recall_at_k", "citation")
 """What an arm without passages has no value of: not zero, none."""
 
@@ -178,7 +177,7 @@ def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
     """
     tables = {name: Table(answers[answers.arm == name]) for name in answers.arm.unique()}
     rows = []
-    for metric in PAIRED:
+    for metric in QUALITY:
         for a, b in combinations(reversed(tables), 2):
             first, second = tables[a].metric(metric), tables[b].metric(metric)
             gap: Difference = bootstrap_difference(lambda i, f=first, s=second: f(i) - s(i), tables[a].n)

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.metrics import METRICS, number
+from labkit.metrics import METRICS, QUALITY, number
 from labkit.stats import ALPHA, holm
 from labkit.store import ROOT
 
@@ -75,7 +75,7 @@ def terminal(result: Result) -> Table:
     return table
 
 
-BESIDE = ("accuracy", "style", "joint", "abstention", "citation", "latency_ms_p50")
+BESIDE = (*QUALITY, "citation", "latency_ms_p50")
 """The metrics of an arm that stand side by side."""
 
 
@@ -183,7 +183,7 @@ def verdict(result: Result) -> list[str]:
 
     A difference counts when its p-value, adjusted for all comparisons (Holm), is below 0.05; a recommendation stands last.
     """
-    wanted = [m for m in ("accuracy", "style", "joint", "abstention") if any(m in v for v in result["arms"].values())]
+    wanted = [m for m in QUALITY if any(m in v for v in result["arms"].values())]
     warning = [SMOKE] if result["size"] != "full" else []
     share = result.get("pasted")
     pasted = [f"long-context reads {share:.0%} of the documents' text: as much as fits."] if share is not None else []
