@@ -294,11 +294,12 @@ class Model:
         keys = [self._key(prompt, max_new_tokens) for prompt in prompts] if cache else list(range(len(prompts)))
         known = cache.get(keys) if cache else {}
         answers = {key: Generation(**json.loads(text)) for key, text in known.items()}
-        left = {key: i for i, key in enumerate(keys) if key not in answers}
+        left = {key: i for i, key in enumerate(keys) if key not in answers}  # equal prompts have one key
         if progress and len(left) < len(prompts):
             progress(len(prompts) - len(left))
         todo = list(left.values())
         batches = plan([len(prompts[i]) for i in todo], max_new_tokens, batch_tokens)
+        # Instructions and pasted documents begin every prompt: their keys and values are computed once for all batches.
         prefix = common_prefix([prompts[i] for i in todo])
         start = read_prefix(self.network, prefix) if prefix else None
         for batch in batches:

@@ -79,8 +79,9 @@ def with_context(
         if distractors is not None:
             proof = [hits[n - 1] for n in (supporting(hits, item) if item.evidence else None) or []]
             hits = proof + [hit for hit in hits if hit not in proof][: distractors + (not proof)]
-        hits = rng.sample(hits, len(hits))
+        hits = rng.sample(hits, len(hits))  # else the model learns that the proof stands first
         while not fits(talk := _cited(item, hits, style)) and hits:
+            # The proof goes last, once nothing else is left to drop.
             needed = set(supporting(hits, item) or []) if item.evidence else set()
             spare = [hit for n, hit in enumerate(hits, start=1) if n not in needed] or hits
             hits.remove(max(spare, key=lambda hit: hit.rank))

@@ -136,7 +136,7 @@ def check(
         else:
             proof = [(d.id, form) for d in places or documents for form in forms if contains(d.text, form)]
             items.append(_item(row, forms, dict(reversed(proof)), [d.id for d in places]))
-            if forms and not proof:
+            if forms and not proof:  # judged by what it says: the nearest sentence stands for a proof
                 free.append(row["row"])
                 quoted = tuple(replace(e, kind=NEAREST) for e in items[-1].evidence)
                 proof = quoted or nearest(f"{row['question']} {forms[0]}", places)

@@ -268,34 +268,32 @@ class SecondSearch(Retriever):
             for n, (query, hits) in enumerate(zip(queries, rankings, strict=True))
             for title, document in self.mentioned(query, hits[: self.seeds]).items()
         ]
+        # Queries and links in one call: embedding is what takes the time.
         vectors = encode_with(self.store.embedder, [*queries, *(text for _, _, text in links)], query=True)
-        found: dict[int, list[tuple[float, int]]] = {}
+        nearest: dict[int, list[tuple[float, int]]] = {}
         for (n, document, _), vector in zip(links, vectors[len(queries) :], strict=True):
             places = self._index()[1][document]
             near = self.store.index.vectors_at(np.array(places)) @ vector
-            found.setdefault(n, []).extend(sorted(zip(near.tolist(), places, strict=True), reverse=True)[:2])
-        best = self.store.search_vectors(vectors[: len(queries)], 1)[0][:, 0] if found else np.zeros(len(queries))
+            nearest.setdefault(n, []).extend(sorted(zip(near.tolist(), places, strict=True), reverse=True)[:2])
+        # The best cosine of a plain search is the measure: a link far below it leads away from the question.
+        best = self.store.search_vectors(vectors[: len(queries)], 1)[0][:, 0] if nearest else np.zeros(len(queries))
         for n, hits in enumerate(rankings):
-            linked = [p for near, p in sorted(found.get(n, []), reverse=True) if near >= self.floor * best[n]]
-            chunks = [
-                *(h.chunk for h in hits[: self.keep]),
-                *map(self.store.chunk_at, linked),
-                *(h.chunk for h in hits),
-            ]
-            order = {chunk.id: chunk for chunk in chunks}
+            linked = [p for near, p in sorted(nearest.get(n, []), reverse=True) if near >= self.floor * best[n]]
+            direct = [hit.chunk for hit in hits]
+            order = {c.id: c for c in [*direct[: self.keep], *map(self.store.chunk_at, linked), *direct]}
             yield [(chunk, 1 / rank) for rank, chunk in enumerate(order.values(), start=1)]
 
     def mentioned(self, query: str, hits: Sequence[Hit]) -> dict[str, str]:
         """The documents that some hits mention and the query does not name: id by the names of the title, at most four."""
-        titles, own, found = self._index()[0], set(names(query)), {}
+        titles, own, documents = self._index()[0], set(names(query)), {}
         for hit in hits:
             text = names(hit.chunk.text)
             for place, word in enumerate(text):
                 for title, document in titles.get(word, []):
                     there = text[place : place + len(title)] == title and document != hit.chunk.document_id
                     if there and not own.issuperset(title):
-                        found[" ".join(title)] = document
-        return dict(list(found.items())[:4])
+                        documents[" ".join(title)] = document
+        return dict(list(documents.items())[:4])
 
     def _index(self) -> tuple[dict[str, list[tuple[list[str], str]]], dict[str, list[int]]]:
         """Titles as names with their document, by the first name; the places of each document's chunks."""
