@@ -1,7 +1,7 @@
 """Every claim of the article, judged by a rule that was fixed before the measurement; and the ledger of all verdicts.
 
-Each lesson measures what its claims need and keeps it with `record`; `make claims` runs the lessons that have not, and
-writes the ledger; `labkit claims` prints it.
+Each lesson measures what its claims need and keeps it with `record`; `make claims` (`tools.claims`) runs the lessons that
+have not, and writes the ledger; `labkit claims` prints it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ import numpy as np
 import yaml
 
 from labkit.compare.experiment import ask_arms
-from labkit.compare.report import render
 from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
 from labkit.metrics import METRICS, is_share
 from labkit.profile import EVERY_ARM, PROFILES
 from labkit.stats import GAP, SHARE, Interval, bootstrap, bootstrap_mean, widen
-from labkit.store import ROOT, hash_file, provenance, runs_folder, write_bytes, write_json
+from labkit.store import ROOT, hash_file, provenance, runs_folder, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -305,18 +304,6 @@ def _across(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return {**first, "verdict": "depends on the model" if len(verdicts) > 1 else first["verdict"], "models": measured}
 
 
-def write_ledger(lab: Lab) -> Path:
-    """Make the ledger and keep it under `runs/claims`, the newest as `latest`; returns its file."""
-    from labkit.runs import new_folder, point
-
-    record = ledger(lab)
-    folder = new_folder(runs_folder() / "claims")
-    write_bytes(folder / "ledger.html", page(record).encode())
-    write_json(folder / "ledger.json", record)
-    point(folder.parent / "latest", folder)
-    return folder / "ledger.json"
-
-
 def read_ledger() -> dict[str, Any]:
     """The newest ledger; LabError where none was made, or where the rules have changed since."""
     path = runs_folder() / "claims" / "latest" / "ledger.json"
@@ -328,12 +315,6 @@ def read_ledger() -> dict[str, Any]:
     return record
 
 
-def counts(record: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """How many claims have each verdict."""
-    verdicts = [row["verdict"] for row in record["claims"]]
-    return [(verdict, verdicts.count(verdict)) for verdict in VERDICTS]
-
-
 def first_figure(row: Mapping[str, Any]) -> str:
     """A claim's first figure with its interval, by each model that measured it, or where it would be measured."""
     if row["value"] is None:
@@ -341,11 +322,6 @@ def first_figure(row: Mapping[str, Any]) -> str:
     by = row.get("models") or {"": row}
     parts = [f"{name} {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]".strip() for name, one in by.items()]
     return f"{row['metric']}: {'; '.join(parts)}"
-
-
-def page(record: Mapping[str, Any]) -> str:
-    """The ledger as one HTML file that needs no other."""
-    return render("ledger.html", record=record, smoke=SMOKE, counts=counts(record))
 
 
 def table(record: Mapping[str, Any]) -> rich.table.Table:

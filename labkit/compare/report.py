@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from labkit.compare.experiment import Comparison
     from labkit.compare.lab import Lab
 
+HERE = Path(__file__).parent
 COST = ("latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens")
 
 
@@ -71,11 +72,11 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def render(template: str, folder: Path = Path(__file__).parent, **values: Any) -> str:
-    """A page of a folder, by default of this one, filled in; every value is escaped."""
+def render(template: str, folder: Path = HERE, **values: Any) -> str:
+    """A page of a folder, by default of this one, filled in; it may extend a page of this one. Every value is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(folder)
+    loader = FileSystemLoader([folder, HERE])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**values)
 
