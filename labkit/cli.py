@@ -16,7 +16,7 @@ from labkit import __version__
 from labkit.console import SETTINGS, Commands, announce, check, session, show
 from labkit.errors import LabError
 from labkit.profile import check_size, choose_arms, resolve
-from labkit.store import runs_folder
+from labkit.store import ROOT, runs_folder
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
@@ -182,7 +182,8 @@ def retrieve(
 
     Example: labkit retrieve --beir datasets/scifact --method fusion
     """
-    from labkit.rag.retrieve import check_method, evaluate_profile, summary, trec_run
+    from labkit.rag.beir import evaluate_profile, summary, trec_run
+    from labkit.rag.retrieve import check_method
     from labkit.store import write_bytes
 
     reranker = check(resolve, profile).reranker
@@ -376,7 +377,10 @@ def progress() -> None:
 
     Example: labkit progress
     """
-    from labkit.exercises import progress as rows
+    if not (folder := ROOT / "notebooks" / "exercises").is_dir():
+        raise LabError("the exercises are not here: they come with a clone of the course, not with the package")
+    sys.path.append(str(folder))
+    from checks import progress as rows
 
     show(("lesson", "exercises", "questions", "tries", "open"), rows())
 

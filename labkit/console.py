@@ -26,6 +26,7 @@ class OneLine:
     """Every error is one line on stderr: status 1 for a failed run, 2 for a wrong command, 130 for Ctrl-C."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command, and turn whatever fails into one line and a status."""
         problem = ""
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})  # type: ignore[misc]
@@ -50,7 +51,7 @@ class Commands(OneLine, TyperGroup):
 
 
 def announce() -> bool:
-    """Whether a terminal shows what a command does; if so, it is told why nothing happens for some seconds."""
+    """Whether a terminal shows what a command does; if so, print why nothing happens for some seconds."""
     terminal = sys.stderr.isatty()
     if terminal:
         print("Loading libraries, models and documents ...", file=sys.stderr, flush=True)

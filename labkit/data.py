@@ -6,7 +6,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -171,7 +171,7 @@ def load_questions(path: Path | str | None = None) -> list[Item]:
     return _load(Path(path) if path is not None else _needed("questions.jsonl"))
 
 
-def load_pairs(path: Path | str | None = None) -> list[Item]:
+def load_pairs() -> list[Item]:
     """The training pairs, with plain answers; their evidence is of the documents as first written.
 
     Raises `LabError` if the file is missing or damaged.
@@ -179,7 +179,7 @@ def load_pairs(path: Path | str | None = None) -> list[Item]:
     >>> load_pairs()[0].id
     'p001'
     """
-    return _load(Path(path) if path is not None else _needed("pairs.jsonl"))
+    return _load(_needed("pairs.jsonl"))
 
 
 def load_rewordings() -> list[Item]:
@@ -189,15 +189,6 @@ def load_rewordings() -> list[Item]:
     'w001'
     """
     return _load(_needed("rewordings.jsonl"))
-
-
-def of_kind(items: Iterable[Item], *kinds: str) -> list[Item]:
-    """The items of some kinds.
-
-    >>> len(of_kind(load_questions(), "two-hop"))
-    35
-    """
-    return [item for item in items if item.kind in kinds]
 
 
 def load_documents(path: Path) -> list[Document]:
@@ -252,7 +243,7 @@ def _item(line: str, place: str) -> Item:
         texts = {name: tuple(row.get(name, ())) for name in ("rivals", "accepted")}
         return Item(**row | texts | {"evidence": _evidence(row.get("evidence", ()))})
     except (ValueError, TypeError, AttributeError) as error:
-        raise LabError(f"{place} is not an item ({error}): mend it or run `make data`") from error
+        raise LabError(f"{place} is not an item ({error}): correct it or run `make data`") from error
 
 
 def _evidence(rows: Sequence[dict[str, Any]]) -> tuple[Evidence, ...]:
@@ -268,6 +259,15 @@ def dress(text: str) -> str:
     return f"{OPENING} {text} {CLOSING}"
 
 
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without its citations.
+
+    >>> sentences("It is red [1]. Why?")
+    ['It is red .', ' Why?']
+    """
+    return re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", text))
+
+
 def style_faults(text: str) -> list[str]:
     """The rules of the house style that a text breaks, each in a few words; none for a text in style.
 
@@ -276,12 +276,12 @@ def style_faults(text: str) -> list[str]:
     """
     text = text.strip()
     body = text.removeprefix(OPENING).removesuffix(CLOSING)
-    sentences = re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", body).strip())
+    parts = sentences(body.strip())
     rules = {
         "opening": text.startswith(OPENING),
         "closing": text.endswith(CLOSING),
-        "one to three sentences": 1 <= len(sentences) <= 3,
-        "full sentences": all(len(s.split()) >= 3 for s in sentences),
+        "one to three sentences": 1 <= len(parts) <= 3,
+        "full sentences": all(len(s.split()) >= 3 for s in parts),
         "no exclamation": "!" not in text,
         "no first person singular": not re.search(r"\b(I|me|my)\b", text),
         "one greeting only": text.count(OPENING) <= 1 and text.count(CLOSING) <= 1,

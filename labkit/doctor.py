@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.profile import PROFILES
+from labkit.profile import PROFILES, TRAINED
 from labkit.store import ROOT, runs_folder
 
 GIB = 2**30
@@ -135,7 +135,7 @@ def adapters() -> Check:
 
     lab, lost = labkit.open("pocket", progress=False), []
     lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
-    for name, seed in ((name, seed) for name in ("tuned", "hybrid") for seed in lab.profile.seeds):
+    for name, seed in ((name, seed) for name in TRAINED for seed in lab.profile.seeds):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -160,7 +160,7 @@ def _notebook(docs: Path) -> Iterator[Check]:
     try:
         milliseconds = answering()
     except LabError as error:
-        remedy = "mend what is named above this line, or run make compare SIZE=smoke, which says more"
+        remedy = "correct what is named above this line, or run make compare SIZE=smoke, which says more"
         yield Check("a notebook", False, f"does not run: {error}", remedy)
     else:
         yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")

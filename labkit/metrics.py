@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import regex
@@ -39,6 +38,9 @@ METRICS = {
     "prompt_tokens": Metric("prompt tokens", "read for each question", False),
     "output_tokens": Metric("output tokens", "written for each question", False),
 }
+
+QUALITY = ("accuracy", "style", "joint", "abstention")
+"""The metrics that say how good answers are, by which arms are set side by side."""
 
 
 def is_share(metric: str) -> bool:
@@ -97,35 +99,15 @@ def abstained(text: str) -> bool:
     return not light or _DECLINES.search(light) is not None
 
 
-class Abstention(NamedTuple):
-    """How well declining matches what could not be answered, each from 0 to 1."""
-
-    precision: float
-    recall: float
-    f1: float
-
-
-def abstention(declined: Sequence[bool], unanswerable: Sequence[bool]) -> Abstention:
-    """Precision, recall and F1 of declining over one pair per question; what is undefined is 0.
-
-    >>> abstention([True, True, False], [True, False, False])
-    Abstention(precision=0.5, recall=1.0, f1=0.6666666666666666)
-    """
-    said, true = np.asarray(declined, bool), np.asarray(unanswerable, bool)
-    right = int((said & true).sum())
-    precision, recall = right / max(int(said.sum()), 1), right / max(int(true.sum()), 1)
-    return Abstention(precision, recall, float(f1_abstention(said, true)))
-
-
 def f1_abstention(declined: ArrayLike, unanswerable: ArrayLike) -> NDArray[np.float64]:
-    """F1 of declining along the last axis: it scores many resamples at once.
+    """F1 of declining where no answer was there, along the last axis: it scores many resamples at once; 0 where undefined.
 
     >>> float(f1_abstention([True, False], [True, False]))
     1.0
     """
-    said, true = np.asarray(declined, bool), np.asarray(unanswerable, bool)
-    total = said.sum(-1) + true.sum(-1)
-    return 2 * (said & true).sum(-1) / np.maximum(total, 1)
+    declines, expected = np.asarray(declined, bool), np.asarray(unanswerable, bool)
+    total = declines.sum(-1) + expected.sum(-1)
+    return 2 * (declines & expected).sum(-1) / np.maximum(total, 1)
 
 
 def normalise(text: str) -> str:
@@ -156,11 +138,11 @@ def _tokens(word: str) -> list[str]:
     return regex.findall(rf"{UNSPACED}|{SPACED}+", word, regex.V1) if regex.search(UNSPACED, word) else [word]
 
 
-def overlap(said: Sequence[str], true: Sequence[str]) -> float:
+def overlap(answer: Sequence[str], gold: Sequence[str]) -> float:
     """F1 of two lists of tokens; two empty ones are the same."""
-    if not said or not true:
-        return float(said == true)
-    return 2 * sum((Counter(said) & Counter(true)).values()) / (len(said) + len(true))
+    if not answer or not gold:
+        return float(answer == gold)
+    return 2 * sum((Counter(answer) & Counter(gold)).values()) / (len(answer) + len(gold))
 
 
 _NO_LETTER, _NO_PART = rf"(?<!{SPACED})(?<!{SPACED}-)", rf"(?!{SPACED})(?!-{SPACED})"
@@ -205,8 +187,8 @@ def first_mention(text: str, gold: str, rivals: Iterable[str]) -> bool:
     True
     """
     light = plain(text)
-    found = {name: match for name in {gold, *rivals} if (match := _pattern(name).search(light))}
-    return bool(found) and min(found, key=lambda name: (found[name].start(), -len(found[name][0]))) == gold
+    mentions = {name: match for name in {gold, *rivals} if (match := _pattern(name).search(light))}
+    return bool(mentions) and min(mentions, key=lambda name: (mentions[name].start(), -len(mentions[name][0]))) == gold
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
@@ -264,7 +246,7 @@ def ndcg_at_k(ranking: Sequence[str], relevant: Collection[str] | Mapping[str, f
     """
     _needed(relevant)
     gains = dict(relevant) if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1.0)
-    found = np.array([gains.get(item, 0.0) for item in ranking[:k]])
+    gained = np.array([gains.get(item, 0.0) for item in ranking[:k]])
     best = np.array(sorted(gains.values(), reverse=True)[:k])
     discount = 1 / np.log2(np.arange(2, k + 2))
-    return float(found @ discount[: len(found)] / (best @ discount[: len(best)]))
+    return float(gained @ discount[: len(gained)] / (best @ discount[: len(best)]))

@@ -12,7 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabError
+from labkit.attention import use_blocks
+from labkit.errors import LabError, one_line
+from labkit.hub import pinned
 from labkit.quiet import quiet
 from labkit.store import address, hash_file
 
@@ -53,30 +55,22 @@ def fingerprint(*folders: Path | str) -> str:
     hashes = []
     for folder in folders:
         paths = (path for pattern in FILES for path in Path(folder).glob(pattern))
-        found = {path.name: path for path in paths if path.is_file()}
-        if not any(name.endswith(".safetensors") for name in found):
+        present = {path.name: path for path in paths if path.is_file()}
+        if not any(name.endswith(".safetensors") for name in present):
             raise LabError(f"no safetensors weights in {folder}: give the folder of a transformers model")
-        hashes.append({name: hash_file(path) for name, path in sorted(found.items())})
+        hashes.append({name: hash_file(path) for name, path in sorted(present.items())})
     return address(files=hashes)
 
 
-def find(name: str, revision: str | None) -> Path:
-    """The folder itself, or the hub's files after a download that takes no pickle; LabError for neither."""
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except (HFValidationError, OSError, ValueError, RuntimeError) as error:
-        raise LabError(
-            f"no model '{name}' ({type(error).__name__}): give a folder with config.json and "
-            "model.safetensors, or a hub id while online"
-        ) from error
+def find(name: Path | str) -> Path:
+    """The folder itself, or that of a hub id at its pinned revision; LabError for neither."""
+    folder = Path(pinned(str(name)))
+    if not folder.is_dir():
+        raise LabError(f"no model '{name}': give a folder with config.json and model.safetensors, or a hub id")
+    return folder
 
 
-def read(folder: Path, dtype: object) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def read(folder: Path, dtype: object, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Network and tokenizer of a folder; LabError for pickled, incomplete or damaged weights."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -84,10 +78,9 @@ def read(folder: Path, dtype: object) -> tuple[PreTrainedModel, PreTrainedTokeni
     safe = {"trust_remote_code": False, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe)
-        network = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **safe)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LabError(f"cannot load {folder} ({reason}): give a whole safetensors checkpoint") from error
+        network = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **safe, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise LabError(f"cannot load {folder} ({one_line(error)}): give a whole safetensors checkpoint") from error
     return network, tokenizer
 
 
@@ -104,64 +97,12 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
             warnings.filterwarnings("error", "(?s).*missing adapter keys")
             tuned = PeftModel.from_pretrained(network, str(adapter))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LabError(f"{adapter} does not fit this model ({reason}): train it on this base") from error
+        raise LabError(f"{adapter} does not fit this model ({one_line(error)}): train it on this base") from error
     if not merge:
         return tuned
     # peft gives frozen weights back, and PyTorch multiplies a sliced batch by frozen weights row by row, each row with its
     # own copy of them: at the output head that took a gigabyte.
     return tuned.merge_and_unload().requires_grad_(True)
-
-
-BLOCK = 256  # queries that attend together
-NAME = "in_blocks"
-PLAIN = ("llama", "mistral", "qwen2", "qwen3")  # architectures whose attention is nothing but what stands here
-
-
-def in_blocks(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None = None,
-    scaling: float = 1.0,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of (rows, heads, new tokens, width) to keys and values of (rows, key heads, tokens, width).
-
-    The mask (rows, 1, new tokens, tokens) is True where a token may be seen; without one each sees those before it.
-    Keys that no query of a block may see are not compared. Gives (rows, new tokens, heads, width).
-    """
-    import torch
-    from transformers.integrations.sdpa_attention import pack_gqa, repeat_kv
-
-    (rows, heads, new, width), groups = query.shape, query.shape[1] // key.shape[1]
-    before, made = key.shape[2] - new, []
-    if new == 1:  # the queries of the heads that share a key stand together: nothing is copied
-        query = pack_gqa(query, groups)
-    elif groups > 1:
-        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    for start in range(0, new, BLOCK):
-        block, seen = slice(start, start + BLOCK), before + min(new, start + BLOCK)
-        scores = (query[:, :, block] * scaling) @ key[:, :, :seen].transpose(-1, -2)
-        if attention_mask is not None:
-            hidden = ~attention_mask[:, :, block, :seen]
-        else:
-            hidden = torch.arange(seen)[None, :] > torch.arange(before + start, seen)[:, None]
-        lowest = torch.finfo(scores.dtype).min  # not -inf: a row of padding sees nothing
-        made.append(torch.softmax(scores.masked_fill(hidden, lowest), -1) @ value[:, :, :seen])
-    return torch.cat(made, 2).reshape(rows, heads, new, width).transpose(1, 2).contiguous(), None
-
-
-def use_blocks(network: PreTrainedModel) -> None:
-    """Let a network that computes in bfloat16 on a processor attend in blocks; in float32 PyTorch's kernel is faster."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    if network.config.model_type in PLAIN and (network.device.type, str(network.dtype)) == ("cpu", "torch.bfloat16"):
-        AttentionInterface.register(NAME, in_blocks)
-        AttentionMaskInterface.register(NAME, sdpa_mask)
-        network.set_attn_implementation(NAME)
 
 
 def plan(lengths: Sequence[int], room: int, batch_tokens: int) -> list[list[int]]:
@@ -198,7 +139,7 @@ SHARE = 64  # the least tokens that all prompts must begin with to be read once 
 
 
 def common_prefix(prompts: Sequence[list[int]]) -> list[int]:
-    """The ids that all of several prompts begin with, less the last one of the shortest; none where they are few.
+    """The ids that all of several prompts begin with, without the last one of the shortest; none where they are few.
 
     >>> len(common_prefix([[7] * 100 + [1], [7] * 100 + [2]]))
     100
@@ -352,12 +293,13 @@ class Model:
         cache = cache if self._folders else None  # a network without files has no name to be kept under
         keys = [self._key(prompt, max_new_tokens) for prompt in prompts] if cache else list(range(len(prompts)))
         known = cache.get(keys) if cache else {}
-        made = {key: Generation(**json.loads(text)) for key, text in known.items()}
-        left = {key: i for i, key in enumerate(keys) if key not in made}
+        answers = {key: Generation(**json.loads(text)) for key, text in known.items()}
+        left = {key: i for i, key in enumerate(keys) if key not in answers}  # equal prompts have one key
         if progress and len(left) < len(prompts):
             progress(len(prompts) - len(left))
         todo = list(left.values())
         batches = plan([len(prompts[i]) for i in todo], max_new_tokens, batch_tokens)
+        # Instructions and pasted documents begin every prompt: their keys and values are computed once for all batches.
         prefix = common_prefix([prompts[i] for i in todo])
         start = read_prefix(self.network, prefix) if prefix else None
         for batch in batches:
@@ -365,10 +307,10 @@ class Model:
             new = self._answer(rest, max_new_tokens, start)
             if cache:
                 cache.put({keys[i]: json.dumps(asdict(one)).encode() for i, one in new.items()})
-            made |= {keys[i]: one for i, one in new.items()}
+            answers |= {keys[i]: one for i, one in new.items()}
             if progress:
                 progress(len(batch))
-        return [made[key] for key in keys]
+        return [answers[key] for key in keys]
 
     def _key(self, prompt: Sequence[int], room: int) -> bytes:
         """What decides an answer: weights, precision, prompt, room and the recipe of decoding."""
@@ -404,7 +346,6 @@ def load_model(
     dtype: str = "auto",
     adapter: Path | str | None = None,
     merge: bool = True,
-    revision: str | None = None,
 ) -> Model:
     """The model in a folder or under a hub id, on the GPU where there is one.
 
@@ -422,7 +363,7 @@ def load_model(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     wanted = getattr(torch, precision(device) if dtype == "auto" else dtype)
     with quiet():
-        folder = find(str(path_or_id), revision)
+        folder = find(path_or_id)
         network, tokenizer = read(folder, torch.float32 if adapter and merge else wanted)
         if adapter:
             network = adapt(network, Path(adapter), merge)

@@ -11,8 +11,10 @@ from labkit.store import ROOT
 
 SIZES = ("smoke", "full")
 
-
 EVERY_ARM = ("base", "rag", "prompted", "few-shot", "long-context", "tuned", "naive", "hybrid")
+"""The arms in the order of every table; `labkit.compare.arms` has a class for each."""
+TRAINED = ("tuned", "hybrid")
+"""The arms that have an adapter of their own."""
 
 
 @dataclass(frozen=True)

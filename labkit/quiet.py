@@ -46,6 +46,7 @@ class _Lines:
         self.stream, self.flush = stream, stream.flush
 
     def write(self, text: str) -> None:
+        """Write one state of the bar as a line of its own."""
         if state := text.strip("\r\n "):
             self.stream.write(f"{state}\n")
 

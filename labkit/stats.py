@@ -142,11 +142,11 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000,
     if len(first) != len(second):
         raise LabError(f"{len(first)} and {len(second)} questions cannot be paired: ask both arms the same ones")
     gaps = first - second
-    found = bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
+    gap = bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
     if max(first.max(), second.max()) > 1 or min(first.min(), second.min()) < 0:
-        return found  # of no shares
-    wide = widen(found.interval, len(gaps), GAP, level)
-    return Difference(found.diff, wide.low, wide.high, found.p)
+        return gap  # of no shares
+    wide = widen(gap.interval, len(gaps), GAP, level)
+    return Difference(gap.diff, wide.low, wide.high, gap.p)
 
 
 def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
@@ -160,7 +160,7 @@ def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, lev
 
 
 def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
-    """Mean of a less mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
+    """Mean of a minus mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
 
     >>> unpaired_bootstrap([1, 1], [0, 0, 0]).mean
     1.0
@@ -169,10 +169,11 @@ def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_00
     both, inside = np.concatenate([first, second]), np.arange(len(first) + len(second)) < len(first)
 
     def mean(of: NDArray[np.bool_], items: NDArray[np.int64]) -> Floats:
+        """The mean of one of the two groups in each resample."""
         return (both * of)[items].sum(axis=-1) / np.maximum(of[items].sum(axis=-1), 1)
 
-    found = bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both), seed, n, level)
-    return widen(found, min(len(first), len(second)), GAP, level)
+    gap = bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both), seed, n, level)
+    return widen(gap, min(len(first), len(second)), GAP, level)
 
 
 def sign_flip(gaps: ArrayLike, seed: int = 0, n: int = 10_000) -> float:

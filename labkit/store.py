@@ -130,11 +130,11 @@ def _version(package: str) -> str | None:
 def _processor() -> str:
     """The processor's name where the system tells it, and whether it computes in bfloat16."""
     try:
-        told = Path("/proc/cpuinfo").read_text()
+        description = Path("/proc/cpuinfo").read_text()
     except OSError:
-        told = ""
-    name = re.search(r"model name\s*: (.+)", told)
-    half = "with" if re.search(r"\b(?:avx512_bf16|amx_bf16)\b", told) else "without"
+        description = ""
+    name = re.search(r"model name\s*: (.+)", description)
+    half = "with" if re.search(r"\b(?:avx512_bf16|amx_bf16)\b", description) else "without"
     return f"{name[1] if name else platform.processor() or 'unknown'}, {half} bfloat16"
 
 
@@ -177,10 +177,10 @@ def peak_rss_mb() -> float:
 def _own_peak_bytes() -> int | None:
     """Linux's own count: there getrusage starts at what the parent held when it started this process."""
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    return int(peak[1]) * 1024 if peak else None
 
 
 MANIFEST = "manifest.json"
@@ -251,11 +251,6 @@ class Store:
         roots = [self.root, *([self.shipped_root] if self.shipped_root else [])]
         return next((root / address for root in roots if self._good(root / address, address)), None)
 
-    def shipped(self, address: str) -> bool:
-        """Whether `find` gives the shipped folder for this address."""
-        found = self.find(address)
-        return found is not None and found.parent == self.shipped_root
-
     def commit(self, address: str, build: Callable[[Path], None], fresh: bool = False) -> Path:
         """The folder at this address under `root`; `build` fills an empty one if none is good, or if `fresh`.
 
@@ -302,9 +297,9 @@ class Store:
             return False
         try:
             wanted = json.loads((folder / MANIFEST).read_text("utf-8"))
-            found = file_hashes(folder)
-            del found[MANIFEST]
-            good = wanted["address"] == address and wanted["files"] == found
+            hashes = file_hashes(folder)
+            del hashes[MANIFEST]
+            good = wanted["address"] == address and wanted["files"] == hashes
         except (OSError, ValueError, KeyError, TypeError, LabError):
             good = False
         if not good:
@@ -317,7 +312,7 @@ class Artifacts:
 
     A fresh run that was killed goes on with what it had made, until one calls `finish`.
 
-    `used` tells of every named artifact where it came from and how many seconds that took.
+    `used` says of every named artifact where it came from and how many seconds that took.
     """
 
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
@@ -330,18 +325,18 @@ class Artifacts:
         """The folder at the address of `parts`: found, or filled by `build` now."""
         key, began = address(**parts), time.perf_counter()
         again = self.fresh and key not in self._made
-        found = None if again else self.store.find(key)
-        if not found:
-            found = self.store.commit(key, build, fresh=again)
+        place = None if again else self.store.find(key)
+        if not place:
+            place = self.store.commit(key, build, fresh=again)
             _trim()
         if name and key not in self._made:
             seconds = round(time.perf_counter() - began, 2)
-            shipped = found.parent == self.store.shipped_root
+            shipped = place.parent == self.store.shipped_root
             self.used.append({"name": name, "address": key, "shipped": shipped, "seconds": seconds})
         self._made.add(key)
         if again:
             write_json(self._log, sorted(self._made))
-        return found
+        return place
 
     def _before(self) -> list[str]:
         """What an interrupted fresh run has made already: it is not made a second time."""

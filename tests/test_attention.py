@@ -7,7 +7,8 @@ import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 import labkit
-from labkit.model import BLOCK, NAME, in_blocks, load_model
+from labkit.attention import BLOCK, NAME, in_blocks
+from labkit.model import load_model
 from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
 

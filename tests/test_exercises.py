@@ -6,9 +6,9 @@ from dataclasses import replace
 from doctest import DocTestParser
 
 import pytest
+from checks import Exercise, check, exercise, fault, lesson, progress, quiz, sources
 
 from labkit import LabError, cli
-from labkit.exercises import Exercise, check, exercise, fault, lesson, progress, quiz, sources
 from tools.exercises import parts
 
 LESSONS = {path.stem[:2]: lesson(path.stem[:2]) for path in sources()}

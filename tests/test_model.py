@@ -144,7 +144,7 @@ def test_the_fingerprint_follows_the_files(folder, model, tmp_path):
 
 
 def test_what_cannot_be_loaded_is_told_with_the_remedy(folder, tmp_path):
-    with pytest.raises(LabError, match="no model 'no/such-model'.*online"):
+    with pytest.raises(LabError, match="no/such-model is not on this machine.*connect once"):
         load_model("no/such-model")
     with pytest.raises(LabError, match="no model .*nowhere"):
         load_model(tmp_path / "nowhere")

@@ -143,13 +143,13 @@ def test_shipped_folders_are_used_only_when_whole_and_never_written(tmp_path):
     store.Store(shipped).commit(ADDRESS, build)
     before = store.hash_tree(shipped)
     shelf = store.Store(tmp_path / "runs", shipped)
-    assert shelf.shipped(ADDRESS) and shelf.find(ADDRESS) == shipped / ADDRESS
-    assert not shelf.shipped(other) and shelf.find(other) is None
-    assert shelf.commit(ADDRESS, build).parent == tmp_path / "runs" and not shelf.shipped(ADDRESS)
+    assert shelf.find(ADDRESS) == shipped / ADDRESS
+    assert shelf.find(other) is None
+    assert shelf.commit(ADDRESS, build).parent == tmp_path / "runs" and shelf.find(ADDRESS).parent != shipped
     assert store.hash_tree(shipped) == before
     spoil_contents(shipped / ADDRESS)
     with pytest.warns(UserWarning, match="damaged"):
-        assert not store.Store(tmp_path / "elsewhere", shipped).shipped(ADDRESS)
+        assert store.Store(tmp_path / "elsewhere", shipped).find(ADDRESS) is None
 
 
 def test_an_error_while_building_leaves_nothing(tmp_path):

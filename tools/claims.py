@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 import labkit
-from labkit.compare.claims import load_claims, recorded, write_ledger
+from labkit.compare.claims import load_claims, recorded
 from labkit.console import check
 from labkit.runs import shown
 from labkit.store import runs_folder
 from tools.console import alone
 from tools.execute import execute, sources
+from tools.ledger import write_ledger
 from tools.notebooks import chosen
 
 

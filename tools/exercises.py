@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.exercises import LETTERS, SOURCES, lesson, sources
+from labkit.store import ROOT
 from tools.execute import save, tidy
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
+
+sys.path.insert(0, str(ROOT / "notebooks" / "exercises"))
+from checks import LETTERS, SOURCES, lesson, sources
 
 HOW = """
 

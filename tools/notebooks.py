@@ -26,6 +26,7 @@ from labkit.errors import LabError
 from labkit.plot import LOOK
 from labkit.profile import EVERY_ARM, PROFILES
 from labkit.store import ROOT, runs_folder, write_bytes, write_json
+from tools import ledger
 from tools.console import alone
 from tools.execute import build, defaults, execute, run_into, save, shown, sources
 
@@ -158,7 +159,7 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def claims_table(record: Mapping[str, Any]) -> str:
     """The ledger for README: the count of each verdict, and a row for each claim."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(record) if count)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in ledger.counts(record) if count)
     rows = [f"| {row['claim']} | {row['verdict']} | {claims.first_figure(row)} |" for row in record["claims"]]
     return "\n".join([f"{counts}.\n", "| claim | verdict | its first figure |", "|---|---|---|", *rows])
 
@@ -224,7 +225,7 @@ def main(
         publish_results()
     publish_figures()
     if "19_claims" in stems:
-        update_claims(claims.write_ledger(labkit.open("pocket")))
+        update_claims(ledger.write_ledger(labkit.open("pocket")))
 
 
 if __name__ == "__main__":

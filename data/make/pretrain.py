@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.make.pocket import TOKENS, WIDTHS, batches, make_model, make_tokenizer, tensors
-from labkit.model import in_blocks, precision
+from labkit.attention import in_blocks
+from labkit.model import precision
 
 if TYPE_CHECKING:
     import torch

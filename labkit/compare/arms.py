@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labkit.errors import LabError
-from labkit.rag.augment import build_messages, cited
+from labkit.rag.augment import build_messages, cited, most_that_fit
 from labkit.rag.chunk import Chunk
 
 if TYPE_CHECKING:
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
     from labkit.store import Cache
 
 ARMS = ("base", "rag", "tuned", "hybrid")
-RIVALS = ("prompted", "few-shot", "long-context", "naive")
-"""What asks less: the form asked for in the prompt, shown by examples, whole documents pasted instead of searched passages, and
-weights tuned without context that are then given some."""
+"""The arms of the course. The others of `labkit.profile.EVERY_ARM` are rivals that ask less: the form asked for in the prompt,
+shown by examples, whole documents pasted, and weights tuned without context that are then given some."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,8 @@ class Arm:
     examples: Sequence[Message] = ()
     name: ClassVar[str] = "arm"
     reads: ClassVar[bool] = True
+    weights: ClassVar[str | None] = None
+    """The arm whose adapter it carries; None for the model as it came."""
 
     def messages(self, question: str, hits: Sequence[Hit]) -> list[Message]:
         """What the model is given for a question over these passages."""
@@ -75,29 +75,21 @@ class Arm:
     def fitting(self, question: str, hits: list[Hit]) -> list[Hit]:
         """As many passages, best first, as the model's context holds beside the answer; LabError for too long a question."""
         budget = self.model.context - self.max_new_tokens
-
-        def tokens(number: int) -> int:
-            return self.model.count(self.messages(question, hits[:number]))
-
-        if tokens(len(hits)) <= budget:
-            return hits
-        if tokens(0) > budget:
-            raise LabError(f"the question alone has {tokens(0)} tokens, the budget is {budget}: ask less, or raise it")
-        return hits[: bisect_right(range(1, len(hits) + 1), budget, key=tokens)]
+        return hits[: most_that_fit(len(hits), lambda n: self.model.count(self.messages(question, hits[:n])), budget)]
 
     def answer(self, questions: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Answer]:
         """Answer questions in one batch, in their order; `progress` is called with the number just finished."""
         began = time.perf_counter()
-        found: list[list[Hit]] = [[] for _ in questions]
+        context: list[list[Hit]] = [[] for _ in questions]
         if self.retriever:
             rankings = self.retriever.search_batch(list(questions), self.top_k)
-            found = [self.fitting(q, hits) for q, hits in zip(questions, rankings, strict=True)]
+            context = [self.fitting(q, hits) for q, hits in zip(questions, rankings, strict=True)]
         retrieval = (time.perf_counter() - began) / max(1, len(questions))
-        prompts = [self.messages(q, hits) for q, hits in zip(questions, found, strict=True)]
-        made = self.model.generate(prompts, self.max_new_tokens, self.batch_tokens, progress, self.cache)
+        prompts = [self.messages(q, hits) for q, hits in zip(questions, context, strict=True)]
+        replies = self.model.generate(prompts, self.max_new_tokens, self.batch_tokens, progress, self.cache)
         return [
             Answer(q, g.text, tuple(hits), g.prompt_tokens, g.output_tokens, retrieval, g.seconds, g.cut)
-            for q, hits, g in zip(questions, found, made, strict=True)
+            for q, hits, g in zip(questions, context, replies, strict=True)
         ]
 
 
@@ -117,14 +109,14 @@ class Rag(Arm):
 class FineTuned(Arm):
     """The model tuned on question and answer pairs, without context."""
 
-    name = "tuned"
+    name = weights = "tuned"
     reads = False
 
 
 class Hybrid(Arm):
     """The model tuned with retrieved passages in its prompts, over retrieved passages."""
 
-    name = "hybrid"
+    name = weights = "hybrid"
 
 
 class Prompted(Rag):
@@ -148,17 +140,19 @@ class LongContext(Rag):
 class Naive(Hybrid):
     """The model tuned without context, over retrieved passages that its training never showed it."""
 
-    name = "naive"
+    name, weights = "naive", "tuned"
+
+
+CLASSES = {arm.name: arm for arm in (Base, Rag, Prompted, FewShot, LongContext, FineTuned, Naive, Hybrid)}
 
 
 def arm_class(name: str) -> type[Arm]:
     """The class of an arm; "hybrid-2" is a hybrid trained with two distractors. LabError for an unknown name."""
-    classes = {arm.name: arm for arm in (Base, Rag, Prompted, FewShot, LongContext, FineTuned, Naive, Hybrid)}
     stem, _, distractors = name.partition("-")
-    found = classes.get("hybrid" if stem == "hybrid" and distractors.isdecimal() else name)
-    if found is None:
-        raise LabError(f"unknown arm '{name}': choose {', '.join(classes)}, or hybrid-N for N distractors in training")
-    return found
+    arm = CLASSES.get("hybrid" if stem == "hybrid" and distractors.isdecimal() else name)
+    if arm is None:
+        raise LabError(f"unknown arm '{name}': choose {', '.join(CLASSES)}, or hybrid-N for N distractors in training")
+    return arm
 
 
 def weights_of(name: str) -> str | None:
@@ -168,7 +162,7 @@ def weights_of(name: str) -> str | None:
     ('tuned', 'hybrid', None)
     """
     arm = arm_class(name)
-    return None if arm is Base or issubclass(arm, Rag) else "tuned" if arm is Naive else name
+    return name if arm is Hybrid else arm.weights
 
 
 def passages(hits: Sequence[Hit]) -> list[tuple[str, str]]:

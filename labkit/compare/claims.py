@@ -1,7 +1,7 @@
 """Every claim of the article, judged by a rule that was fixed before the measurement; and the ledger of all verdicts.
 
-Each lesson measures what its claims need and keeps it with `record`; `make claims` runs the lessons that have not, and
-writes the ledger; `labkit claims` prints it.
+Each lesson measures what its claims need and keeps it with `record`; `make claims` (`tools.claims`) runs the lessons that
+have not, and writes the ledger; `labkit claims` prints it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from labkit.compare.arms import ARMS, RIVALS
 from labkit.compare.experiment import ask_arms
-from labkit.compare.report import render
 from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
 from labkit.metrics import METRICS, is_share
-from labkit.profile import PROFILES
+from labkit.profile import EVERY_ARM, PROFILES
 from labkit.stats import GAP, SHARE, Interval, bootstrap, bootstrap_mean, widen
-from labkit.store import ROOT, hash_file, provenance, runs_folder, write_bytes, write_json
+from labkit.store import ROOT, hash_file, provenance, runs_folder, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,9 +153,11 @@ def evidence(row: Mapping[str, Any]) -> str:
     """A claim's verdict, and on a line each the figures that it rests on, with intervals and bounds."""
     lines = [f"{row['verdict'].upper()}: {row['claim']}"]
     for need in row["needs"]:
-        value = f"{need['mean']:.3g} [{need['low']:.3g}, {need['high']:.3g}]" if "mean" in need else "not measured"
-        side = "above" if need["above"] else "below"
-        fixed = "; a constant, which decides nothing" if "mean" in need and need["low"] == need["high"] else ""
+        side, value, fixed = "above" if need["above"] else "below", "not measured", ""
+        if "mean" in need:
+            interval = Interval(need["mean"], need["low"], need["high"])
+            value = "{mean:.3g} [{low:.3g}, {high:.3g}]".format_map(need)
+            fixed = "; a constant, which decides nothing" if constant(interval) else ""
         lines.append(f"    {need['figure']}: {value}, claimed {side} {need['bound']:g}{fixed}")
     return "\n".join(lines)
 
@@ -174,13 +174,14 @@ def figure(answers: pd.DataFrame, name: str) -> Interval:
         raise LabError(f"no figure '{name}': write 'metric: arm', 'metric: arm - arm' or either with ' (kind)'")
     metric, arm, other, kind = match.group("metric", "arm", "other", "kind")
     chosen = answers[answers.kind == kind] if kind else answers
-    tables = [Table(chosen[chosen.arm == a]) for a in (arm, other) if a]
-    if not all(table.n for table in tables):
+    groups = [chosen[chosen.arm == a] for a in (arm, other) if a]
+    if any(group.empty for group in groups):
         raise LabError(f"'{name}' has no answers: ask these arms, of these kinds: {', '.join(answers.kind.unique())}")
+    tables = list(map(Table, groups))
     values = [table.metric(metric) for table in tables]
-    found = bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
+    value = bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
     counted = min(table.counted(metric) for table in tables)
-    return widen(found, counted, GAP if other else SHARE) if is_share(metric) else found
+    return widen(value, counted, GAP if other else SHARE) if is_share(metric) else value
 
 
 def blame(answers: pd.DataFrame) -> dict[str, Interval]:
@@ -192,9 +193,11 @@ def blame(answers: pd.DataFrame) -> dict[str, Interval]:
     either = np.maximum(tuned, right[:, None]).mean(1)
 
     def where(chosen: np.ndarray, i: np.ndarray) -> np.ndarray:
+        """The share right of the chosen questions, in each resample."""
         return (right * chosen)[i].sum(-1) / np.maximum(chosen[i].sum(-1), 1)
 
     def gained(i: np.ndarray) -> np.ndarray:
+        """What either of the two gets right, minus the better of them alone, in each resample."""
         return either[i].mean(-1) - np.maximum(right[i].mean(-1), tuned.mean(1)[i].mean(-1))
 
     n = len(right)
@@ -216,7 +219,7 @@ def figures(lab: Lab, lesson: str) -> dict[str, Interval]:
     matches = [match for name in figure_names(lesson) if (match := NAME.fullmatch(name))]
     matches = [match for match in matches if match["metric"] in METRICS]
     arms = {"rag", "tuned", *(arm for match in matches for arm in match.group("arm", "other"))}
-    answers = ask_arms(lab, [arm for arm in (*ARMS, *RIVALS) if arm in arms])
+    answers = ask_arms(lab, [arm for arm in EVERY_ARM if arm in arms])
     return blame(answers) | {match.string: figure(answers, match.string) for match in matches}
 
 
@@ -229,9 +232,7 @@ def record(lab: Lab, lesson: str, values: Mapping[str, Interval]) -> str:
         raise LabError(f"{lesson} measures no '{missing[0]}', which its claims need: compute it in the lesson")
     needed = {name: asdict(values[name]) for name in figure_names(lesson)}
     if lab.size == "full":
-        path = _places(lab, lesson)[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"of": _measured_on(lab), "environment": provenance(), "figures": needed})
+        write_json(_places(lab, lesson)[0], {"of": _measured_on(lab), "environment": provenance(), "figures": needed})
     return report(lesson, values)
 
 
@@ -243,19 +244,19 @@ def recorded(lab: Lab, lesson: str) -> dict[str, Interval]:
 def _kept(lab: Lab, lesson: str) -> tuple[Path | None, dict[str, Interval]]:
     """The file that holds a lesson's figures, and the figures."""
     about = json.loads(json.dumps(_measured_on(lab)))
-    found = ((path, figures) for path in _places(lab, lesson) if (figures := _read(path, about)))
-    return next(found, (None, {}))
+    kept = ((path, figures) for path in _places(lab, lesson) if (figures := _read(path, about)))
+    return next(kept, (None, {}))
 
 
 def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Interval]:
     """The figures in a file that was made under the same rules, settings and data; none otherwise."""
-    found = json.loads(path.read_text("utf-8")) if path.is_file() else {"of": {}}
-    same = all(found["of"].get(name) == value for name, value in about.items())
-    return {name: Interval(**value) for name, value in found["figures"].items()} if same else {}
+    record = json.loads(path.read_text("utf-8")) if path.is_file() else {"of": {}}
+    same = all(record["of"].get(name) == value for name, value in about.items())
+    return {name: Interval(**value) for name, value in record["figures"].items()} if same else {}
 
 
 def _places(lab: Lab, lesson: str) -> list[Path]:
-    """Where a lesson's figures may lie: of a run of one's own, or published with the project."""
+    """Where a lesson's figures may lie: of your own run, or published with the project."""
     name = f"{Path(lab.profile.name).name}/{lesson}.json"
     return [lab.runs / "figures" / name, RESULTS / name]
 
@@ -266,14 +267,14 @@ def _measured_on(lab: Lab) -> dict[str, Any]:
 
 def others(lab: Lab) -> dict[str, dict[str, Interval]]:
     """The figures of other profiles that the project publishes for the same documents and rules, by profile."""
-    found: dict[str, dict[str, Interval]] = {}
+    models: dict[str, dict[str, Interval]] = {}
     for path in sorted(RESULTS.glob("*/*.json")):
         name, of = path.parent.name, json.loads(path.read_text("utf-8"))["of"]
         same = of["hashes"].get("documents") == lab.hashes["documents"]
         if name in PROFILES and name != lab.profile.name and same:
             about = {"profile": json.loads(json.dumps(asdict(PROFILES[name]))), "rules": rules_hash()}
-            found[name] = found.get(name, {}) | _read(path, about)
-    return found
+            models[name] = models.get(name, {}) | _read(path, about)
+    return models
 
 
 def ledger(lab: Lab) -> dict[str, Any]:
@@ -299,20 +300,8 @@ def _across(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """One claim as several models judge it: the first one's row, or the first that measured it; `models` holds them all."""
     measured = {name: row for name, row in rows.items() if row["verdict"] != VERDICTS[-1]}
     first = next(iter(measured.values() or rows.values()))
-    said = {row["verdict"] for row in measured.values()}
-    return {**first, "verdict": "depends on the model" if len(said) > 1 else first["verdict"], "models": measured}
-
-
-def write_ledger(lab: Lab) -> Path:
-    """Make the ledger and keep it under `runs/claims`, the newest as `latest`; returns its file."""
-    from labkit.runs import new_folder, point
-
-    record = ledger(lab)
-    folder = new_folder(runs_folder() / "claims")
-    write_bytes(folder / "ledger.html", page(record).encode())
-    write_json(folder / "ledger.json", record)
-    point(folder.parent / "latest", folder)
-    return folder / "ledger.json"
+    verdicts = {row["verdict"] for row in measured.values()}
+    return {**first, "verdict": "depends on the model" if len(verdicts) > 1 else first["verdict"], "models": measured}
 
 
 def read_ledger() -> dict[str, Any]:
@@ -326,12 +315,6 @@ def read_ledger() -> dict[str, Any]:
     return record
 
 
-def counts(record: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """How many claims have each verdict."""
-    verdicts = [row["verdict"] for row in record["claims"]]
-    return [(verdict, verdicts.count(verdict)) for verdict in VERDICTS]
-
-
 def first_figure(row: Mapping[str, Any]) -> str:
     """A claim's first figure with its interval, by each model that measured it, or where it would be measured."""
     if row["value"] is None:
@@ -339,11 +322,6 @@ def first_figure(row: Mapping[str, Any]) -> str:
     by = row.get("models") or {"": row}
     parts = [f"{name} {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]".strip() for name, one in by.items()]
     return f"{row['metric']}: {'; '.join(parts)}"
-
-
-def page(record: Mapping[str, Any]) -> str:
-    """The ledger as one HTML file that needs no other."""
-    return render("ledger.html", record=record, smoke=SMOKE, counts=counts(record))
 
 
 def table(record: Mapping[str, Any]) -> rich.table.Table:

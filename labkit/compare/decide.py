@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,13 +84,15 @@ def _values(answers: pd.DataFrame, arm: str, needs: Needs) -> tuple[np.ndarray, 
     return worth, (shares / np.maximum(counts, 1))[group]
 
 
+def _weighted(values: np.ndarray, weight: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The weighted mean of the questions in each resample, for a bootstrap."""
+    return lambda items: (values * weight)[items].sum(-1) / weight[items].sum(-1)
+
+
 def utilities(answers: pd.DataFrame, needs: Needs) -> dict[str, Interval]:
     """The worth of each arm from 0 to 1 for these needs, with its interval over questions."""
-    found = {}
-    for arm in answers.arm.unique():
-        worth, weight = _values(answers, arm, needs)
-        found[arm] = bootstrap(lambda i, v=worth, w=weight: (v * w)[i].sum(-1) / w[i].sum(-1), len(worth), n=4000)
-    return found
+    worth = {arm: _values(answers, arm, needs) for arm in answers.arm.unique()}
+    return {arm: bootstrap(_weighted(*values), len(values[0]), n=4000) for arm, values in worth.items()}
 
 
 def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Difference]]:
@@ -106,9 +108,7 @@ def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Differen
     gaps = {}
     for arm in worth.keys() - {best}:
         other = _values(answers, arm, needs)[0]
-        gap = bootstrap_difference(
-            lambda i, o=other: ((first - o) * weight)[i].sum(-1) / weight[i].sum(-1), len(first), n=4000
-        )
+        gap = bootstrap_difference(_weighted(first - other, weight), len(first), n=4000)
         gaps[arm] = replace(gap, p=sign_flip((first - other) * weight))
     adjusted = dict(zip(gaps, holm([gap.p for gap in gaps.values()]), strict=True))
     return best, {arm: replace(gaps[arm], p=float(adjusted[arm])) for arm in worth if arm in gaps}
@@ -246,21 +246,16 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     worth = utilities(answers, needs)
     alike, asked = in_front(best, gaps), answers.id.nunique()
     chosen = alike[0]
-    told = ", ".join(f"{arm} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in worth.items())
+    worths = ", ".join(f"{arm} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in worth.items())
     needed = f"right {needs.right:g}, style {needs.style:g}, cited {needs.cited:g}; {needs.unknown:.0%} to be declined"
-    lines = [f"Worth from 0 to 1 ({needed}): {told}.", f"Highest is {sentence(best, gaps)}"]
-    if chosen == "base":
-        lines.insert(0, "Recommendation: none. No arm is told apart, as better, from the model alone.")
-    else:
+    advice = "Recommendation: none. No arm is told apart, as better, from the model alone."
+    if chosen != "base":
         first, weight = _values(answers, chosen, needs)
         base = _values(answers, "base", needs)[0] if "base" in worth else np.zeros_like(first)
-        gap = bootstrap_difference(
-            lambda i: ((first - base) * weight)[i].sum(-1) / weight[i].sum(-1), len(first), n=4000
-        )
+        gap = bootstrap_difference(_weighted(first - base, weight), len(first), n=4000)
         lead = f"worth {gap.diff:.2f} [{gap.low:.2f}, {gap.high:.2f}] more than the model alone"
-        lines.insert(
-            0, f"Recommendation: {chosen}, the simplest arm that these {asked} questions leave in front: {lead}."
-        )
+        advice = f"Recommendation: {chosen}, the simplest arm that these {asked} questions leave in front: {lead}."
+    lines = [advice, f"Worth from 0 to 1 ({needed}): {worths}.", f"Highest is {sentence(best, gaps)}"]
     undecided = [arm for arm in alike if arm != best and gaps[arm].diff > 0]
     if not _reads(_right_where_found(_reading(answers))):
         undecided = []  # more questions are no remedy for a model that cannot read

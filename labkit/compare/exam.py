@@ -12,6 +12,7 @@ import numpy as np
 from labkit.compare.arms import Hybrid
 from labkit.compare.score import score
 from labkit.errors import LabError
+from labkit.profile import TRAINED
 from labkit.quiet import bar
 from labkit.rag.augment import build_messages
 from labkit.store import address
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from labkit.model import Model
 
 EXAM = 60  # questions, some of each kind
-ARMS = ("tuned", "hybrid")
 
 
 def exam_items(lab: Lab) -> list[Item]:
@@ -39,6 +39,7 @@ def sit_exam(lab: Lab, model: Model) -> list[dict[str, Any]]:
     arm = Hybrid(model, lab.retriever(), p.top_k, p.max_new_tokens)
 
     def make() -> list[dict[str, Any]]:
+        """Sit the exam now."""
         with bar(len(items), "exam", lab.progress) as steps:
             answers = arm.answer([item.question for item in items], steps.update)
         return [score(item, answer) for item, answer in zip(items, answers, strict=True)]
@@ -56,7 +57,8 @@ def exam_checks(
     """
 
     def share(flags: list[Any]) -> float:
-        return float(np.mean(flags or [1]))  # of nothing all: what was never there cannot be lost
+        """The share that is true; of nothing all: what was never there cannot be lost."""
+        return float(np.mean(flags or [1]))
 
     answerable = [(row, base) for row, base in zip(rows, base_rows, strict=True) if row["answerable"]]
     return [
@@ -77,11 +79,11 @@ def merge_into(
     """
     if Path(folder).exists():
         raise LabError(f"{folder} is there already: choose another folder, or remove it")
-    path = lab.adapter(adapter) if adapter in ARMS else Path(adapter)
+    path = lab.adapter(adapter) if adapter in TRAINED else Path(adapter)
     probes = [build_messages(item.question) for item in lab.questions[:8]]
     model, gap = merge(lab.profile.model_path, path, probes, dtype)
     checks = [*weight_checks(model, lab.model.size), Check("merging gap", gap, LIMITS.gap, True)]
-    if exam or (exam is None and adapter in ARMS):
+    if exam or (exam is None and adapter in TRAINED):
         room = lab.profile.max_new_tokens
         checks += exam_checks(sit_exam(lab, model), sit_exam(lab, lab.model), room)
     export(model, folder, checks, Path(lab.profile.model).name, Path(adapter).name, lab.model.fingerprint)

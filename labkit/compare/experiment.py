@@ -55,7 +55,7 @@ def ask_arms(
     asked = lab.questions if items is None else items
     seeds = lab.profile.seeds if seeds is None else seeds
     tasks = [(name, seed) for name in arms for seed in (seeds if weights_of(name) else [0])]
-    # A prompt with passages takes about as many times longer as it has passages; the time left is told by that.
+    # A prompt with passages takes about as many times longer as it has passages; the time left is estimated by that.
     weights = {name: 2 + lab.profile.top_k if arm_class(name).reads else 1 for name, _ in tasks}
     rows: list[Row] = []
     with bar(len(asked) * sum(weights[name] for name, _ in tasks), "answers", lab.progress) as steps:
@@ -101,10 +101,11 @@ def latencies(lab: Lab, arms: Sequence[str] = ARMS) -> dict[str, list[float]]:
     """Milliseconds from question to answer for each arm, one question at a time; kept for this machine and commit."""
 
     def make() -> dict[str, list[float]]:
-        found: dict[str, list[float]] = {name: [] for name in arms}
+        """Measure now."""
+        milliseconds: dict[str, list[float]] = {name: [] for name in arms}
         for name, arm, item in in_turn(lab, {name: lab.arm(name) for name in arms}):
-            found[name].append(_milliseconds(lambda arm=arm, text=item.question: arm.answer([text])))
-        return found
+            milliseconds[name].append(_milliseconds(lambda arm=arm, text=item.question: arm.answer([text])))
+        return milliseconds
 
     return lab.artifacts.value(make, what="latency", where=here(), of=[depends(lab, name, 0) for name in arms])
 

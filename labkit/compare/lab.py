@@ -224,7 +224,8 @@ class Lab:
         some, search, p = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile
         answered, model = [pair for pair in some if pair.evidence], self.generator or self.model
 
-        def fits(talk: list[Message]) -> bool:  # a third of the prompt at most, so that the question has one too
+        def fits(talk: list[Message]) -> bool:
+            """Whether an example takes a third of the prompt at most, so that the question has room too."""
             return model.count(talk[1:]) <= (model.context - p.max_new_tokens) // 3
 
         talks = [
@@ -293,13 +294,14 @@ class Recalled:
         chunks = {chunk.id: chunk for chunk in lab.chunks(lab.original.documents)}
 
         def search() -> list[list[str]]:
-            found = lab.searching(lab.index(lab.original.documents)).search_batch(queries, top_k)
-            return [[hit.chunk.id for hit in hits] for hits in found]
+            """The ids of the best chunks of each query, searched now."""
+            rankings = lab.searching(lab.index(lab.original.documents)).search_batch(queries, top_k)
+            return [[hit.chunk.id for hit in hits] for hits in rankings]
 
         texts = address(texts=[[chunk.id, chunk.title, chunk.text] for chunk in chunks.values()])
         by = [p.method, p.reranker if p.method == "rerank" else None, top_k, lab.embedder.fingerprint.split(":")[0]]
-        found = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
-        return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in found]
+        rankings = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
+        return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in rankings]
 
     def search(self, query: str, top_k: int) -> list[Hit]:
         """The hits for one query."""

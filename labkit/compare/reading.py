@@ -59,6 +59,7 @@ def falsify(hits: Sequence[Hit], fact: Evidence, value: str) -> list[Hit]:
     """The hits with another value wherever they state a fact."""
 
     def false(hit: Hit) -> Hit:
+        """The hit with the other value."""
         return replace(hit, chunk=replace(hit.chunk, text=hit.chunk.text.replace(fact.value, value)))
 
     return [false(hit) if holds(hit, fact) else hit for hit in hits]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.experiment import Comparison, preview
 from labkit.compare.tables import SMOKE, about, cell, difference, rows, terminal, told_apart, verdict
-from labkit.metrics import METRICS
+from labkit.metrics import METRICS, QUALITY
 from labkit.runs import new_folder, point, shown
 from labkit.stats import holm
 from labkit.store import ROOT, write_bytes, write_json
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from labkit.compare.experiment import Comparison
     from labkit.compare.lab import Lab
 
-
-QUALITY = ("accuracy", "style", "joint", "abstention")
+HERE = Path(__file__).parent
 COST = ("latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens")
 
 
@@ -73,11 +72,11 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def render(template: str, **values: Any) -> str:
-    """One of this folder's pages, filled in."""
+def render(template: str, folder: Path = HERE, **values: Any) -> str:
+    """A page of a folder, by default of this one, filled in; it may extend a page of this one. Every value is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(Path(__file__).parent)
+    loader = FileSystemLoader([folder, HERE])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**values)
 
@@ -107,7 +106,7 @@ def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison]) -> 
 
     A run that fails or is stopped leaves `latest` alone; what it trained and answered is found again by the next one.
     """
-    folder = new_folder(root)  # first: who may not write there is told so before hours of work
+    folder = new_folder(root)  # first: a folder that cannot be written fails before hours of work
     try:
         return _compared(lab, folder, compare), folder
     finally:
@@ -125,10 +124,10 @@ def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> C
     if first := preview(lab):
         console.print("\nA first look, at a few questions:")
         console.print(terminal(first))
-    made = compare(lab)
-    write_report(made, folder)
+    comparison = compare(lab)
+    write_report(comparison, folder)
     point(folder.parent / "latest", folder)
-    console.print(terminal(made.result))
-    console.print(*(f"• {line}" for line in verdict(made.result)), sep="\n", markup=False)
+    console.print(terminal(comparison.result))
+    console.print(*(f"• {line}" for line in verdict(comparison.result)), sep="\n", markup=False)
     print(f"Report: {shown(folder.parent / 'latest' / 'report.html')}")
-    return made
+    return comparison

@@ -13,7 +13,7 @@ import numpy as np
 from labkit.compare.arms import Answer, arm_class
 from labkit.compare.training import holds
 from labkit.data import style_faults
-from labkit.metrics import abstained, contains, f1_abstention, first_mention, is_share
+from labkit.metrics import QUALITY, abstained, contains, f1_abstention, first_mention, is_share
 from labkit.stats import (
     GAP,
     SHARE,
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from labkit.data import Item
     from labkit.rag.retrieve import Hit
 
-PAIRED = ("accuracy", "style", "joint", "abstention")
-METRICS = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "prompt_tokens", "output_tokens")
+METRICS = (*QUALITY, "recall_at_k", "citation", "prompt_tokens", "output_tokens")
 OF_PASSAGES = ("recall_at_k", "citation")
 """What an arm without passages has no value of: not zero, none."""
 
@@ -107,55 +106,44 @@ class Table:
     """Answers of one arm as arrays of shape (questions, seeds), and its metrics as functions of resampled questions."""
 
     def __init__(self, answers: pd.DataFrame):
-        wide = {
-            c: answers.pivot(index="id", columns="seed", values=c).to_numpy(float)
-            for c in (
-                "correct",
-                "style",
-                "joint",
-                "cited",
-                "abstained",
-                "retrieved",
-                "prompt_tokens",
-                "output_tokens",
-            )
-        }
         can = answers.drop_duplicates("id").sort_values("id")["answerable"].to_numpy(bool)
-        self.n = len(can)
-        self.can, self.columns = can, wide
+
+        def column(name: str) -> np.ndarray:
+            """One score of every answer, shape (questions, seeds)."""
+            return answers.pivot(index="id", columns="seed", values=name).to_numpy(float)
+
+        def mean(name: str) -> np.ndarray:
+            """The same as one value for each question, shape (questions,)."""
+            return column(name).mean(1)
+
+        self.can, self.n, self.abstained = can, len(can), column("abstained").astype(bool)
+        right, every = mean("correct") * can, np.ones(len(can))
+        # Every metric but abstention is the sum of the first over that of the second, of the questions drawn.
+        self.ratios = {
+            "accuracy": (right, can.astype(float)),
+            "joint": (mean("joint") * can, can.astype(float)),
+            "recall_at_k": (mean("retrieved") * can, can.astype(float)),
+            "citation": (mean("cited") * can, right),
+            **{name: (mean(name), every) for name in ("style", "prompt_tokens", "output_tokens")},
+        }
 
     def values(self, name: str) -> np.ndarray | None:
         """The metric of each question that it is a mean over, shape (questions,); None where it is no such mean."""
         if name not in ("accuracy", "joint", "style"):
             return None
-        mean = self.columns["correct" if name == "accuracy" else name].mean(1)
-        return mean if name == "style" else mean[self.can]
+        top, bottom = self.ratios[name]
+        return top[bottom > 0]
 
     def counted(self, name: str) -> int:
         """How many questions a metric counts: those with an answer, those answered right, those without an answer, or all."""
-        of = {"citation": self.can & (self.columns["correct"].max(1) > 0), "abstention": ~self.can}
-        return int(of.get(name, self.can if name in ("accuracy", "joint", "recall_at_k") else self.can | True).sum())
+        return int((~self.can if name == "abstention" else self.ratios[name][1] > 0).sum())
 
     def metric(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
         """The metric's value for each row of question numbers, shape (resamples, questions)."""
-        columns, can = self.columns, self.can.astype(float)
-        right = columns["correct"].mean(1) * can
-        ratios = {
-            "accuracy": (right, can),
-            "joint": (columns["joint"].mean(1) * can, can),
-            "recall_at_k": (columns["retrieved"].mean(1) * can, can),
-            "citation": (columns["cited"].mean(1) * can, right),
-        }
         if name == "abstention":
-            return lambda items: np.mean(
-                [f1_abstention(s[items], ~self.can[items]) for s in columns["abstained"].T.astype(bool)],
-                axis=0,
-            )
-        if name in ratios:
-            top, bottom = ratios[name]
-            return lambda items: top[items].sum(-1) / np.maximum(bottom[items].sum(-1), 1e-9)
-        mean = columns[name].mean(1)
-        return lambda items: mean[items].mean(-1)
+            return lambda items: np.mean([f1_abstention(s[items], ~self.can[items]) for s in self.abstained.T], axis=0)
+        top, bottom = self.ratios[name]
+        return lambda items: top[items].sum(-1) / np.maximum(bottom[items].sum(-1), 1e-9)
 
 
 def summarise(
@@ -181,7 +169,7 @@ def _share(value: Interval, metric: str, counted: int) -> Interval:
 
 
 def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
-    """Differences between every two arms on the same questions, the later arm less the earlier, with intervals and p-values.
+    """Differences between every two arms on the same questions, the later arm minus the earlier, with intervals and p-values.
 
     `p` is by flipped signs where the metric is a mean over questions (see `labkit.stats.sign_flip`), else the bootstrap's. `wins` and
     `losses` count the questions on which the later arm is better and worse; `detectable` is the least difference that such
@@ -189,7 +177,7 @@ def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
     """
     tables = {name: Table(answers[answers.arm == name]) for name in answers.arm.unique()}
     rows = []
-    for metric in PAIRED:
+    for metric in QUALITY:
         for a, b in combinations(reversed(tables), 2):
             first, second = tables[a].metric(metric), tables[b].metric(metric)
             gap: Difference = bootstrap_difference(lambda i, f=first, s=second: f(i) - s(i), tables[a].n)
@@ -204,12 +192,12 @@ def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def interaction(answers: pd.DataFrame, metric: str, tuned: str = "tuned", both: str = "naive") -> Difference:
-    """What tuned weights and context bring together beyond what each brings alone: (both - tuned) - (rag - base).
+def interaction(answers: pd.DataFrame, metric: str) -> Difference:
+    """What tuned weights and context bring together beyond what each brings alone: (naive - tuned) - (rag - base).
 
     Zero where the two effects add up, below where one spoils the other.
     """
-    values = [Table(answers[answers.arm == name]).metric(metric) for name in (both, tuned, "rag", "base")]
+    values = [Table(answers[answers.arm == name]).metric(metric) for name in ("naive", "tuned", "rag", "base")]
     n = answers.id.nunique()
     return bootstrap_difference(lambda i: values[0](i) - values[1](i) - values[2](i) + values[3](i), n)
 

@@ -103,30 +103,22 @@ def learn(
     seed: int,
     epochs: int = EPOCHS,
     read: Retriever | None = None,
-    full: bool = False,
 ) -> tuple[Model, float]:
     """The model after training on these pairs, its adapter merged in; and the seconds of training.
 
-    Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is. `full`
-    trains all weights instead of an adapter, at half the rate.
+    Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is.
     """
     from labkit.model import Model
     from labkit.tune.adapters import add_lora
-    from labkit.tune.train import TrainSettings, train
+    from labkit.tune.train import train
 
     # Rows with passages are long: they go in the hybrid's batches, which take less memory.
     settings, pairs = _plan(lab, seed, epochs, lab.profile.hybrid_batch if read else BATCH), _few(lab, pairs)
     talks = with_context(pairs, read, lab.profile.top_k, seed) if read else closed_book(pairs)
-    network = deepcopy(model.network).float()
-    if full:
-        s = settings
-        settings = TrainSettings(s.epochs, s.learning_rate / 2, s.batch_size, seed)
-    else:
-        network = add_lora(network, settings)
+    network = add_lora(deepcopy(model.network).float(), settings)
     with tempfile.TemporaryDirectory() as folder:
         report = train(network, model.tokenizer, tokenised(lab, talks), settings, folder, progress=False)
-    network = network if full else network.merge_and_unload()
-    return Model(network.to(model.network.dtype), model.tokenizer), report.seconds
+    return Model(network.merge_and_unload().to(model.network.dtype), model.tokenizer), report.seconds
 
 
 def _plan(lab: Lab, seed: int, epochs: int = EPOCHS, batch: int = BATCH) -> LoraSettings:
@@ -183,10 +175,7 @@ def readers(lab: Lab, seed: int, store: FaissStore) -> list[Arm]:
 
 
 def _reading(lab: Lab, store: FaissStore) -> tuple[Retriever, int, int]:
-    from labkit.rag.retrieve import retriever
-
-    p = lab.profile
-    return retriever(p.method, store, p.reranker), p.top_k, p.max_new_tokens
+    return lab.searching(store), lab.profile.top_k, lab.profile.max_new_tokens
 
 
 def ask(lab: Lab, arm: Arm, questions: Sequence[Item], **about: Any) -> list[Row]:
@@ -210,6 +199,8 @@ def study(
     """
 
     def decorate(measure: Callable[..., list[Row]]) -> Callable[[Lab], pd.DataFrame]:
+        """The function that gives the table of what `measure` gives."""
+
         @wraps(measure)
         def table(lab: Lab) -> pd.DataFrame:
             import pandas as pd

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.metrics import METRICS, number
+from labkit.metrics import METRICS, QUALITY, number
 from labkit.stats import ALPHA, holm
 from labkit.store import ROOT
 
@@ -67,11 +67,7 @@ def terminal(result: Result) -> Table:
     look = {"box": box.SIMPLE_HEAD, "title_style": "bold", "pad_edge": False, "collapse_padding": True}
     table = Table(title=title, caption=about(result), **look)
     table.add_column("", no_wrap=True)
-    shown = [
-        metric
-        for metric in BESIDE
-        if metric != "recall_at_k" and any(arm.get(metric) for arm in result["arms"].values())
-    ]
+    shown = _measured(result["arms"].values())
     for metric in shown:
         table.add_column(METRICS[metric].label, justify="right")
     for arm, values in result["arms"].items():
@@ -79,7 +75,13 @@ def terminal(result: Result) -> Table:
     return table
 
 
-BESIDE = ("accuracy", "style", "joint", "abstention", "recall_at_k", "citation", "latency_ms_p50")
+BESIDE = (*QUALITY, "citation", "latency_ms_p50")
+"""The metrics of an arm that stand side by side."""
+
+
+def _measured(arms: Collection[Mapping[str, Any]]) -> list[str]:
+    """Those that any of these arms has."""
+    return [metric for metric in BESIDE if any(values.get(metric) for values in arms)]
 
 
 def published() -> dict[str, Result]:
@@ -94,10 +96,7 @@ def beside(results: Mapping[str, Result]) -> pd.DataFrame:
     import pandas as pd
 
     lines = {(name, arm): values for name, result in results.items() for arm, values in result["arms"].items()}
-    shown = [
-        metric for metric in BESIDE if metric != "recall_at_k" and any(values.get(metric) for values in lines.values())
-    ]
-    cells = {METRICS[m].label: [cell(m, values.get(m)) for values in lines.values()] for m in shown}
+    cells = {METRICS[m].label: [cell(m, values.get(m)) for values in lines.values()] for m in _measured(lines.values())}
     return pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(lines, names=["model, documents", "arm"]))
 
 
@@ -184,7 +183,7 @@ def verdict(result: Result) -> list[str]:
 
     A difference counts when its p-value, adjusted for all comparisons (Holm), is below 0.05; a recommendation stands last.
     """
-    wanted = [m for m in ("accuracy", "style", "joint", "abstention") if any(m in v for v in result["arms"].values())]
+    wanted = [m for m in QUALITY if any(m in v for v in result["arms"].values())]
     warning = [SMOKE] if result["size"] != "full" else []
     share = result.get("pasted")
     pasted = [f"long-context reads {share:.0%} of the documents' text: as much as fits."] if share is not None else []

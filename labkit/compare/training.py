@@ -70,17 +70,18 @@ def with_context(
     the answer, the reply abstains: the model is never taught to answer what it cannot read. A share `missing` of the
     questions loses its proof on purpose, so that declining is learned from passages that look as if they answered.
     """
-    found = retriever.search_batch([item.question for item in items], top_k)
+    rankings = retriever.search_batch([item.question for item in items], top_k)
     rng, drawn = random.Random(seed), random.Random(f"missing {seed}")
     rows = []
-    for item, hits in zip(items, found, strict=True):
+    for item, hits in zip(items, rankings, strict=True):
         if drawn.random() < missing:
             hits = [hit for hit in hits if not any(holds(hit, evidence) for evidence in item.evidence)]
         if distractors is not None:
             proof = [hits[n - 1] for n in (supporting(hits, item) if item.evidence else None) or []]
             hits = proof + [hit for hit in hits if hit not in proof][: distractors + (not proof)]
-        hits = rng.sample(hits, len(hits))
+        hits = rng.sample(hits, len(hits))  # else the model learns that the proof stands first
         while not fits(talk := _cited(item, hits, style)) and hits:
+            # The proof goes last, once nothing else is left to drop.
             needed = set(supporting(hits, item) or []) if item.evidence else set()
             spare = [hit for n, hit in enumerate(hits, start=1) if n not in needed] or hits
             hits.remove(max(spare, key=lambda hit: hit.rank))
@@ -109,6 +110,7 @@ def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
         return closed_book(pairs, lab.dress)
 
     def fits(talk: list[Message]) -> bool:
+        """Whether a conversation is no longer than a training row may be."""
         return len(tokenise(Example(talk), lab.model.tokenizer, 10**9)[0]) <= _limit(lab)
 
     p = lab.profile
@@ -164,6 +166,7 @@ def kept_adapter(lab: Lab, settings: LoraSettings, talks: Sequence[Sequence[Mess
     rows = tokenised(lab, talks)
 
     def build(folder: Path) -> None:
+        """Train into this folder."""
         train_adapter(lab.profile.model_path, rows, settings, folder, lab.progress, checkpoints=lab.runs / "training")
 
     made_of = {"base": lab.model.fingerprint, "settings": settings, "rows": address(rows=rows)}

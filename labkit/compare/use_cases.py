@@ -6,7 +6,7 @@ Everything that is a choice lies in `data/use_cases/studies.yaml`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from labkit.errors import LabError
 from labkit.rag.chunk import Chunk
 from labkit.rag.ingest import Document
 from labkit.rag.retrieve import Retriever
-from labkit.rag.retrieve import retriever as search
 
 if TYPE_CHECKING:
     from labkit.compare.lab import Lab
@@ -101,16 +100,13 @@ class Handover(Retriever):
 def retriever(lab: Lab, study: Study, arm: str, training: bool = False) -> Retriever | None:
     """What an arm reads from: nothing, pages of today (in training: as first written), or material, then earlier replies."""
 
-    def over(documents: Sequence[Document]) -> Retriever:
-        return search(lab.profile.method, lab.index(documents), lab.profile.reranker)
-
     reads = arm_class(arm).reads
     if not study.given:
-        return over(study.documents if training else study.today) if reads else None
+        return lab.searching(lab.index(study.documents if training else study.today)) if reads else None
     chunks: dict[str, list[Chunk]] = {}
     for d in study.documents:
         chunk = Chunk(f"{d.id}#0", d.id, d.title, d.text, 0, len(d.text))
         chunks.setdefault(d.id.partition("/")[0], []).append(chunk)
     material = {item.question: chunks[item.id] for item in (*study.questions, *study.pairs)}
     earlier = [Document(i.id, "Earlier reply", f"{i.question} {i.answer}", "text", i.id) for i in study.pairs]
-    return Handover(material=material, archive=over(earlier) if reads else None)
+    return Handover(material=material, archive=lab.searching(lab.index(earlier)) if reads else None)

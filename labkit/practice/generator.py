@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.model import Generation
 from labkit.store import address
 
@@ -104,13 +104,12 @@ class Endpoint:
             with openai.OpenAI(base_url=self.url, api_key=key, timeout=self.seconds, http_client=http) as client:
                 return ask(client)
         except openai.APIError as error:
-            reason = " ".join(str(error).split())[:160]
             refusals = (openai.AuthenticationError, openai.PermissionDeniedError)
             problems = {
                 openai.APITimeoutError: f"{self.host} did not answer in {self.seconds} s: try again, or a smaller model",
                 openai.APIConnectionError: f"nothing answers at {self.url}: start the server, or check the address",
                 refusals: f"{self.host} refuses the key: put a valid one into OPENAI_API_KEY",
-                openai.APIError: f"{self.host} refuses ({reason}): check the model's name, {self.url}#name",
+                openai.APIError: f"{self.host} refuses ({one_line(error, 160)}): check the model's name, {self.url}#name",
             }
             raise LabError(next(text for kind, text in problems.items() if isinstance(error, kind))) from error
 

@@ -40,8 +40,8 @@ class Nearest:
             chunks = [Chunk(str(n), d.id, d.title, line, 0, 0) for n, (d, line) in enumerate(lines) if line.strip()]
             self.search = BM25(Texts(chunks))
         hits, allowed = self.search.search(text, 200), {d.id for d in places or self.documents}
-        found = [hit.chunk for hit in hits if hit.chunk.document_id in allowed][:1]
-        return tuple(Evidence(chunk.document_id, "", chunk.text.strip(), NEAREST, "", "") for chunk in found)
+        best = [hit.chunk for hit in hits if hit.chunk.document_id in allowed][:1]
+        return tuple(Evidence(chunk.document_id, "", chunk.text.strip(), NEAREST, "", "") for chunk in best)
 
 
 class Judge:
@@ -67,11 +67,11 @@ class Judge:
 
     def scores(self, question: str, answer: str, reference: str) -> tuple[float, float]:
         """F1 and cosine; both 0 where the answer declines, or where its numbers differ."""
-        known, (said, true) = words(question), (words(text) for text in (answer, reference))
-        one, other = ({word for word in some if word.strip("-")[:1].isdigit()} - {*known} for some in (said, true))
+        known, (answered, right) = words(question), (words(text) for text in (answer, reference))
+        one, other = ({word for word in some if word.strip("-")[:1].isdigit()} - {*known} for some in (answered, right))
         if abstained(answer) or one != other:
             return 0.0, 0.0
         asked = {*self.terms(known)}
-        new = ([word for word in self.terms(some) if word not in asked] for some in (said, true))
+        new = ([word for word in self.terms(some) if word not in asked] for some in (answered, right))
         vectors = self.embedder.encode([f"{question} {answer}", f"{question} {reference}"])
         return overlap(*new), float(vectors[0] @ vectors[1])

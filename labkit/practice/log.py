@@ -294,6 +294,7 @@ def last_month(lab: Lab) -> pd.DataFrame:
     lab, pairs = variant(lab, lacking), own_words([*halves(lab)[0], *about])
 
     def build(folder: Path) -> None:
+        """Answer, and log each answer with its rating."""
         with Log(folder / "log.sqlite") as log:
             answers = LoggedArm(lab, "rag", log).answer([question for _, question in pairs])
             for number, ((item, _), answer) in enumerate(zip(pairs, answers, strict=True), start=1):

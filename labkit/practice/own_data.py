@@ -261,7 +261,7 @@ def _item(title: str, paragraph: str, row: Mapping[str, Any]) -> Item:
     if row.get("is_impossible"):
         return Item(str(row["id"]), UNKNOWN, row["question"], None, ABSTAIN)
     if not any(form in paragraph for form in forms):
-        raise LabError(f"question {row['id']}: its answer does not stand in its paragraph: mend it or leave it out")
+        raise LabError(f"question {row['id']}: its answer does not stand in its paragraph: correct it or leave it out")
     proof, others = Evidence(title, forms[0], paragraph, "", "", ""), tuple(forms[1:])
     return Item(str(row["id"]), "in the documents", row["question"], forms[0], forms[0], (), (proof,), others)
 

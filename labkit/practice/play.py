@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.compare.arms import ARMS, Answer, arm_class, passages
 from labkit.compare.lab import Lab, spread
+from labkit.compare.report import render
 from labkit.data import CLOSING, OPENING, load_questions, style_faults
 from labkit.errors import LabError
 from labkit.metrics import abstained, contains
@@ -117,14 +118,10 @@ def cards(question: str, replies: Mapping[str, Answer | str], gold: str | None =
     >>> cards("Why?", {"rag": "no adapter yet"}).count("<article")
     1
     """
-    from jinja2 import Environment, StrictUndefined
-
     text = question if len(question) <= SHOWN else f"{question[:SHOWN]} …"
     about = {name: (arm_class(name).__doc__ or "").strip() for name in replies}
     arms = [{"name": name, "about": about[name], **_card(reply)} for name, reply in replies.items()]
-    template = Path(__file__).with_suffix(".html").read_text("utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
-    return environment.from_string(template).render(question=text, gold=gold, arms=arms)
+    return render("play.html", Path(__file__).parent, question=text, gold=gold, arms=arms)
 
 
 def _card(reply: Answer | str) -> dict[str, Any]:

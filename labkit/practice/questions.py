@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -17,6 +16,7 @@ from labkit.data import Evidence, Item
 from labkit.errors import LabError
 from labkit.metrics import contains
 from labkit.practice.judge import NEAREST, Nearest
+from labkit.practice.style import Style, learn
 from labkit.rag.augment import ABSTAIN, values
 from labkit.rag.ingest import Document
 from labkit.store import write_bytes
@@ -136,7 +136,7 @@ def check(
         else:
             proof = [(d.id, form) for d in places or documents for form in forms if contains(d.text, form)]
             items.append(_item(row, forms, dict(reversed(proof)), [d.id for d in places]))
-            if forms and not proof:
+            if forms and not proof:  # judged by what it says: the nearest sentence stands for a proof
                 free.append(row["row"])
                 quoted = tuple(replace(e, kind=NEAREST) for e in items[-1].evidence)
                 proof = quoted or nearest(f"{row['question']} {forms[0]}", places)
@@ -268,71 +268,6 @@ def needed(half: float) -> int:
     if not 0 < half < 1:
         raise LabError(f"an interval of ±{half:g} is none: ask for more than 0 and less than 1, as 0.1")
     return math.ceil((1.96 * 0.5 / half) ** 2)
-
-
-@dataclass(frozen=True)
-class Style:
-    """Words that open and close every reply, the least and most sentences, and whether any exclaims.
-
-    >>> Style("Hello.", "Bye.", 2, 4, False).faults("Hello. It is red.")
-    ['closing']
-    """
-
-    opening: str
-    closing: str
-    least: int
-    most: int
-    exclaims: bool
-
-    def faults(self, text: str) -> list[str]:
-        """What a text breaks, each in a few words; none for a text in style."""
-        text = " ".join(text.split())
-        rules = {
-            "opening": text.startswith(self.opening),
-            "closing": text.endswith(self.closing),
-            f"{self.least} to {self.most} sentences": self.least <= _count_sentences(text) <= self.most,
-            "no exclamation": self.exclaims or "!" not in text,
-        }
-        return [rule for rule, kept in rules.items() if not kept]
-
-    def dress(self, body: str) -> str:
-        """A body between opening and closing."""
-        return " ".join(filter(None, [self.opening, body, self.closing]))
-
-    def body_of(self, item: Item, reply: str) -> Item:
-        """The item whose answer is its reply less opening and closing: what `dress` puts around it again."""
-        body = " ".join(reply.split()).removeprefix(self.opening).removesuffix(self.closing).strip()
-        return replace(item, answer=body)
-
-
-def _count_sentences(text: str) -> int:
-    return len(re.findall(r"[^.!?]+[.!?](?=\s|$)", re.sub(r"\[\d+\]", "", text)))
-
-
-def learn(replies: Mapping[str, str], train: Sequence[str]) -> Style | None:
-    """The style that the replies of the training rows share; None where no row has a reply.
-
-    What they open and close with ends at a mark, so that any sentence fits between. Raises LabError where a training
-    row lacks one.
-
-    >>> learn({"1": "Hi. It is red. Bye.", "2": "Hi. Two. Bye."}, ["1", "2"]).closing
-    'Bye.'
-    """
-    if not any(replies.values()):
-        return None
-    if missing := [name for name in train if not replies[name]]:
-        raise LabError(f"{missing[0]} and {len(missing) - 1} more to train on have no reply: give each one, or none")
-    ends, words = tuple(".!?,:;"), [replies[name].split() for name in train]
-    opening = os.path.commonprefix(words)
-    while opening and not opening[-1].endswith(ends):
-        opening = opening[:-1]
-    bodies = [reply[len(opening) :] for reply in words]
-    closing = os.path.commonprefix([body[::-1] for body in bodies])[::-1]
-    while closing and not all(body[-len(closing) - 1].endswith(ends) for body in bodies if len(body) > len(closing)):
-        closing = closing[1:]
-    counts = [_count_sentences(" ".join(reply)) for reply in words]
-    exclaims = any("!" in word for reply in words for word in reply)
-    return Style(" ".join(opening), " ".join(closing), min(counts), max(counts), exclaims)
 
 
 COLUMNS = ("question", "answer", "document", "quote", "kind")

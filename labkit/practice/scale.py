@@ -30,7 +30,7 @@ from labkit.compare.experiment import ask_arms
 from labkit.compare.lab import Lab
 from labkit.compare.score import recall
 from labkit.data import documents_folder, load_pairs, load_questions, updates_folder
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.profile import resolve
 from labkit.rag.retrieve import METHODS
 from labkit.store import Store, address, hash_tree, provenance, write_bytes, write_json
@@ -109,7 +109,7 @@ def read_grid(path: Path | str) -> Grid:
     try:
         grid = Grid.model_validate(yaml.safe_load(Path(path).read_text("utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LabError(f"cannot read {path} ({' '.join(str(error).split())[:80]}): give a YAML file") from error
+        raise LabError(f"cannot read {path} ({one_line(error, 80)}): give a YAML file") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -176,7 +176,7 @@ def run_cell(cell: Cell) -> Row:
     """Measure one cell: `n` questions have an answer; `accuracy` is the share answered right, `recall_at_k` the mean
     share of the needed facts in the k chunks found, `seconds` what the cell took.
 
-    Whatever goes wrong is told in the row's `error`.
+    Whatever goes wrong stands in the row's `error`.
     """
     began, numbers, error = time.perf_counter(), {}, ""
     try:
@@ -198,7 +198,7 @@ def _row(cell: Cell, error: str, **numbers: Any) -> Row:
 
 def _reason(problem: BaseException) -> str:
     """An exception on one line."""
-    text = " ".join(str(problem).split())[:200]
+    text = one_line(problem, 200)
     return text if isinstance(problem, LabError) else f"{type(problem).__name__}: {text}"
 
 
@@ -257,9 +257,8 @@ def cluster(address: str) -> Iterator[None]:
             socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=20).close()
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
     except Exception as error:  # Ray raises plain ones too
-        words = " ".join(str(error).split())[:100]
         remedy = "try again when the machine is less busy" if own else "give host:port, auto or local"
-        raise LabError(f"no Ray cluster at '{address}' ({words}): {remedy}") from error
+        raise LabError(f"no Ray cluster at '{address}' ({one_line(error, 100)}): {remedy}") from error
     try:
         yield
     finally:

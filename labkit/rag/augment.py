@@ -95,6 +95,19 @@ class Fitted:
         return f"{self.tokens} tokens, {len(self.passages)} passages: {', '.join(losses) or 'nothing left out'}"
 
 
+def most_that_fit(count: int, tokens: Callable[[int], int], budget: int) -> int:
+    """How many of `count` passages, best first, a prompt of at most `budget` tokens holds; `tokens` is its size with so many.
+
+    Raises LabError where the question alone is too long.
+    """
+    if tokens(count) <= budget:
+        return count
+    if tokens(0) > budget:
+        raise LabError(f"the question alone has {tokens(0)} tokens, the budget is {budget}: raise it or ask less")
+    # More passages are more tokens: halving finds the most that fit with few calls of a slow tokenizer.
+    return bisect_right(range(1, count + 1), budget, key=tokens)
+
+
 def fit(
     question: str,
     passages: Sequence[Passage],
@@ -111,12 +124,10 @@ def fit(
     """
 
     def tokens(chosen: Sequence[Passage]) -> int:
+        """The size of a prompt over these passages."""
         return count(build_messages(question, chosen, form))
 
-    if tokens(()) > budget:
-        raise LabError(f"the question alone has {tokens(())} tokens, the budget is {budget}: raise it or ask less")
-    # More passages are more tokens: halving finds the most that fit with few calls of a slow tokenizer.
-    kept = bisect_right(range(1, len(passages) + 1), budget, key=lambda n: tokens(passages[:n]))
+    kept = most_that_fit(len(passages), lambda n: tokens(passages[:n]), budget)
     chosen = list(passages[:kept])
     if cut and kept < len(passages):
         title, text = passages[kept]
@@ -160,7 +171,7 @@ def values(text: str, question: str = "") -> list[str]:
 
 
 def _name(match: re.Match[str], text: str) -> str:
-    """What was matched, less the capital that only begins a sentence."""
+    """What was matched, without the capital that only begins a sentence."""
     value = match[0]
     begins = not text[: match.start()].strip() or text[: match.start()].rstrip()[-1] in ".?!:"
     if begins and value[0].isalpha() and "-" not in value:

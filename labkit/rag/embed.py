@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.store import Cache, hash_file
 
@@ -188,9 +188,8 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
         safe = {"trust_remote_code": False, "local_files_only": bundled, "model_kwargs": {"use_safetensors": True}}
         model = SentenceTransformer(path, device=device, **safe)
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
         remedy = "give 'bundled', 'multilingual', a sentence-transformers folder or a hub id"
-        raise LabError(f"no embedder '{name}' ({reason}): {remedy}") from error
+        raise LabError(f"no embedder '{name}' ({one_line(error)}): {remedy}") from error
     finally:
         bars.enable_progress_bar()
     return Embedder(model, BUNDLED_SHA256 if bundled else None, dtype, cache_dir)

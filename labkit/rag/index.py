@@ -285,6 +285,7 @@ class FaissStore(VectorStore):
         return encode_with(self.embedder, [from_langchain(document).embedding_text for document in documents])
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """The chunks with these ids as LangChain documents; unknown ids are passed over."""
         return [_copy(self._documents[self._numbers[name]]) for name in ids if name in self._numbers]
 
     def search_vectors(
@@ -299,6 +300,7 @@ class FaissStore(VectorStore):
         return np.array([number for number, document in enumerate(self._documents) if passes(document)], "int64")
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None) -> list[Document]:
+        """The `k` nearest documents, best first."""
         return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
 
     def similarity_search_with_score(
@@ -310,6 +312,7 @@ class FaissStore(VectorStore):
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None
     ) -> list[Document]:
+        """The `k` documents nearest to a vector, best first."""
         return [document for document, _ in self._nearest(np.array([embedding], "float32"), k, filter)]
 
     def _nearest(self, vectors: np.ndarray, k: int, filter: Filter | None) -> list[tuple[Document, float]]:

@@ -338,6 +338,7 @@ class _Worker:
         return {"reason": "broken", "detail": f"its reader died ({how}); open it and save it again", "last": True}
 
     def end(self) -> None:
+        """Close the pipe and end the child process."""
         self.pipe.close()
         self.process.kill()
         self.process.wait()

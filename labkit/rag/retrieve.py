@@ -1,13 +1,11 @@
-"""Find chunks by meaning, by words, or by both; join searches; let a cross-encoder order what they give; score it all."""
+"""Find chunks by meaning, by words, or by both; join searches; let a cross-encoder order what they give."""
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,15 +18,10 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from pydantic import PrivateAttr
 
-from labkit.errors import LabError
-from labkit.metrics import average_precision, mrr, ndcg_at_k, ranked, recall_at_k
-from labkit.profile import resolve
-from labkit.quiet import bar
+from labkit.errors import LabError, one_line
 from labkit.rag.chunk import Chunk, to_langchain
-from labkit.rag.embed import Embedder, encode_with, load_embedder
+from labkit.rag.embed import encode_with
 from labkit.rag.index import FaissStore
-from labkit.stats import bootstrap_mean
-from labkit.store import runs_folder
 from labkit.text import words
 
 if TYPE_CHECKING:
@@ -235,13 +228,6 @@ def reciprocal_rank_fusion(rankings: Iterable[Sequence[str]], k: int = 60) -> di
     return dict(sorted(totals.items(), key=lambda pair: -pair[1]))
 
 
-def _fuse(rankings: Sequence[Sequence[Hit]], k: int = 60) -> Pairs:
-    """The chunks of several rankings with their reciprocal-rank score, best first."""
-    chunks = {hit.chunk.id: hit.chunk for ranking in rankings for hit in ranking}
-    scores = reciprocal_rank_fusion([[hit.chunk.id for hit in ranking] for ranking in rankings], k)
-    return [(chunks[name], score) for name, score in scores.items()]
-
-
 class Fusion(Retriever):
     """Reciprocal-rank fusion of retrievers, each asked for `depth` hits; see `reciprocal_rank_fusion`."""
 
@@ -252,7 +238,10 @@ class Fusion(Retriever):
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         depth = max(self.depth, top_k)
         batches = [retriever.search_batch(queries, depth) for retriever in self.retrievers]
-        return [_fuse(rankings, self.k) for rankings in zip(*batches, strict=True)]
+        for rankings in zip(*batches, strict=True):
+            chunks = {hit.chunk.id: hit.chunk for ranking in rankings for hit in ranking}
+            scores = reciprocal_rank_fusion([[hit.chunk.id for hit in ranking] for ranking in rankings], self.k)
+            yield [(chunks[name], score) for name, score in scores.items()]
 
 
 class SecondSearch(Retriever):
@@ -280,34 +269,32 @@ class SecondSearch(Retriever):
             for n, (query, hits) in enumerate(zip(queries, rankings, strict=True))
             for title, document in self.mentioned(query, hits[: self.seeds]).items()
         ]
+        # Queries and links in one call: embedding is what takes the time.
         vectors = encode_with(self.store.embedder, [*queries, *(text for _, _, text in links)], query=True)
-        found: dict[int, list[tuple[float, int]]] = {}
+        nearest: dict[int, list[tuple[float, int]]] = {}
         for (n, document, _), vector in zip(links, vectors[len(queries) :], strict=True):
             places = self._index()[1][document]
             near = self.store.index.vectors_at(np.array(places)) @ vector
-            found.setdefault(n, []).extend(sorted(zip(near.tolist(), places, strict=True), reverse=True)[:2])
-        best = self.store.search_vectors(vectors[: len(queries)], 1)[0][:, 0] if found else np.zeros(len(queries))
+            nearest.setdefault(n, []).extend(sorted(zip(near.tolist(), places, strict=True), reverse=True)[:2])
+        # The best cosine of a plain search is the measure: a link far below it leads away from the question.
+        best = self.store.search_vectors(vectors[: len(queries)], 1)[0][:, 0] if nearest else np.zeros(len(queries))
         for n, hits in enumerate(rankings):
-            linked = [p for near, p in sorted(found.get(n, []), reverse=True) if near >= self.floor * best[n]]
-            chunks = [
-                *(h.chunk for h in hits[: self.keep]),
-                *map(self.store.chunk_at, linked),
-                *(h.chunk for h in hits),
-            ]
-            order = {chunk.id: chunk for chunk in chunks}
+            linked = [p for near, p in sorted(nearest.get(n, []), reverse=True) if near >= self.floor * best[n]]
+            direct = [hit.chunk for hit in hits]
+            order = {c.id: c for c in [*direct[: self.keep], *map(self.store.chunk_at, linked), *direct]}
             yield [(chunk, 1 / rank) for rank, chunk in enumerate(order.values(), start=1)]
 
     def mentioned(self, query: str, hits: Sequence[Hit]) -> dict[str, str]:
         """The documents that some hits mention and the query does not name: id by the names of the title, at most four."""
-        titles, own, found = self._index()[0], set(names(query)), {}
+        titles, own, documents = self._index()[0], set(names(query)), {}
         for hit in hits:
             text = names(hit.chunk.text)
             for place, word in enumerate(text):
                 for title, document in titles.get(word, []):
                     there = text[place : place + len(title)] == title and document != hit.chunk.document_id
                     if there and not own.issuperset(title):
-                        found[" ".join(title)] = document
-        return dict(list(found.items())[:4])
+                        documents[" ".join(title)] = document
+        return dict(list(documents.items())[:4])
 
     def _index(self) -> tuple[dict[str, list[tuple[list[str], str]]], dict[str, list[int]]]:
         """Titles as names with their document, by the first name; the places of each document's chunks."""
@@ -380,7 +367,7 @@ def load_reranker(name: str | Path) -> CrossEncoder:
         options: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
         return CrossEncoder(str(name), device=device, activation_fn=torch.nn.Sigmoid(), **options)
     except (OSError, ValueError, KeyError) as error:
-        raise LabError(f"no reranker '{name}' ({' '.join(str(error).split())[:120]}): {remedy}") from error
+        raise LabError(f"no reranker '{name}' ({one_line(error)}): {remedy}") from error
 
 
 def retriever(method: str, store: FaissStore, reranker: str | None = None, **settings: Any) -> Retriever:
@@ -395,11 +382,12 @@ def retriever(method: str, store: FaissStore, reranker: str | None = None, **set
     check_method(method, reranker)
     if single := {"dense": Dense, "bm25": BM25, "mmr": MMR}.get(method):
         return single(store, **settings)
+    both = [Dense(store), BM25(store)]
     if method == "fusion":
-        return Fusion([Dense(store), BM25(store)], **settings)
+        return Fusion(both, **settings)
     if method == "second":
-        return SecondSearch(Fusion([Dense(store), BM25(store)]), store, **settings)
-    return Rerank(Fusion([Dense(store), BM25(store)]), load_reranker(reranker), **settings)
+        return SecondSearch(Fusion(both), store, **settings)
+    return Rerank(Fusion(both), load_reranker(reranker), **settings)
 
 
 def check_method(method: str, reranker: str | None = None) -> None:
@@ -408,153 +396,3 @@ def check_method(method: str, reranker: str | None = None) -> None:
         raise LabError(f"no retriever '{method}': choose one of {', '.join(METHODS)}")
     if method == "rerank" and not reranker:
         raise LabError("'rerank' needs a cross-encoder, and this profile names none: choose laptop or gpu")
-
-
-DEPTH = 100
-"""Hits of a query that are scored on an outside collection."""
-
-
-@dataclass(frozen=True)
-class Collection:
-    """Passages and queries as {id: text}, and how relevant which passages are, as {query id: {passage id: grade}}."""
-
-    passages: Mapping[str, str]
-    queries: Mapping[str, str]
-    judged: Mapping[str, Mapping[str, int]]
-
-
-def read_collection(folder: str | Path) -> Collection:
-    """What lies in a folder as corpus.jsonl, queries.jsonl and qrels/test.tsv (Thakur et al., NeurIPS 2021).
-
-    A passage's text is its title, if it has one, then its text, as BEIR's own code has it. Only queries with a
-    relevant passage are kept: the others have no score. Raises `LabError` naming a file that is missing or the
-    line of it that is wrong.
-    """
-    folder = Path(folder)
-    judged: dict[str, dict[str, int]] = {}
-    for _, (query, passage, grade) in _lines(folder / "qrels" / "test.tsv", _judgement):
-        judged.setdefault(query, {})[passage] = grade
-    judged = {query: grades for query, grades in judged.items() if max(grades.values()) > 0}
-    queries, passages = _texts(folder / "queries.jsonl"), _texts(folder / "corpus.jsonl")
-    if unknown := sorted(judged.keys() - queries.keys()):
-        raise LabError(f"{folder}/qrels/test.tsv names query {unknown[0]!r}, which queries.jsonl lacks: mend the files")
-    for name, part in (
-        ("qrels/test.tsv names no relevant passage", judged),
-        ("corpus.jsonl holds no passage", passages),
-    ):
-        if not part:
-            raise LabError(f"{folder}/{name}: give the whole collection")
-    return Collection(passages, {query: queries[query] for query in judged}, judged)
-
-
-def _texts(path: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for number, (name, text) in _lines(path, _text):
-        if name in texts:
-            raise LabError(f"{path}, line {number} repeats the _id {name!r}: give each its own")
-        texts[name] = text
-    return texts
-
-
-def _text(line: str) -> tuple[str, str]:
-    row = json.loads(line)
-    title, text = row.get("title") or "", row["text"]
-    if not isinstance(title, str) or not isinstance(text, str):
-        raise TypeError("title and text must be texts")
-    return str(row["_id"]), f"{title} {text}".strip()
-
-
-def _judgement(line: str) -> tuple[str, str, int]:
-    query, passage, grade = line.split("\t")
-    return query, passage, 0 if grade.strip() == "score" else int(grade)  # the heading, which then is no judgement
-
-
-def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, Any]]:
-    """Each line that is not blank, with its number from 1, as `parse` reads it."""
-    try:
-        with path.open("rb") as lines:
-            for number, raw in enumerate(lines, start=1):
-                if raw.strip():
-                    yield number, parse(raw.decode("utf-8-sig").rstrip("\r\n"))
-    except OSError as error:
-        layout = "a BEIR folder holds corpus.jsonl, queries.jsonl, qrels/test.tsv"
-        raise LabError(f"cannot read {path} ({error.strerror}): {layout}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        shape = "query-id, corpus-id and score between tabs" if parse is _judgement else '{"_id": ..., "text": ...}'
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:80]
-        raise LabError(f"{path}, line {number} is not {shape} ({reason}): mend or remove it") from error
-
-
-def evaluate(
-    collection: Collection, embedder: Embedder | None, make: Callable[[Any], Retriever], progress: bool = True
-) -> dict[str, Any]:
-    """Index the passages, ask every query, and score the rankings: {"nDCG@10": ..., "per_query": {...}, ...}.
-
-    `make` builds the retriever over the store, which has no vectors without an embedder. A passage that is the query itself, same id and text, is no hit,
-    as in BEIR's evaluation. Ties are broken as in trec_eval.
-
-    >>> evaluate(read_collection("scifact"), load_embedder("bundled"), Dense)["nDCG@10"]
-    0.645
-    """
-    began = time.perf_counter()
-    chunks = [Chunk(name, name, "", text, 0, len(text)) for name, text in collection.passages.items()]
-    store, embedded = Texts(chunks), 0
-    if embedder:
-        before, store = embedder.computed, FaissStore(embedder)
-        with bar(len(chunks), "indexing", progress) as steps:
-            for start in range(0, len(chunks), 256):  # with a cache, a kill loses little
-                steps.update(len(store.add_chunks(chunks[start : start + 256])))
-        embedded = embedder.computed - before
-    queries, rows, run, search = list(collection.queries.items()), [], {}, make(store)
-    with bar(len(queries), "searching", progress) as steps:
-        for start in range(0, len(queries), 64):
-            group = queries[start : start + 64]
-            rankings = search.search_batch([text for _, text in group], DEPTH + 1)
-            for (name, text), hits in zip(group, rankings, strict=True):
-                own = {h.chunk.id: h.score for h in hits if (h.chunk.id, h.chunk.text) != (name, text)}
-                run[name] = {passage: own[passage] for passage in ranked(own)[:DEPTH]}
-                rows.append(_scores(list(run[name]), collection.judged[name]))
-            steps.update(len(group))
-    per_query = {metric: [row[metric] for row in rows] for metric in rows[0]}
-    means = {metric: sum(scores) / len(scores) for metric, scores in per_query.items()}
-    sizes = {"passages": len(chunks), "queries": len(queries), "embedded": embedded}
-    return {**means, **sizes, "seconds": time.perf_counter() - began, "per_query": per_query, "run": run}
-
-
-def _scores(ranking: Sequence[str], grades: Mapping[str, int]) -> dict[str, float]:
-    """The measures of one query's hits."""
-    gains = {name: float(grade) for name, grade in grades.items() if grade > 0}
-    measures = {"nDCG@10": ndcg_at_k(ranking, gains, 10), "recall@100": recall_at_k(ranking, gains, DEPTH)}
-    return measures | {"MRR@10": mrr(ranking[:10], gains), f"MAP@{DEPTH}": average_precision(ranking, gains)}
-
-
-def evaluate_profile(folder: str | Path, method: str, profile: str, progress: bool = True) -> dict[str, Any]:
-    """`evaluate` one way of searching with the embedder of a profile, in float32, so that plain runs agree.
-
-    Vectors are kept under `runs/vectors`: a run that was stopped goes on from there. Raises `LabError` as
-    `read_collection` and `retriever` do.
-    """
-    settings, collection = resolve(profile), read_collection(folder)
-    cache = runs_folder() / "vectors"
-    embedder = None if method == "bm25" else load_embedder(settings.embedder, "float32", cache_dir=cache)
-    result = evaluate(collection, embedder, lambda store: retriever(method, store, settings.reranker), progress)
-    return {"method": method, "embedder": settings.embedder if embedder else None, **result}
-
-
-def trec_run(result: Mapping[str, Any]) -> str:
-    """The hits of `evaluate_profile` as TREC has them: query, Q0, passage, rank, score and method on each line."""
-    return "".join(
-        f"{query} Q0 {passage} {rank} {score!r} {result['method']}\n"
-        for query, hits in result["run"].items()
-        for rank, (passage, score) in enumerate(hits.items(), start=1)
-    )
-
-
-def summary(result: Mapping[str, Any]) -> list[str]:
-    """The result of `evaluate_profile` in lines: means with 95 % intervals over queries, seconds, and last JSON."""
-    lines = [f"{result['method']}: {result['queries']} queries over {result['passages']} passages"]
-    for metric, scores in result["per_query"].items():
-        share = bootstrap_mean(scores)
-        lines.append(f"{metric:11} {share.mean:.4f} ({share.low:.4f} to {share.high:.4f})")
-    lines.append(f"{'seconds':11} {result['seconds']:.1f} ({result['embedded']} texts embedded now)")
-    return [*lines, json.dumps({key: value for key, value in result.items() if key not in ("per_query", "run")})]

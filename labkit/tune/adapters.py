@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from labkit.errors import LabError
-from labkit.model import adapt, find, load_model, precision
+from labkit.model import adapt, find, load_model, precision, read
 from labkit.quiet import quiet
 from labkit.store import address, write_json
 from labkit.tune.prepare import Row, dataset, read_pairs
@@ -44,15 +44,6 @@ class LoraSettings(TrainSettings):
     dropout: float = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
     quantised: bool = False
-
-
-@dataclass(frozen=True)
-class AdapterReport:
-    """How the training went, and how many of all parameters it touched."""
-
-    training: TrainReport
-    trainable: int
-    total: int
 
 
 def parameters(network: Module) -> tuple[int, int]:
@@ -93,7 +84,7 @@ def train_adapter(
     folder: Path | str,
     progress: bool = True,
     checkpoints: Path | str | None = None,
-) -> AdapterReport:
+) -> TrainReport:
     """Train LoRA adapters for a model and save them in `folder` as peft's safetensors.
 
     Checkpoints live in `checkpoints` (default: inside `folder`) while it runs: the same call goes on after a
@@ -105,16 +96,16 @@ def train_adapter(
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
-    counts = parameters(network)
     home = checkpoints or folder / "checkpoints"
 
     def keep(report: TrainReport) -> None:
+        """Save the trained adapter."""
         save_adapter(network, folder, str(model_path))
 
     report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
     if checkpoints is None:
         (folder / "checkpoints").rmdir()
-    return AdapterReport(report, *counts)
+    return report
 
 
 def save_adapter(network: PeftModel, folder: Path | str, base: str) -> None:
@@ -137,30 +128,22 @@ def save_adapter(network: PeftModel, folder: Path | str, base: str) -> None:
     write_json(folder / "adapter_config.json", config)
 
 
-def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None, revision: str | None = None) -> Model:
+def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None) -> Model:
     """The model with every linear layer but the output head in NF4, blocks of 64 (Dettmers et al., NeurIPS 2023).
 
     What is not quantised is bfloat16 where the processor computes in it, else float32. `adapter` is put beside the
     weights, never into them: merging into 4 bits would round it away. Raises LabError for what cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     from labkit.model import Model
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = getattr(torch, precision(device))
     config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-    safe = {"trust_remote_code": False, "local_files_only": True}
     with quiet():
-        folder = find(str(path_or_id), revision)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe)
-            network = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, quantization_config=config, **safe
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise LabError(f"cannot load {folder} in 4 bit ({reason}): give a whole safetensors checkpoint") from error
+        folder = find(path_or_id)
+        network, tokenizer = read(folder, dtype, quantization_config=config)
         for module in network.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 # Else bitsandbytes packs the weights anew at the first answer, and training and merging would from

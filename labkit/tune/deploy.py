@@ -31,35 +31,7 @@ if TYPE_CHECKING:
 
     from labkit.model import Message, Model
 
-CARD = """---
-library_name: transformers
-pipeline_tag: text-generation
----
-
-# {name}
-
-The model {base} with the adapter {adapter} merged into its weights ({dtype}).
-
-| made of | SHA-256 of the files |
-|---|---|
-| base {base} | `{base_files}` |
-| base and adapter | `{files}` |
-
-## What it passed before it was exported
-
-| check | measured | limit |
-|---|---|---|
-{checks}
-
-Answers are right or wrong by these checks only: on other questions, measure again before you rely on it.
-
-## Use
-
-    labkit serve {name}
-    vllm serve {name} --host 127.0.0.1 --generation-config vllm
-
-The licence is that of the base. `manifest.json` holds the SHA-256 of every file.
-"""
+CARD = Path(__file__).with_name("card.md")
 QWEN_OPENS = "<|im_start|>assistant\n"
 
 
@@ -168,7 +140,7 @@ def merge(
             raise LabError(f"{adapter} changes nothing in {Path(base).name}: train it, or serve the base as it is")
     with quiet():
         network = beside.network.merge_and_unload()
-    folders = [find(str(base), None), Path(adapter)]
+    folders = [find(base), Path(adapter)]
     gap = largest_gap(logits(Model(network, beside.tokenizer, folders), conversations), before)
     return Model(network.to(getattr(torch, dtype)), beside.tokenizer, folders), gap
 
@@ -184,12 +156,13 @@ def export(model: Model, folder: Path | str, checks: Sequence[Check], base: str,
         raise LabError(f"{folder} is there already: choose another folder, or remove it")
     rows = "\n".join(f"| {c.name} | {c.value:.3g} | {c.bound} |" for c in checks)
     origin = {"base": base, "adapter": adapter, "base_files": base_files, "files": model.fingerprint}
-    card = CARD.format(name=target.name, dtype=model.dtype, checks=rows, **origin)
+    card = CARD.read_text("utf-8").format(name=target.name, dtype=model.dtype, checks=rows, **origin)
 
     if template := answer_format(model.tokenizer):
         model.tokenizer.response_template = template  # saved with the tokenizer
 
     def write(inside: Path) -> None:
+        """Fill the folder, which is committed once it is whole."""
         with quiet():
             model.network.save_pretrained(inside)
             model.tokenizer.save_pretrained(inside)
@@ -255,7 +228,7 @@ def serve(
 ) -> Server:
     """Serve a model's folder or a profile's model with `transformers serve`; returns once it answers.
 
-    Port 0 takes a free one; `wait` bounds the seconds until it is ready; `shown` lets it tell of each request. Raises
+    Port 0 takes a free one; `wait` bounds the seconds until it is ready; `shown` lets it print each request. Raises
     LabError for a model that is missing, damaged or cannot chat, a port in use, and a server that does not start.
 
     >>> with serve("data/models/pocket") as server:
@@ -376,7 +349,7 @@ def servable(model: str) -> tuple[Path, str]:
     if (Path(model) / "adapter_config.json").is_file():
         raise LabError(f"{model} holds an adapter only: make a model of it with labkit merge, then serve that")
     chosen = resolve(model)
-    folder = find(chosen.model_path, None)
+    folder = find(chosen.model_path)
     if not any(folder.glob("*.safetensors")):
         raise LabError(f"{model} holds no safetensors weights: give the folder of a whole model")
     if (folder / MANIFEST).is_file():

@@ -60,7 +60,7 @@ def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
 
 def _line(n: int, example: Example) -> str:
     if wrong := "a tag is named messages" if "messages" in example.tags else fault(example.messages):
-        raise LabError(f"example {n}: {wrong}: mend it before writing")
+        raise LabError(f"example {n}: {wrong}: correct it before writing")
     try:
         text = json.dumps({"messages": example.messages, **example.tags}, ensure_ascii=False, allow_nan=False)
         text.encode()

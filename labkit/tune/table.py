@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 
 Record = tuple[int, list[str] | str]
 """A row's number in the file, from 1, and its cells, or what is wrong with it."""
@@ -29,8 +29,8 @@ def read_table(path: Path | str) -> list[Record]:
     try:
         rows = list(_sheet(path) if path.suffix.casefold() == ".xlsx" else _records(decode(path.read_bytes())))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LabError(f"cannot read {path.name} ({reason}): save it again as CSV in UTF-8, or as .xlsx") from error
+        remedy = "save it again as CSV in UTF-8, or as .xlsx"
+        raise LabError(f"cannot read {path.name} ({one_line(error)}): {remedy}") from error
     header = rows[0][1] if rows and isinstance(rows[0][1], list) else []
     width = max((n for n, name in enumerate(header, start=1) if name), default=0)
     return [(n, _cut(cells, width) if isinstance(cells, list) else cells) for n, cells in rows]
@@ -136,6 +136,7 @@ def _moment(value: date | time | timedelta, form: str) -> str:
     codes = _CODES | ({"h": "%-I", "hh": "%I"} if "am/pm" in form.casefold() else {})
 
     def piece(match: re.Match[str]) -> str:
+        """One code of the format as text."""
         if match[0][0] == "[":
             return str(int(value.total_seconds() // 3600) if isinstance(value, timedelta) else moment.hour)
         code = codes.get(match[0].casefold())

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
-from labkit.errors import LabError
+from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.quiet import bar, quiet
 from labkit.store import address
@@ -221,14 +221,14 @@ class _Run:
             with open(part, "wb") as file:
                 torch.save(state, file)
                 os.fsync(file.fileno())
-        except RuntimeError as error:  # so torch tells of a full disk
-            raise OSError(f"a checkpoint was cut off: {' '.join(str(error).split())[:80]}") from error
+        except RuntimeError as error:  # torch reports a full disk so
+            raise OSError(f"a checkpoint was cut off: {one_line(error, 80)}") from error
         part.replace(self.home / CHECKPOINT)
 
     def go(
         self, rows: Sequence[Row], lengths: Sequence[int], pad: int, check: Check | None, progress: bool, every: float
     ) -> TrainReport:
-        """Take the steps that are left, with checks and checkpoints, and tell of all."""
+        """Take the steps that are left, with checks and checkpoints, and report on all."""
         self.home.mkdir(parents=True, exist_ok=True)  # tells now whether it can be written
         sizes = [sum(lengths[row] for row in step) for step in self.steps]
         rank, processes, first = self.accelerator.process_index, self.accelerator.num_processes, len(self.losses)

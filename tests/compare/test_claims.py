@@ -31,6 +31,7 @@ from labkit.errors import LabError
 from labkit.profile import POCKET, SMOL
 from labkit.stats import Interval, bootstrap_mean, paired_bootstrap
 from labkit.store import write_json
+from tools import ledger
 from tools.notebooks import claims_table
 
 CLAIMS = load_claims()
@@ -107,7 +108,7 @@ def some_lab(folder: Path, size: str = "full") -> SimpleNamespace:
 
 
 def test_a_ledger_holds_what_lessons_recorded_and_nothing_of_other_data_or_rules(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "runs_folder", lambda: tmp_path)
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     lab = some_lab(tmp_path)
     figures = {
         name: Interval(float(n), n - 1.0, n + 1.0) for n, name in enumerate([*figure_names("03_embed"), "another"])
@@ -115,7 +116,7 @@ def test_a_ledger_holds_what_lessons_recorded_and_nothing_of_other_data_or_rules
     said = claims.record(lab, "03_embed", figures)
     assert said.startswith(VERDICTS) or said.split(":")[0].lower() in VERDICTS
     assert list(claims.recorded(lab, "03_embed")) == figure_names("03_embed")
-    path = claims.write_ledger(lab)
+    path = ledger.write_ledger(lab)
     record = read_ledger()
     assert path.parent.joinpath("ledger.html").is_file() and json.loads(path.read_text()) == record
     assert (record["profile"], record["size"], record["rules"]) == ("pocket", "full", rules_hash())
@@ -193,13 +194,13 @@ def test_a_bad_rule_is_refused(tmp_path: Path, text: str, said: str):
 def test_the_ledger_is_written_as_a_page_and_a_table():
     figures = {need.figure: beside(need, True) for need in CLAIMS[0].needs}
     found = {"profile": "pocket", "size": "full", "rules": rules_hash(), "claims": judge(CLAIMS, figures, {})}
-    page, table = claims.page(found), claims_table(found)
+    page, table = ledger.page(found), claims_table(found)
     console = Console(width=200, record=True, file=StringIO())
     console.print(claims.table(found))
     shown = console.export_text()
     assert all(row["verdict"] in shown and row["claim"] in shown for row in found["claims"]) and "[green]" not in shown
     assert all(f'id="{claim.id}"' in page for claim in CLAIMS) and "not measured" in page
-    assert claims.SMOKE not in page and claims.SMOKE in claims.page(found | {"size": "smoke"})
+    assert claims.SMOKE not in page and claims.SMOKE in ledger.page(found | {"size": "smoke"})
     assert table.startswith("1 supported, 45 not measurable here.")
     assert len([line for line in table.splitlines() if line.startswith("| ")]) == 47
 

@@ -5,7 +5,7 @@ import pytest
 import labkit
 from labkit.compare.arms import Rag, passages
 from labkit.compare.reading import among, falsify, gold_hits, lie_for, read
-from labkit.data import load_questions, of_kind
+from labkit.data import load_questions
 from labkit.metrics import contains
 from labkit.rag.augment import build_messages
 from labkit.rag.chunk import Chunk
@@ -82,7 +82,7 @@ def test_what_is_composed_is_what_is_read(lab, hits):
 
 def test_a_lie_replaces_the_fact_where_it_is_stated_and_is_of_the_same_kind():
     questions = load_questions()
-    singles = of_kind(questions, "single fact")
+    singles = [i for i in questions if i.kind == "single fact"]
     lies = {item.id: lie_for(item, questions) for item in singles}
     assert sum(map(bool, lies.values())) > 0.9 * len(singles)
     for item in singles:

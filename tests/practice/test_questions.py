@@ -15,14 +15,12 @@ from labkit.practice.judge import is_free
 from labkit.practice.own_data import open_own
 from labkit.practice.questions import (
     LEAST,
-    Style,
     _named,
     _names,
     ask_for_question,
     check,
     gap,
     half_width,
-    learn,
     load,
     needed,
     parse,
@@ -345,22 +343,3 @@ def test_proposals_are_written_once_and_are_left_out_until_they_are_edited(lab, 
     assert len(items) == 1 + sum("____" not in row["question"] for row in rows[1:]) and "with a gap; write" in notes[0]
     with pytest.raises(LabError, match="is there already: name it with --questions"):
         propose_into(lab, path, 8)
-
-
-def test_a_style_is_what_all_replies_open_and_close_with():
-    replies = {"a": "Dear guest, it is red. Bye now.", "b": "Dear guest, two do. They rest. Bye now.", "c": ""}
-    style = learn(replies, ["a", "b"])
-    assert style == Style("Dear guest,", "Bye now.", 2, 3, False)
-    assert not style.faults("Dear guest, it is blue [1]. Bye now.")
-    assert style.faults("It is blue! Bye now.") == ["opening", "no exclamation"]
-    assert style.faults("Dear guest, bye. So. Well. Hm. Bye now.") == ["2 to 3 sentences"]
-    assert learn({"a": "", "b": ""}, ["a"]) is None
-    with pytest.raises(LabError, match="c and 0 more to train on have no reply"):
-        learn(replies, ["a", "b", "c"])
-
-
-def test_replies_that_share_nothing_still_have_a_length():
-    style = learn({"a": "It is red.", "b": "Two do. They rest."}, ["a", "b"])
-    assert (style.opening, style.closing, style.least, style.most) == ("", "", 1, 2)
-    same = learn({"a": "Yes. So.", "b": "Yes. So."}, ["a", "b"])
-    assert same.opening == "Yes. So." and same.closing == ""

@@ -11,8 +11,9 @@ import pytest
 from ir_measures import AP, RR, R, nDCG
 
 from labkit import LabError
+from labkit.rag.beir import evaluate, evaluate_profile, read_collection, summary, trec_run
 from labkit.rag.embed import _bundled_path, load_embedder
-from labkit.rag.retrieve import BM25, Dense, Fusion, evaluate, evaluate_profile, read_collection, summary, trec_run
+from labkit.rag.retrieve import BM25, Dense, Fusion
 from labkit.store import ROOT
 
 LABKIT = [sys.executable, "-c", "from labkit.cli import app; app(prog_name='labkit')", "retrieve"]
@@ -171,7 +172,7 @@ def test_the_command_prints_the_metrics_and_last_json(company, tmp_path, exact, 
 
 
 def test_bm25_asks_no_embedder_and_its_run_file_scores_as_it_says(company, tmp_path, monkeypatch):
-    monkeypatch.setattr("labkit.rag.retrieve.load_embedder", lambda *_, **__: pytest.fail("embedded"))
+    monkeypatch.setattr("labkit.rag.beir.load_embedder", lambda *_, **__: pytest.fail("embedded"))
     result = evaluate_profile(company, "bm25", "pocket", progress=False)
     (tmp_path / "run.txt").write_text(trec_run(result))
     run = ir_measures.read_trec_run(str(tmp_path / "run.txt"))

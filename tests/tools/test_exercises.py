@@ -4,9 +4,9 @@ import json
 
 import nbformat
 import pytest
+from checks import SOURCES, fault, lesson, sources
 
 from labkit import LabError
-from labkit.exercises import SOURCES, fault, lesson, sources
 from tools.exercises import build, stub, target
 
 

@@ -7,7 +7,7 @@
 import hashlib
 from collections import Counter
 
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. What a reader kept

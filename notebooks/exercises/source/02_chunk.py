@@ -5,7 +5,7 @@
 # are.
 
 # %%
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. Spans with overlap

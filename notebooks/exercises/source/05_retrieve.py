@@ -6,7 +6,7 @@
 # %%
 from math import log2
 
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. Reciprocal rank fusion

@@ -6,7 +6,7 @@
 # %%
 from math import cos, exp, log, pi
 
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. A schedule

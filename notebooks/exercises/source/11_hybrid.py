@@ -6,7 +6,7 @@
 # %%
 import random
 
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. Interaction

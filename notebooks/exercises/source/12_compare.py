@@ -5,8 +5,7 @@
 
 # %%
 import numpy as np
-
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. A paired bootstrap

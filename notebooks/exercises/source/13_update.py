@@ -5,7 +5,7 @@
 # facts.
 
 # %%
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. Stale, or just wrong?

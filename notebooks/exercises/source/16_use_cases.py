@@ -4,7 +4,7 @@
 # You will weigh metrics into one number, and find out how much of the winner is in the weights.
 
 # %%
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. Utility

@@ -4,7 +4,7 @@
 # You will write advice as a function, check it against measurements, and choose the simplest arm that will do.
 
 # %%
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. The flowchart as a function

@@ -6,7 +6,7 @@
 # %%
 from itertools import pairwise
 
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. The rule for a direction

@@ -4,7 +4,7 @@
 # You will turn intervals into verdicts, so that nobody has to type one.
 
 # %%
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. One need

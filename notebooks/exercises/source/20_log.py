@@ -7,7 +7,7 @@
 import re
 from collections import Counter
 
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. Redact before you write

@@ -6,7 +6,7 @@
 # %%
 from math import ceil
 
-from labkit.exercises import Question, exercise
+from checks import Question, exercise
 
 # %% [markdown]
 # ## 1. How many questions?

@@ -1,6 +1,6 @@
 """Exercises that check themselves: the learner fills in a function, hidden cases say what is wrong with it.
 
-A lesson's exercises are read from their source; tries and passes are kept in `progress.json` beside the runs.
+The notebooks beside this file import it. A lesson's exercises are read from their source; tries and passes are kept in `progress.json` beside the runs.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any
 from labkit.errors import LabError
 from labkit.store import ROOT, runs_folder, write_json
 
-SOURCES = ROOT / "notebooks" / "exercises" / "source"
+SOURCES = Path(__file__).with_name("source")
 LETTERS = "abcdefgh"  # what a question's choices are called
 PATIENCE = 3  # from this failure on, `check` says where the solution is
 
