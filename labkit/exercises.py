@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
 from labkit.store import ROOT, runs_folder, write_json
+
+if TYPE_CHECKING:
+    from labkit.compare.lab import Lab
 
 SOURCES = ROOT / "notebooks" / "exercises" / "source"
 LETTERS = "abcdefgh"  # what a question's choices are called
@@ -27,12 +30,20 @@ PATIENCE = 3  # from this failure on, `check` says where the solution is
 
 @dataclass(frozen=True)
 class Exercise:
-    """A solution, the arguments it is compared on, a hint, and mistakes (old, new) that the cases must find."""
+    """A solution, the arguments it is compared on, a hint, and mistakes (old, new) that the cases must find.
+
+    A call may compute for `seconds`.
+    """
 
     solution: Callable[..., Any]
     cases: Sequence[tuple[Any, ...]]
     hint: str
     wrong: Sequence[tuple[str, str]]
+    seconds: float = 2
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the solution gives, so that a later solution can use it."""
+        return self.solution(*arguments)
 
 
 @dataclass(frozen=True)
@@ -54,9 +65,19 @@ class Lesson:
     questions: Sequence[Question]
 
 
-def exercise(cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[str, str]]) -> Callable[..., Exercise]:
+def exercise(
+    cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[str, str]], seconds: float = 2
+) -> Callable[..., Exercise]:
     """Make a solution an exercise; `wrong` lists slips: a part of the solution, and what it becomes."""
-    return lambda solution: Exercise(solution, cases, hint, wrong)
+    return lambda solution: Exercise(solution, cases, hint, wrong, seconds)
+
+
+@cache
+def open_lab() -> "Lab":
+    """The pocket model and the company's documents; every exercise works with the same lab, so that nothing loads twice."""
+    from labkit import open
+
+    return open("pocket", progress=False)
 
 
 def sources() -> list[Path]:
@@ -88,7 +109,7 @@ def fault(task: Exercise, function: Callable[..., Any]) -> str | None:
     for case in task.cases:
         expected = _plain(task.solution(*deepcopy(case)))
         try:
-            with _limited():
+            with _limited(task.seconds):
                 result = _plain(function(*deepcopy(case)))
             if _same(expected, result):
                 continue
@@ -101,7 +122,7 @@ def fault(task: Exercise, function: Callable[..., Any]) -> str | None:
 
 
 @contextmanager
-def _limited(seconds: float = 2) -> Iterator[None]:
+def _limited(seconds: float) -> Iterator[None]:
     """TimeoutError for a loop without end, where the system can interrupt: in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
