@@ -71,7 +71,12 @@ def masked(n: int) -> tuple[list[int], float]:
 
 # %% tags=["solution"]
 @exercise(
-    cases=[(["Falcon Anchor"],), (["Falcon Anchor", "Miller Frost"],), (["Miller Frost", "Otter Frozen"],), (["Falcon"],)],
+    cases=[
+        (["Falcon Anchor"],),
+        (["Falcon Anchor", "Miller Frost"],),
+        (["Miller Frost", "Otter Frozen"],),
+        (["Falcon"],),
+    ],
     hint="Take the set of the entities of a pair's evidence. A pair without evidence is about no held-out thing.",
     wrong=[
         ("if things and things <= held", "if things & held"),
