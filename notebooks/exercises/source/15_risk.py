@@ -47,9 +47,9 @@ def replies(arm):
 
 @cache
 def asked():
-    """The first six questions for a single fact, each with another thing's value, which would be false."""
+    """The first four questions for a single fact, each with another thing's value, which would be false."""
     falsehoods = [(item, lie_for(item, lab.questions)) for item in lab.questions[:40]]
-    return [(item, false) for item, false in falsehoods if false][:6]
+    return [(item, false) for item, false in falsehoods if false][:4]
 
 
 @cache
@@ -144,7 +144,7 @@ def two_faults(arm: str, count: int) -> tuple[float, float]:
 
 # %% tags=["solution"]
 @exercise(
-    cases=[(3, False), (6, False), (6, True)],
+    cases=[(2, False), (4, False), (4, True)],
     hint="Take the share over the true passage off the share over the falsified one; asked()[n][1] is the false value.",
     wrong=[
         ("asked()[n][1])", "asked()[n][0].gold)"),
@@ -159,7 +159,7 @@ def above_control(count: int, tuned: bool) -> float:
     Take the first `count` questions of `asked()`, each of which comes with its false value. `reply(n, falsified, tuned)`
     is the reply, and `contains(text, value)` tells whether a value is in it.
 
-    >>> above_control(3, False) > 0
+    >>> above_control(2, False) > 0
     True
     """
 
