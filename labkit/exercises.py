@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,11 @@ class Exercise:
     def __call__(self, *arguments: Any) -> Any:
         """What the solution gives, so that a later solution can use it."""
         return self.solution(*arguments)
+
+    @cached_property
+    def expected(self) -> list[Any]:
+        """What the solution gives in each case, computed once: it may train."""
+        return [_plain(self.solution(*deepcopy(case))) for case in self.cases]
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,7 @@ def fault(task: Exercise, function: Callable[..., Any]) -> str | None:
 
     Numbers may differ by rounding, and a tuple or an array counts as the list of the same values.
     """
-    for case in task.cases:
-        expected = _plain(task.solution(*deepcopy(case)))
+    for case, expected in zip(task.cases, task.expected, strict=True):
         try:
             with _limited(task.seconds):
                 result = _plain(function(*deepcopy(case)))
