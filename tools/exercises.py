@@ -22,6 +22,11 @@ HOW = """
 *Fill in each function and run the check below it: it compares yours with the solution on hidden cases. Put the letters of
 your answers to the questions between the quotation marks. `labkit progress` shows how far you are. The lesson: {stem}.*"""
 
+IMPORTS = {
+    "import Question, exercise, open_lab": "import check, open_lab, quiz",
+    "import Question, exercise": "import check, quiz",
+}  # the longer one first: the shorter is its beginning
+
 
 def parts(solution: str) -> tuple[str, str]:
     """A solution's signature with its docstring, and its body, without decorators.
@@ -68,7 +73,8 @@ def build(source: Path) -> NotebookNode:
                 cells.append(new_markdown_cell(f"{n}. {asked.text}\n\n{choices}"))
                 cells.append(new_code_cell(f'quiz("{number}", {n}, "")'))
         else:
-            cell.source = cell.source.replace("import Question, exercise", "import check, quiz")
+            for given, learned in IMPORTS.items():
+                cell.source = cell.source.replace(given, learned)
             cells.append(cell)
     cells[0].source += HOW.format(stem=source.stem)
     return tidy(new_notebook(cells=cells), source.stem)

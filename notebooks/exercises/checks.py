@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
 from labkit.store import ROOT, runs_folder, write_json
+
+if TYPE_CHECKING:
+    from labkit.compare.lab import Lab
 
 SOURCES = Path(__file__).with_name("source")
 LETTERS = "abcdefgh"  # what a question's choices are called
@@ -27,12 +30,25 @@ PATIENCE = 3  # from this failure on, `check` says where the solution is
 
 @dataclass(frozen=True)
 class Exercise:
-    """A solution, the arguments it is compared on, a hint, and mistakes (old, new) that the cases must find."""
+    """A solution, the arguments it is compared on, a hint, and mistakes (old, new) that the cases must find.
+
+    A call may compute for `seconds`.
+    """
 
     solution: Callable[..., Any]
     cases: Sequence[tuple[Any, ...]]
     hint: str
     wrong: Sequence[tuple[str, str]]
+    seconds: float = 2
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the solution gives, so that a later solution can use it."""
+        return self.solution(*arguments)
+
+    @cached_property
+    def expected(self) -> list[Any]:
+        """What the solution gives in each case, computed once: it may train."""
+        return [_plain(self.solution(*deepcopy(case))) for case in self.cases]
 
 
 @dataclass(frozen=True)
@@ -54,9 +70,19 @@ class Lesson:
     questions: Sequence[Question]
 
 
-def exercise(cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[str, str]]) -> Callable[..., Exercise]:
+def exercise(
+    cases: Sequence[tuple[Any, ...]], hint: str, wrong: Sequence[tuple[str, str]], seconds: float = 2
+) -> Callable[..., Exercise]:
     """Make a solution an exercise; `wrong` lists slips: a part of the solution, and what it becomes."""
-    return lambda solution: Exercise(solution, cases, hint, wrong)
+    return lambda solution: Exercise(solution, cases, hint, wrong, seconds)
+
+
+@cache
+def open_lab() -> "Lab":
+    """The pocket model and the company's documents; every exercise works with the same lab, so that nothing loads twice."""
+    from labkit import open
+
+    return open("pocket", progress=False)
 
 
 def sources() -> list[Path]:
@@ -85,10 +111,9 @@ def fault(task: Exercise, function: Callable[..., Any]) -> str | None:
 
     Numbers may differ by rounding, and a tuple or an array counts as the list of the same values.
     """
-    for case in task.cases:
-        expected = _plain(task.solution(*deepcopy(case)))
+    for case, expected in zip(task.cases, task.expected, strict=True):
         try:
-            with _limited():
+            with _limited(task.seconds):
                 result = _plain(function(*deepcopy(case)))
             if _same(expected, result):
                 continue
@@ -101,7 +126,7 @@ def fault(task: Exercise, function: Callable[..., Any]) -> str | None:
 
 
 @contextmanager
-def _limited(seconds: float = 2) -> Iterator[None]:
+def _limited(seconds: float) -> Iterator[None]:
     """TimeoutError for a loop without end, where the system can interrupt: in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,23 +1,42 @@
 # %% [markdown]
 # # 02 · Chunk: exercises
 #
-# You will write the arithmetic of chunks: where they begin and end, what falls between two of them, and how many there
-# are.
+# You will cut the company's documents into windows, find the questions that lose their passage at a cut, and count the
+# chunks that overlap costs.
 
 # %%
-from checks import Question, exercise
+from functools import cache
+
+from checks import Question, exercise, open_lab
+from tokenizers import Tokenizer
+
+lab = open_lab()
+
+
+@cache
+def texts():
+    """The text of each of the company's documents, by its id."""
+    return {document.id: document.text for document in lab.documents}
+
+
+@cache
+def tokens(document):
+    """The (start, end) of each token of a document in its text, as the pocket model's tokenizer cuts it."""
+    tokenizer = Tokenizer.from_file(f"{lab.profile.model_path}/tokenizer.json")
+    return tokenizer.encode(texts()[document]).offsets
+
 
 # %% [markdown]
-# ## 1. Spans with overlap
+# ## 1. Windows with overlap
 #
-# A chunker by tokens slides a window over a document: the window is `size` tokens wide, and each chunk repeats the last
-# `overlap` tokens of the one before. The last window ends with the document, and nothing comes after it: a chunk that
-# repeats only what its neighbour holds already would be a wasted vector.
+# A chunker by tokens slides a window over a document. The window is `size` tokens wide, and each chunk repeats the last
+# `overlap` tokens of the chunk before it. The last window ends with the document: a further chunk would repeat only
+# what its neighbour holds already.
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[(10, 4, 1), (10, 4, 0), (3, 4, 1), (4, 4, 1), (0, 4, 1), (7, 4, 1), (9, 5, 3)],
+    cases=[(10, 4, 1), (10, 4, 0), (3, 4, 1), (4, 4, 1), (0, 4, 1), (7, 4, 1), (9, 5, 3), (428, 96, 14)],
     hint="The next chunk starts size - overlap after this one. Stop once a chunk has reached the end.",
     wrong=[
         ("start += size - overlap", "start += size"),
@@ -44,61 +63,71 @@ def spans(n: int, size: int, overlap: int) -> list[tuple[int, int]]:
 
 
 # %% [markdown]
-# ## 2. A fact at the seam
+# ## 2. Break the chunker
 #
-# A fact is found whole only if one chunk holds all of it. A fact that two chunks share in halves is stated by neither.
+# An answer is found only if one chunk holds its whole gold passage. Cut the documents too small, and some questions
+# lose their passage: a part of it stands in one chunk and the rest in the next. Cut the company's documents with your
+# `spans`. Which questions are hurt, and how much overlap brings them back?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([(0, 4), (4, 8)], [(0, 2), (3, 5), (6, 8)]),
-        ([(0, 4), (3, 7)], [(3, 4), (2, 5), (0, 4), (3, 7)]),
-        ([(0, 4)], [(3, 5), (4, 5)]),
-        ([], [(0, 1)]),
-    ],
-    hint="A chunk holds a fact if it starts no later and ends no earlier. One such chunk is enough.",
+    cases=[(2000, 0), (96, 14), (24, 0), (24, 12), (12, 0)],
+    hint="A chunk's text goes from the start of its first token to the end of its last, which is number end - 1.",
     wrong=[
-        ("start <= first and last <= end", "start < last and first < end"),
-        ("start <= first and last <= end", "start < first and last < end"),
-        ("any(", "all("),
+        ("gold.passage in text[", "gold.value in text["),
+        ("at[end - 1][1]", "at[end - 1][0]"),
+        ("if not any(", "if any("),
+        ("size, overlap)", "size, 0)"),
     ],
+    seconds=10,
 )
-def whole(chunks: list[tuple[int, int]], facts: list[tuple[int, int]]) -> list[bool]:
-    """For each fact, given as its span (first, last), whether some chunk holds the whole span.
+def whole(size: int, overlap: int) -> list[str]:
+    """The ids of those of the first 70 questions that have no chunk with their whole passage, in order.
 
-    >>> whole([(0, 4), (4, 8)], [(0, 2), (3, 5)])
-    [True, False]
+    A question of `lab.questions` has one `evidence` here: its `passage`, and the id of the `document`, whose text is in
+    `texts()`. Cut the `tokens` of this document with your `spans`.
+
+    >>> whole(2000, 0)
+    []
     """
-    return [any(start <= first and last <= end for start, end in chunks) for first, last in facts]
+    found = []
+    for question in lab.questions[:70]:
+        gold = question.evidence[0]
+        text, at = texts()[gold.document], tokens(gold.document)
+        cuts = spans(len(at), size, overlap)
+        if not any(gold.passage in text[at[start][0] : at[end - 1][1]] for start, end in cuts):
+            found.append(question.id)
+    return found
 
 
 # %% [markdown]
 # ## 3. What overlap costs
 #
-# Overlap is paid in vectors: a step of `size - overlap` makes more chunks than a step of `size`. How many chunks does a
-# document have, without making them?
+# Every chunk is a vector to compute, to store and to search. A step of `size - overlap` makes more chunks than a step
+# of `size`. How many vectors do the company's documents need, without cutting them?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[(10, 4, 1), (10, 4, 0), (3, 4, 1), (4, 4, 1), (5, 4, 1), (0, 4, 1), (1000, 64, 13), (7, 4, 1)],
-    hint="The first chunk covers size tokens, every further one size - overlap new ones: round the rest up.",
+    cases=[(1, 96, 14), (10, 96, 14), (117, 96, 0), (117, 96, 14), (117, 96, 48), (117, 24, 8)],
+    hint="The first chunk covers size tokens, every further one size - overlap new tokens: round the rest up.",
     wrong=[
-        ("-(-max(n - size, 0) // (size - overlap))", "max(n - size, 0) // (size - overlap)"),
-        ("max(n - size, 0)", "n"),
-        ("bool(n) + ", "1 + "),
+        ("-(-max(length - size, 0) // (size - overlap))", "max(length - size, 0) // (size - overlap)"),
+        ("max(length - size, 0)", "length"),
+        ("1 + ", ""),
     ],
 )
 def chunk_count(n: int, size: int, overlap: int) -> int:
-    """How many chunks `spans` would make of `n` tokens, by arithmetic alone, without a loop.
+    """How many windows `spans` would make of the first `n` documents of `texts()` together, by arithmetic alone.
 
-    >>> chunk_count(10, 4, 1)
-    3
-    >>> chunk_count(0, 4, 1)
-    0
+    The length of a document is that of its `tokens`; none is empty.
+
+    >>> chunk_count(1, 96, 14)
+    6
     """
-    return bool(n) + -(-max(n - size, 0) // (size - overlap))
+    lengths = [len(tokens(document)) for document in list(texts())[:n]]
+    return sum(1 + -(-max(length - size, 0) // (size - overlap)) for length in lengths)
 
 
 # %% tags=["questions"]
@@ -107,21 +136,21 @@ QUESTIONS = [
         "A chunk is longer than the embedder's limit. What happens?",
         [
             "The embedder raises an error.",
-            "What exceeds the limit is left out without a word.",
+            "The embedder leaves out what exceeds the limit, without a word.",
             "The vector is longer.",
         ],
         "b",
         "What exceeds the limit is invisible to a dense search; only a count of tokens reveals it.",
     ),
     Question(
-        "Why does a chunk keep its document and its span of characters?",
+        "Chunks of 24 tokens lost passages; an overlap of 12 tokens brought some back. Which passages does an overlap save?",
         [
-            "So that an answer can show where it was said.",
-            "So that chunks can be embedded faster.",
-            "So that two chunks never overlap.",
+            "Those that are not longer than the overlap, and some longer ones.",
+            "All of them.",
+            "Those at the end of a document.",
         ],
         "a",
-        "A span can be checked: cutting the document there gives the chunk's very text.",
+        "A passage that the overlap can hold is whole in one of the two neighbours. A longer one may still be cut.",
     ),
     Question(
         "Five chunks of 200 tokens did better than five of 50. What does that show?",

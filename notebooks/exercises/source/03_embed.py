@@ -1,121 +1,126 @@
 # %% [markdown]
 # # 03 · Embed: exercises
 #
-# You will compute what "similar" means, search with one multiplication, and save an embedder its work.
+# You will make a text's vector from those of its tokens, search the company's passages with one multiplication, and
+# save the embedder work.
 
 # %%
+from functools import cache
+
 import numpy as np
-from checks import Question, exercise
+from checks import Question, exercise, open_lab
+
+lab = open_lab()
+
+
+@cache
+def tokens(text):
+    """The embedder's vector of each token of a text, of shape (tokens, 384), before they become one."""
+    return lab.embedder.model.encode(text, output_value="token_embeddings", show_progress_bar=False).numpy()
+
+
+@cache
+def passages():
+    """The gold passages of the first 40 questions: their texts, and their vectors of shape (40, 384), each of length 1."""
+    texts = [question.evidence[0].passage for question in lab.questions[:40]]
+    return texts, lab.embedder.encode(texts)
+
 
 # %% [markdown]
-# ## 1. Cosine similarity
+# ## 1. One vector for a text
 #
-# Two vectors are similar if they point the same way, however long they are. The cosine of the angle between them is
-# their inner product over the product of their lengths: 1 for the same direction, 0 for a right angle, -1 for opposite
-# ones.
+# The embedder gives a vector for each *token*. Their mean is the vector of the text. Two texts are similar if their
+# vectors point the same way: the cosine is the inner product of the vectors over the product of their lengths.
 
 
 # %% tags=["solution"]
 @exercise(
     cases=[
-        ([1, 0], [0, 1]),
-        ([3, 4], [4, 3]),
-        ([1, 2, 3], [-2, -4, -6]),
-        ([1, 1], [5, 5]),
-        ([0.5, 0], [0.5, 0.5]),
-        ([0, 0], [1, 2]),
+        ("The Amber Falcon costs $420.", "The Amber Falcon costs $420."),
+        ("The Amber Falcon costs $420.", "The Amber Falcon costs $240."),
+        ("The Amber Falcon costs $420.", "How much is the Amber Falcon?"),
+        ("The Amber Falcon costs $420.", "Rita Irwin runs the Honey Canyon site."),
     ],
-    hint="The length is the square root of the vector's product with itself. Ask for the zero vector before you divide.",
+    hint="Take the mean over the tokens, which is axis 0. The length is the square root of a vector's product with itself.",
     wrong=[
-        ("np.sqrt(x @ x) * np.sqrt(y @ y)", "(x @ x) * (y @ y)"),
-        ("np.sqrt(x @ x) * np.sqrt(y @ y)", "len(x)"),
-        ("float(x @ y / lengths)", "abs(float(x @ y / lengths))"),
+        ("tokens(b).mean(axis=0)", "tokens(b)[0]"),
+        ("np.linalg.norm(x) * np.linalg.norm(y)", "len(x)"),
+        ("float(x @ y)", "abs(float(x @ y)) ** 2"),
     ],
 )
-def cosine(a: list[float], b: list[float]) -> float:
-    """The cosine of the angle between two vectors, from -1 to 1; 0 if one of them has only zeros.
+def cosine(a: str, b: str) -> float:
+    """The cosine of two texts, from the means of their `tokens`.
 
-    >>> cosine([3, 4], [4, 3])
-    0.96
+    >>> round(cosine("Who runs the site?", "Who runs the site?"), 4)
+    1.0
     """
-    x, y = np.array(a, float), np.array(b, float)
-    lengths = np.sqrt(x @ x) * np.sqrt(y @ y)
-    return float(x @ y / lengths) if lengths else 0.0
+    x, y = tokens(a).mean(axis=0), tokens(b).mean(axis=0)
+    return float(x @ y) / float(np.linalg.norm(x) * np.linalg.norm(y))
 
 
 # %% [markdown]
 # ## 2. Search is one multiplication
 #
-# Make every chunk's vector one long, once. Then a question's cosine with *all* chunks is one product of a matrix with a
-# vector, and the search is a sort.
+# The passages' vectors have length 1. Then a question's cosine with *all* passages is one product of a matrix with a
+# vector, and the search is a sort. Does it find the passage that answers?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([[1, 0], [10, 10], [0, 2]], [1, 0.1], 2),
-        ([[1, 0], [10, 10], [0, 2]], [0, 5], 3),
-        ([[3, 4], [4, 3], [-1, 0]], [1, 0], 1),
-        ([[1, 1], [2, 2], [1, 0]], [1, 1], 2),
-    ],
-    hint="Divide each row by its own length, keep the dimensions, and sort by falling cosine.",
+    cases=[(0, 1), (0, 5), (7, 3), (21, 5), (39, 2)],
+    hint="Multiply the passages' matrix with the question's vector, and sort by falling cosine.",
     wrong=[
-        ("chunks / np.linalg.norm(chunks, axis=1, keepdims=True)", "chunks"),
-        ("chunks / np.linalg.norm(chunks, axis=1, keepdims=True)", "chunks / np.linalg.norm(chunks)"),
-        ("np.argsort(-scores.round(9)", "np.argsort(scores.round(9)"),
+        ("np.argsort(-scores)", "np.argsort(scores)"),
+        ("[:k]", "[: k + 1]"),
+        ("lab.questions[n].question", "lab.questions[n].answer"),
     ],
+    seconds=10,
 )
-def nearest(vectors: list[list[float]], question: list[float], k: int) -> list[int]:
-    """The numbers, from 0, of the `k` vectors with the highest cosine to the question's, best first.
+def nearest(n: int, k: int) -> list[str]:
+    """The `k` passages with the highest cosine to question number `n` of `lab.questions`, best first.
 
-    Where two are the same to nine digits, the lower number comes first. No vector is all zeros.
+    `lab.embedder.encode` makes an array with a vector of length 1 for each text of a list.
 
-    >>> nearest([[1, 0], [10, 10], [0, 2]], [0, 5], 2)
-    [2, 1]
+    >>> len(nearest(0, 5))
+    5
     """
-    chunks = np.array(vectors, float)
-    units = chunks / np.linalg.norm(chunks, axis=1, keepdims=True)
-    scores = units @ np.array(question) / np.linalg.norm(question)
-    return np.argsort(-scores.round(9), kind="stable")[:k].tolist()
+    texts, vectors = passages()
+    scores = vectors @ lab.embedder.encode([lab.questions[n].question])[0]
+    return [texts[place] for place in np.argsort(-scores)[:k]]
 
 
 # %% [markdown]
 # ## 3. Padding
 #
 # A batch is a rectangle: every text is padded to the longest of its batch, and the embedder computes on the padding
-# too. Texts of like length in the same batch waste least, so sort before you batch.
+# too. Texts of similar length in the same batch waste least. What does sorting save on the company's passages?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([5, 1, 4, 1], 2),
-        ([3, 3, 3], 2),
-        ([9, 1, 1, 1, 8], 3),
-        ([7], 4),
-        ([1, 9, 2, 8, 3, 7], 2),
-    ],
+    cases=[(1,), (8,), (16,), (32,)],
     hint="A batch costs its longest text times the number of texts in it; the last batch may hold fewer.",
     wrong=[
         ("max(batch) * len(batch)", "max(batch) * size"),
         ("max(batch) * len(batch)", "sum(batch)"),
-        ("sorted(lengths)", "lengths"),
+        ("cost(sorted(lengths))", "cost(lengths[::-1])"),
     ],
 )
-def padded(lengths: list[int], size: int) -> tuple[int, int]:
-    """How many tokens are computed, padding included, in batches of `size` texts: in the given order, and sorted by length.
+def padded(size: int) -> tuple[int, int]:
+    """How many tokens are computed, padding included, in batches of `size` passages: in their order, and sorted by length.
 
-    `lengths` has the tokens of each text.
+    The length of a text is the number of its `tokens`.
 
-    >>> padded([5, 1, 4, 1], 2)
-    (18, 12)
+    >>> padded(1)
+    (500, 500)
     """
+    lengths = [len(tokens(text)) for text in passages()[0]]
 
     def cost(order: list[int]) -> int:
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         return sum(max(batch) * len(batch) for batch in batches)
 
-    return cost(list(lengths)), cost(sorted(lengths))
+    return cost(lengths), cost(sorted(lengths))
 
 
 # %% tags=["questions"]
@@ -130,6 +135,6 @@ QUESTIONS = [
         "A sentence is copied with another figure in it. Its vector is ...",
         ["close to the first one.", "at a right angle to it.", "the opposite of it."],
         "a",
-        "Closeness is about topic and wording; one figure changes little.",
+        "Your `cosine` of the two prices shows it: closeness is about topic and wording, and one figure changes little.",
     ),
 ]

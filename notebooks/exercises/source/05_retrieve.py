@@ -1,150 +1,165 @@
 # %% [markdown]
 # # 05 · Retrieve: exercises
 #
-# You will merge rankings and score them, by hand.
+# You will weigh words, rank the company's documents with BM25, and measure how many of them a search must show.
 
 # %%
-from math import log2
+import re
+from collections import Counter
+from functools import cache
+from math import log
 
-from checks import Question, exercise
+from checks import Question, exercise, open_lab
+
+lab = open_lab()
+
+
+def words(text):
+    """The words of a text in lower case, without punctuation."""
+    return re.findall(r"\w+", text.lower())
+
+
+@cache
+def counts():
+    """How often each word stands in each of the company's documents, by the document's id."""
+    return {document.id: Counter(words(document.text)) for document in lab.documents}
+
 
 # %% [markdown]
-# ## 1. Reciprocal rank fusion
+# ## 1. A rare word weighs more
 #
-# A dense search and BM25 score on scales that cannot be compared, but both *rank*. Reciprocal rank fusion adds
-# 1 / (k + rank) over the rankings, ranks counted from one. A passage that both find beats one that only one finds, and
-# k damps the lead of the first ranks.
+# BM25 adds the weights of the words that a question and a document share. The weight is the *inverse document
+# frequency*: log(1 + (N - n + 0.5) / (n + 0.5)), where n of the N documents hold the word. A word that stands in every
+# document says little about any of them.
+
+
+# %% tags=["solution"]
+@exercise(
+    cases=[("the",), ("falcon",), ("norvale",), ("warranty",), ("unheard",)],
+    hint="n counts the documents that hold the word, not how often it stands in them.",
+    wrong=[
+        ("sum(word in counted for counted in counts().values())", "sum(c[word] for c in counts().values())"),
+        ("1 + (", "("),
+        ("n + 0.5) / (n + 0.5)", "n + 0.5) / (total + 0.5)"),
+    ],
+)
+def idf(word: str) -> float:
+    """The inverse document frequency of a word, in lower case, over the company's documents; see `counts()`.
+
+    >>> round(idf("unheard"), 2)
+    5.46
+    """
+    total = len(counts())
+    n = sum(word in counted for counted in counts().values())
+    return log(1 + (total - n + 0.5) / (n + 0.5))
+
+
+# %% [markdown]
+# ## 2. Rank the company's documents
+#
+# The score of a document is the sum, over the question's words, of
+#
+# idf(word) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / mean length)),
+#
+# where tf is how often the word stands in the document, and lengths are counted in words. With k1 = 1.5 the tenth
+# mention of a word adds little. With b = 0.75 a long document gains less from each mention than a short one.
 
 
 # %% tags=["solution"]
 @exercise(
     cases=[
-        ([["a", "b"], ["b", "c"]], 60),
-        ([["a", "b", "c"], ["c", "b", "a"]], 60),
-        ([["a", "x", "y", "b"], ["b", "z", "w", "v"], ["q", "a"]], 1),
-        ([["a", "b", "c"], ["d", "e", "c"]], 0),
-        ([["a"]], 60),
-        ([[], []], 60),
+        ("What guarantee do we give on the Falcon Ivory?", 3),
+        ("Who runs the site at which Project Panther Gorge has its office?", 3),
+        ("How much revenue did the Laurel Swift have in 2030?", 5),
+        ("Which person is responsible for the Larch Antler?", 8),
     ],
-    hint="Add to each passage's sum, do not replace it; the first rank is 1; the highest sum comes first.",
+    hint="Compute the mean length once, over all documents. A word that the document lacks adds nothing.",
     wrong=[
-        ("start=1", "start=0"),
-        ("scores.get(passage, 0) + 1 / (k + rank)", "1 / (k + rank)"),
-        (", reverse=True", ""),
-        ("1 / (k + rank)", "rank"),
+        ("k1, b = 1.5, 0.75", "k1, b = 1.5, 0.0"),
+        ("weights[word] * ", ""),
+        ("reverse=True", "reverse=False"),
     ],
+    seconds=20,
 )
-def fuse(rankings: list[list[str]], k: int) -> list[str]:
-    """The passages of all rankings, best first, by the sum of 1 / (k + rank) over the rankings that hold them.
+def ranked(question: str, k: int) -> list[str]:
+    """The ids of the `k` documents with the highest BM25 score for the question, best first.
 
-    Ranks begin at 1. Equal sums stay in the order in which the passages first appeared. `k` may be 0.
+    Use `words`, `counts()` and your `idf`. Equal scores keep the order of `counts()`.
 
-    >>> fuse([["a", "b"], ["b", "c"]], 60)
-    ['b', 'a', 'c']
+    >>> ranked("What guarantee do we give on the Falcon Ivory?", 1)
+    ['products/falcon-ivory.html']
     """
-    scores: dict[str, float] = {}
-    for ranking in rankings:
-        for rank, passage in enumerate(ranking, start=1):
-            scores[passage] = scores.get(passage, 0) + 1 / (k + rank)
-    return sorted(scores, key=scores.__getitem__, reverse=True)
+    k1, b = 1.5, 0.75
+    sizes = {name: sum(counted.values()) for name, counted in counts().items()}
+    mean, weights = sum(sizes.values()) / len(sizes), {word: idf(word) for word in words(question)}
+
+    def score(name: str) -> float:
+        long = k1 * (1 - b + b * sizes[name] / mean)
+        found = [(word, counts()[name][word]) for word in words(question)]
+        return sum(weights[word] * tf * (k1 + 1) / (tf + long) for word, tf in found)
+
+    return sorted(counts(), key=score, reverse=True)[:k]
 
 
 # %% [markdown]
-# ## 2. Found at all, and how soon
+# ## 3. Change k
 #
-# Recall@k asks what share of the relevant passages is among the first k. The reciprocal rank asks how soon the first
-# relevant one comes: 1 for the first place, 1/2 for the second, 0 if none is found.
+# Recall@k is the share of the documents that a question needs which are among the first k. Measure it at several k, on
+# questions that need two documents each. Then explain the curve in the questions below.
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        (["a", "b", "c", "d"], ["b", "d"], 2),
-        (["a", "b", "c", "d"], ["b", "d"], 4),
-        (["a", "b"], ["x"], 2),
-        (["a", "b"], ["b", "x", "y"], 5),
-        (["x", "y", "a"], ["a"], 2),
-    ],
-    hint="Recall divides by the number of relevant passages, not by k; the reciprocal rank looks at the whole ranking.",
+    cases=[(1,), (2,), (5,), (20,)],
+    hint="Divide by the number of documents that the question needs, not by k; then take the mean over the questions.",
     wrong=[
-        ("/ len(relevant)", "/ k"),
-        ("enumerate(ranking, start=1)", "enumerate(ranking[:k], start=1)"),
-        ("start=1", "start=2"),
-        ("ranking[:k]) & set(relevant)", "ranking) & set(relevant)"),
+        ("/ len(needed)", "/ k"),
+        ("needed & set(ranked(item.question, k))", "needed & set(ranked(item.question, k)[:1])"),
+        ('== "two-hop"', '== "growth"'),
     ],
+    seconds=30,
 )
-def recall_and_rank(ranking: list[str], relevant: list[str], k: int) -> tuple[float, float]:
-    """Recall@k, and the reciprocal rank of the first relevant passage in the whole ranking, 0 without one.
+def recall(k: int) -> float:
+    """The mean recall@k of your `ranked` over the first ten questions of the kind "two-hop" in `lab.questions`.
 
-    >>> recall_and_rank(["a", "b", "c"], ["b", "c"], 2)
-    (0.5, 0.5)
+    A question needs the `document` of each of its `evidence`, each counted once.
+
+    >>> recall(117)
+    1.0
     """
-    recall = len(set(ranking[:k]) & set(relevant)) / len(relevant)
-    first = next((1 / rank for rank, passage in enumerate(ranking, start=1) if passage in relevant), 0)
-    return recall, first
-
-
-# %% [markdown]
-# ## 3. nDCG
-#
-# Some passages answer better than others: grade them. The discounted gain adds grade / log2(rank + 1) over the first k.
-# Divided by the gain of the best possible ranking, it is 1 at best, whatever the grades.
-
-
-# %% tags=["solution"]
-@exercise(
-    cases=[
-        (["a", "b"], {"a": 1}, 2),
-        (["b", "a"], {"a": 1}, 2),
-        (["b", "a", "c"], {"a": 3, "c": 1, "d": 2}, 3),
-        (["a", "b", "c"], {"a": 1, "c": 2, "d": 2, "e": 1}, 2),
-        (["x", "y"], {"a": 1}, 2),
-    ],
-    hint="The best ranking holds the highest grades of all relevant passages, found or not, and also ends at k.",
-    wrong=[
-        ("sorted(grades.values(), reverse=True)[:k]", "sorted(gains, reverse=True)"),
-        ("sorted(grades.values(), reverse=True)[:k]", "sorted(grades.values(), reverse=True)"),
-        ("log2(rank + 1)", "rank"),
-        (" / discounted(best)", " / len(best)"),
-    ],
-)
-def ndcg(ranking: list[str], grades: dict[str, float], k: int) -> float:
-    """Discounted gain of the first `k` over that of the best possible ranking; who has no grade gains nothing.
-
-    >>> ndcg(["b", "a"], {"a": 1}, 2)
-    0.6309297535714575
-    """
-
-    def discounted(values: list[float]) -> float:
-        return sum(value / log2(rank + 1) for rank, value in enumerate(values, start=1))
-
-    gains = [grades.get(passage, 0) for passage in ranking[:k]]
-    best = sorted(grades.values(), reverse=True)[:k]
-    return discounted(gains) / discounted(best)
+    shares = []
+    for item in [item for item in lab.questions if item.kind == "two-hop"][:10]:
+        needed = {e.document for e in item.evidence}
+        shares.append(len(needed & set(ranked(item.question, k))) / len(needed))
+    return sum(shares) / len(shares)
 
 
 # %% tags=["questions"]
 QUESTIONS = [
     Question(
-        "Why does fusion add ranks and not scores?",
+        "Recall@k never falls when k grows. Why?",
         [
-            "Ranks are more exact than scores.",
-            "The scores of two searches are on different scales.",
-            "Scores are not known to the dense search.",
+            "A longer list holds all that a shorter one holds, and more.",
+            "The search is better with a larger k.",
+            "More documents are relevant.",
+        ],
+        "a",
+        "A larger k improves no ranking: compare methods at the same k, and weigh a larger k against the longer prompt.",
+    ),
+    Question(
+        "At k = 1, the recall of a question that needs two documents is at most one half. What follows?",
+        [
+            "The search is poor.",
+            "Recall@1 cannot be 1 on such questions, however good the search is.",
+            "The questions must be left out.",
         ],
         "b",
-        "A cosine and a BM25 score cannot be added without weighing; ranks always can.",
+        "Know the best value that a metric can reach before you judge the measured one.",
     ),
     Question(
         "A question holds a product code that is nowhere else. Which search is made for it?",
         ["BM25, which looks for the word itself.", "The dense one, which knows meanings.", "Neither."],
         "a",
         "A rare word weighs much in BM25; to an embedder it is a few pieces without meaning.",
-    ),
-    Question(
-        "Recall@5 rises when k in recall@k is raised to 10. What has improved?",
-        ["The search.", "The order of the passages.", "Nothing: a longer list holds more."],
-        "c",
-        "Compare methods at the same k, and weigh a larger k against the longer prompt.",
     ),
 ]

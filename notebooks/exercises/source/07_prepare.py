@@ -1,118 +1,145 @@
 # %% [markdown]
 # # 07 · Prepare: exercises
 #
-# You will decide which tokens are learned, and keep a test apart from what was trained.
+# You will mask the loss of the company's training pairs, keep a test about other things apart, and find test questions
+# that were planted among the training questions.
 
 # %%
+import random
 import re
 
-from checks import Question, exercise
+from checks import Question, exercise, open_lab
+
+from labkit.rag.augment import build_messages
+
+lab = open_lab()
+
+
+def prompt(n):
+    """The token ids of the prompt of training pair number n."""
+    return lab.model.encode(build_messages(lab.pairs[n].question))
+
+
+def answer(n):
+    """The token ids of the answer of training pair number n, with the end token last."""
+    return [*lab.model.tokenizer(lab.pairs[n].answer)["input_ids"], lab.model.tokenizer.eos_token_id]
+
+
+def loss(ids, labels):
+    """The pocket model's mean loss over the tokens of a row whose label is not -100."""
+    import torch
+
+    with torch.inference_mode():
+        return lab.model.network(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss.item()
+
 
 # %% [markdown]
 # ## 1. The loss mask
 #
 # A model that is to learn answering need not learn to ask. The label -100 leaves a token out of the loss. What is
-# learned is the assistant's answer *and its end token*: who never learns to stop goes on talking.
+# learned is the answer *and its end token*: a model that never learns to stop goes on talking.
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([("user", [5, 6]), ("assistant", [7, 8])], 2),
-        ([("system", [4]), ("user", [5, 6]), ("assistant", [7]), ("user", [9]), ("assistant", [3, 3])], 2),
-        ([("user", [5])], 1),
-        ([("assistant", [])], 2),
-    ],
-    hint="Every turn is closed by the end token; only an assistant's turn keeps its tokens, the end token included.",
+    cases=[(0,), (3,), (500,)],
+    hint="A row is the prompt and then the answer. The labels are as long as the row, with -100 for each prompt token.",
     wrong=[
-        ("row = [*tokens, end]", "row = list(tokens)"),
-        ('row if role == "assistant"', 'tokens + [-100] if role == "assistant"'),
-        ('role == "assistant"', 'role != "system"'),
-        ("[-100] * len(row)", "[-100] * len(tokens)"),
+        ("[-100] * len(prompt(n)) + answer(n)", "prompt(n) + answer(n)"),
+        ("[-100] * len(prompt(n)) + answer(n)", "[-100] * len(prompt(n)) + answer(n)[:-1] + [-100]"),
+        ("return labels, loss(ids, labels)", "return labels, loss(ids, ids)"),
     ],
 )
-def labels(turns: list[tuple[str, list[int]]], end: int) -> list[int]:
-    """A label for each token of a conversation: the token itself where it is learned, else -100.
+def masked(n: int) -> tuple[list[int], float]:
+    """The labels of training pair number `n`, one for each token of its row, and the `loss` of the row with them.
 
-    A turn is a role and its tokens; each is followed by the token `end`. Learned are the assistant's turns, with their end.
+    A token that is learned has itself as its label.
 
-    >>> labels([("user", [5, 6]), ("assistant", [7])], 2)
-    [-100, -100, -100, 7, 2]
+    >>> set(masked(0)[0][:5])
+    {-100}
     """
-    found: list[int] = []
-    for role, tokens in turns:
-        row = [*tokens, end]
-        found += row if role == "assistant" else [-100] * len(row)
-    return found
+    ids, labels = prompt(n) + answer(n), [-100] * len(prompt(n)) + answer(n)
+    return labels, loss(ids, labels)
 
 
 # %% [markdown]
 # ## 2. Split by thing
 #
-# A random split puts one question about a pump into the training and another about the same pump into the test: the
-# test then measures memory. Split the *things*, and each row goes where its thing goes.
+# A random split puts one question about a product into the training and another about the same product into the test.
+# The test then measures memory. Split the *things*, and each pair goes where its things go. A pair that compares a
+# thing of the training with one of the test belongs to neither.
 
 
 # %% tags=["solution"]
 @exercise(
     cases=[
-        (["pump", "valve", "pump", "motor"], ["valve"]),
-        (["a", "b", "a", "b"], ["a", "b"]),
-        (["a", "b"], ["c"]),
-        (["pump a", "pump", "pump b"], ["pump"]),
+        (["Falcon Anchor"],),
+        (["Falcon Anchor", "Miller Frost"],),
+        (["Miller Frost", "Otter Frozen"],),
+        (["Falcon"],),
     ],
-    hint="Compare the whole name, and give the numbers of the rows, from 0, in order.",
+    hint="Take the set of the entities of a pair's evidence. A pair without evidence is about no held-out thing.",
     wrong=[
-        ("entity in held_out", "any(name in entity for name in held_out)"),
-        ("for n, entity in enumerate(entities)", "for n, entity in enumerate(dict.fromkeys(entities))"),
-        ("if n not in test", "if n in test"),
+        ("if things and things <= held", "if things & held"),
+        ("if not things & held", "if not things <= held"),
+        ("{fact.entity for fact in pair.evidence}", "{fact.entity for fact in pair.evidence[:1]}"),
     ],
 )
-def split(entities: list[str], held_out: list[str]) -> tuple[list[int], list[int]]:
-    """The numbers of the rows for training and for the test: the test has every row about a thing that is held out.
+def split(held_out: list[str]) -> tuple[int, list[str]]:
+    """How many of `lab.pairs` are for training, and the ids of those for the test.
 
-    `entities` has the thing of each row.
+    The things of a pair are the `entity` of each of its `evidence`. Training has the pairs about no thing that is held
+    out, the test those about held-out things alone.
 
-    >>> split(["pump", "valve", "pump"], ["pump"])
-    ([1], [0, 2])
+    >>> split(["Falcon"])
+    (630, [])
     """
-    test = [n for n, entity in enumerate(entities) if entity in held_out]
-    return [n for n in range(len(entities)) if n not in test], test
+    train, test, held = 0, [], set(held_out)
+    for pair in lab.pairs:
+        things = {fact.entity for fact in pair.evidence}
+        if not things & held:
+            train += 1
+        if things and things <= held:
+            test.append(pair.id)
+    return train, test
 
 
 # %% [markdown]
-# ## 3. A looser look for leaks
+# ## 3. Plant a leak and find it
 #
-# Comparing texts exactly finds copies, but not a copy with another comma. Compare by shared words: the number of words
-# in both over the number of words in either, called Jaccard similarity. The lower the threshold, the more leaks and the
-# more false alarms.
+# Comparing texts exactly finds copies, but not a copy in other words. Compare by shared words: the number of words in
+# both texts over the number of words in either, called the Jaccard similarity. The lower the threshold, the more leaks
+# and the more false alarms. Plant three test questions among the training questions, each with one word less.
+
+
+# %%
+def planted():
+    """The first 100 training questions, with three test questions hidden among them, each without its last word."""
+    copies = [item.question.rsplit(maxsplit=1)[0] + "!" for item in lab.questions[:30:10]]
+    questions = [pair.question for pair in lab.pairs[:100]] + copies
+    return random.Random(1).sample(questions, len(questions))
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        (["Where is the pump made?"], ["where is the pump, made", "Who made it?"], 0.9),
-        (["a b c d"], ["a b c x", "a b x y"], 0.6),
-        (["a b c d"], ["a b c x", "a b x y"], 0.3),
-        (["a a a b"], ["a b"], 1.0),
-        (["a b"], ["c"], 0.5),
-        (["a"], ["a b c"], 0.5),
-    ],
+    cases=[(1.0,), (0.8,), (0.6,), (0.4,)],
     hint="Sets of lower-case words without punctuation; divide by the words in either text, and count equality in.",
     wrong=[
         ("len(a | b)", "min(len(a), len(b))"),
-        (">= threshold", "> threshold"),
         (".lower()", ""),
         (r're.findall(r"\w+", text.lower())', "text.lower().split()"),
+        ("for item in lab.questions[:70]", "for item in lab.questions[:20]"),
     ],
+    seconds=10,
 )
-def leaks(train: list[str], test: list[str], threshold: float) -> list[int]:
-    """The numbers, from 0, of the test texts that share with some training text at least `threshold` of their words.
+def leaks(threshold: float) -> list[str]:
+    """The `planted` questions that share at least `threshold` of their words with one of the first 70 test questions.
 
-    The share is words in both over words in either, as sets; a word is a run of letters or digits, in lower case.
+    The share is words in both over words in either, as sets; a word is a run of letters or digits, in lower case. Keep
+    the order of `planted()`; the test questions are in `lab.questions`.
 
-    >>> leaks(["a b c d"], ["a b c x", "a b x y"], 0.6)
-    [0]
+    >>> leaks(1.0)
+    []
     """
 
     def words(text: str) -> set[str]:
@@ -121,7 +148,8 @@ def leaks(train: list[str], test: list[str], threshold: float) -> list[int]:
     def share(a: set[str], b: set[str]) -> float:
         return len(a & b) / len(a | b)
 
-    return [n for n, text in enumerate(test) if max(share(words(text), words(other)) for other in train) >= threshold]
+    test = [words(item.question) for item in lab.questions[:70]]
+    return [text for text in planted() if max(share(words(text), other) for other in test) >= threshold]
 
 
 # %% tags=["questions"]
@@ -131,6 +159,16 @@ QUESTIONS = [
         ["It does not stop.", "It answers nothing.", "It repeats the question."],
         "a",
         "Nobody taught it when an answer is over.",
+    ),
+    Question(
+        "At a low threshold, the check reports questions that you did not plant. What are they?",
+        [
+            "Leaks that somebody else planted.",
+            "Questions in the same wording about other things: look at them before you remove any.",
+            "Errors of the software.",
+        ],
+        "b",
+        "Similar words are not the same question. A threshold trades missed leaks for false alarms.",
     ),
     Question(
         "You want to test whether a skill was learned, not facts. Split by ...",

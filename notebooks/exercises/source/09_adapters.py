@@ -1,11 +1,39 @@
 # %% [markdown]
 # # 09 · Adapters: exercises
 #
-# You will count what LoRA trains, apply it, and squeeze numbers into four bits.
+# You will count what LoRA trains beside the pocket model, squeeze its weights into few bits, and make an adapter
+# overfit.
 
 # %%
+import tempfile
+from functools import cache
+
 import numpy as np
-from checks import Question, exercise
+from checks import Question, exercise, open_lab
+
+lab = open_lab()
+
+
+@cache
+def shapes():
+    """The shape (out, in) of each linear layer of the pocket model that an adapter may stand beside, by its name."""
+    layers = lab.model.network.named_modules()
+    return {name: tuple(layer.weight.shape) for name, layer in layers if name.endswith("_proj")}
+
+
+@cache
+def weights(name):
+    """The weights of a layer of the pocket model as an array of shape (out, in)."""
+    return lab.model.network.get_submodule(name).weight.detach().float().numpy()
+
+
+@cache
+def rows(start, end):
+    """Training pairs from number `start` to `end` - 1 as rows of token ids and labels."""
+    from labkit.compare.training import closed_book, tokenised
+
+    return tokenised(lab, closed_book(lab.pairs[start:end]))
+
 
 # %% [markdown]
 # ## 1. How many numbers are trained?
@@ -16,96 +44,93 @@ from checks import Question, exercise
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([(64, 64)], 8),
-        ([(64, 64), (256, 64), (64, 256)], 4),
-        ([(2048, 512)], 1),
-        ([], 8),
-    ],
-    hint="A has rank times in numbers, B has out times rank; add over the matrices.",
+    cases=[(1, "_proj"), (16, "_proj"), (16, "q_proj"), (4, "mlp.down_proj")],
+    hint="A has rank times in numbers, B has out times rank; add over the layers whose name has this ending.",
     wrong=[
         ("rank * (out + width)", "rank * out * width"),
         ("rank * (out + width)", "2 * rank * out"),
-        ("rank * (out + width)", "rank * rank * (out + width)"),
+        ("if name.endswith(ending)", "if True"),
     ],
 )
-def trained(shapes: list[tuple[int, int]], rank: int) -> int:
-    """How many numbers LoRA of this rank trains beside matrices of these shapes (out, in).
+def trained(rank: int, ending: str) -> int:
+    """How many numbers LoRA of this rank trains beside those layers in `shapes()` whose name ends so.
 
-    >>> trained([(64, 64)], 8)
-    1024
+    >>> trained(16, "q_proj")
+    49152
     """
-    return sum(rank * (out + width) for out, width in shapes)
+    return sum(rank * (out + width) for name, (out, width) in shapes().items() if name.endswith(ending))
 
 
 # %% [markdown]
-# ## 2. Through the adapted layer
+# ## 2. Fewer bits
 #
-# The layer's output is W x plus the adapter's B A x, scaled by alpha / rank. B begins with zeros, so that at the start
-# the adapted model is the old one.
+# Quantisation cuts the weights into blocks. It keeps one scale for each block, its largest absolute value, and a whole
+# number for each weight: in b bits from -m to m, where m = 2^(b - 1) - 1. How much of the pocket model's weights is lost?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([[1, 0], [0, 1]], [[1, 1]], [[2], [0]], 4, [1, 2]),
-        ([[1, 0], [0, 1]], [[1, 1], [0, 2]], [[2, 1], [0, 1]], 4, [1, 2]),
-        ([[1, 2, 3]], [[1, 0, 1]], [[0]], 8, [1, 1, 1]),
-        ([[1, 2], [3, 4], [5, 6]], [[1, 0], [0, 1]], [[1, 0], [0, 1], [1, 1]], 1, [1, -1]),
-    ],
-    hint="The rank is the number of A's rows. First A, then B: x has the width of W's rows.",
+    cases=[(8, 64), (4, 64), (4, 16), (3, 256), (2, 64)],
+    hint="Each block is a row of its own: divide by its scale, times m, round, and go the same way back.",
     wrong=[
-        ("alpha / len(A)", "alpha"),
-        ("alpha / len(A)", "alpha / len(x)"),
-        ("np.array(W) @ x + ", ""),
+        ("np.abs(blocks).max(axis=1, keepdims=True)", "np.abs(blocks).max()"),
+        ("2 ** (bits - 1) - 1", "2**bits - 1"),
+        ("np.round(blocks / scale * m)", "np.floor(blocks / scale * m)"),
+        ("/ np.linalg.norm(blocks)", "/ len(blocks)"),
     ],
 )
-def adapted(W: list, A: list, B: list, alpha: float, x: list[float]) -> list[float]:
-    """W x + alpha / rank * B A x, for W of shape (out, in), A (rank, in), B (out, rank), x (in).
+def lost(bits: int, size: int) -> float:
+    """The error of quantisation in blocks of `size`, over the size of the weights, to three decimals.
 
-    >>> adapted([[1, 2, 3]], [[1, 0, 1]], [[0]], 8, [1, 1, 1])
-    [6.0]
+    Take `weights("model.layers.0.self_attn.q_proj")`. Both error and size are the square root of a sum of squares.
+
+    >>> lost(8, 64)
+    0.006
     """
-    return (np.array(W) @ x + alpha / len(A) * (np.array(B) @ (np.array(A) @ x))).tolist()
+    blocks, m = weights("model.layers.0.self_attn.q_proj").reshape(-1, size), 2 ** (bits - 1) - 1
+    scale = np.abs(blocks).max(axis=1, keepdims=True)
+    back = np.round(blocks / scale * m) / m * scale
+    return round(float(np.linalg.norm(back - blocks) / np.linalg.norm(blocks)), 3)
 
 
 # %% [markdown]
-# ## 3. Four bits
+# ## 3. Make an adapter overfit
 #
-# Quantisation keeps for each block of weights one scale, the largest absolute value, and for each weight the number of
-# the nearest of 16 levels between -1 and 1. NF4's levels lie close together near zero, where most weights are. Here
-# there are fewer levels, and the idea is the same.
+# Train an adapter on four pairs, with a learning rate that is far too high, and watch two losses: that of the four
+# pairs and that of eight others. How many steps does it take until the second one rises while the first is near zero?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([0.5, -2.0, 0.1, 1.1], [-1, -0.25, 0, 0.25, 1], 4),
-        ([0.5, -2.0, 0.1, 1.0], [-1, -0.25, 0, 0.25, 1], 2),
-        ([0.0, 0.0], [-1, 0, 1], 2),
-        ([3, 1, -1, 8, 4, 2], [-1, -0.5, 0, 0.5, 1], 3),
-    ],
-    hint="Each block has its own scale: divide by it, take the nearest level, multiply again. A block of zeros stays zeros.",
+    cases=[(1,), (5,), (11,)],
+    hint="Train on rows(0, 4) in place; afterwards compute the loss of both sets of rows with the same network.",
     wrong=[
-        ("np.abs(block).max()", "block.max()"),
-        ("np.abs(block).max()", "np.abs(weights).max()"),
-        ("scale * np.array(levels)[near]", "np.array(levels)[near]"),
+        ("rows(0, 4), settings", "rows(4, 12), settings"),
+        ("answer_loss(network, rows(4, 12), pad=0)", "answer_loss(network, rows(0, 4), pad=0)"),
+        ("epochs=steps", "epochs=1"),
     ],
+    seconds=60,
 )
-def quantised(weights: list[float], levels: list[float], size: int) -> list[float]:
-    """The weights as they come back from quantisation in blocks of `size`, each scaled by its largest absolute value.
+def overfit(steps: int) -> tuple[float, float]:
+    """The loss on `rows(0, 4)`, which are trained, and on `rows(4, 12)`, which are not, after `steps` steps, to one decimal.
 
-    Of two levels equally near, the first is taken.
+    Load the model in `lab.profile.model_path` with dtype "float32", and add an adapter with `add_lora(model.network,
+    settings)`. The settings: rank 8, batches of 4, the learning rate 1e-2, a constant schedule and no warm-up.
+    `answer_loss(network, rows, pad=0)` gives a loss.
 
-    >>> quantised([0.5, -2.0], [-1, 0, 1], 2)
-    [0.0, -2.0]
+    >>> overfit(1)[0] > 1
+    True
     """
-    found: list[float] = []
-    for block in np.array(weights, float).reshape(-1, size):
-        scale = np.abs(block).max()
-        near = np.abs(block[:, None] / (scale or 1) - np.array(levels)).argmin(axis=1)
-        found += (scale * np.array(levels)[near]).tolist()
-    return found
+    from labkit.model import load_model
+    from labkit.tune.adapters import LoraSettings, add_lora
+    from labkit.tune.train import answer_loss, train
+
+    model = load_model(lab.profile.model_path, dtype="float32")
+    settings = LoraSettings(epochs=steps, rank=8, batch_size=4, learning_rate=1e-2, schedule="constant", warmup=0)
+    network = add_lora(model.network, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        train(network, model.tokenizer, rows(0, 4), settings, folder, progress=False)
+    return round(answer_loss(network, rows(0, 4), pad=0), 1), round(answer_loss(network, rows(4, 12), pad=0), 1)
 
 
 # %% tags=["questions"]
@@ -115,6 +140,12 @@ QUESTIONS = [
         ["In the frozen weights.", "In the adapter.", "In the optimiser's state of the adapter."],
         "a",
         "The base is kept in four bits; what is trained stays in full numbers.",
+    ),
+    Question(
+        "Smaller blocks lose less of the weights at the same number of bits. What is their price?",
+        ["More scales to keep.", "A higher rank.", "More levels."],
+        "a",
+        "Every block has a scale of its own, so that small blocks take more memory.",
     ),
     Question(
         "An adapter taught a model facts, and it reads passages worse than before. What helps?",

@@ -1,115 +1,141 @@
 # %% [markdown]
 # # 11 · Hybrid: exercises
 #
-# You will take two effects apart, see whether they add up, and build the rows on which a reader practises.
+# You will take the effects of passages and of training apart, find the questions on which they spoil each other, and
+# build the prompts on which a reader practises.
 
 # %%
 import random
+from functools import cache
 
-from checks import Question, exercise
+from checks import Question, exercise, open_lab
+
+from labkit.compare.lab import spread
+from labkit.compare.score import is_right
+from labkit.rag.augment import build_messages
+
+lab = open_lab()
+
+
+@cache
+def asked():
+    """24 test questions that the documents answer, each kind in proportion."""
+    return spread([question for question in lab.questions if question.gold], 24)
+
+
+@cache
+def titles():
+    """The title of each of the company's documents, by its id."""
+    return {document.id: document.title for document in lab.documents}
+
+
+def passages(n):
+    """Passages for question number n of `asked()`, each a title and a text: the gold ones among those of the next three."""
+    facts = [fact for question in asked()[n : n + 4] for fact in question.evidence]
+    return sorted((titles()[fact.document], fact.passage) for fact in facts)
+
+
+@cache
+def right(arm):
+    """For each question of `asked()`, 1 if the arm (base, rag, tuned or naive) answers it right, else 0."""
+    model = lab.tuned_model("tuned") if arm in ("tuned", "naive") else lab.model
+    given = [passages(n) if arm in ("rag", "naive") else () for n in range(len(asked()))]
+    prompts = [build_messages(item.question, some) for item, some in zip(asked(), given, strict=True)]
+    answers = model.generate(prompts, cache=lab.answered)
+    return [int(is_right(item, answer.text)) for item, answer in zip(asked(), answers, strict=True)]
+
 
 # %% [markdown]
 # ## 1. Interaction
 #
-# Passages add something, training adds something. Do both together add the sum? The interaction is what is over or
-# missing: the effect of passages on the tuned model less their effect on the untuned one.
+# Passages add right answers, and so does training. Do both together add the sum? The interaction is the effect of the
+# passages on the tuned weights minus their effect on the weights as they came.
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([0, 0], [1, 0], [0, 1], [1, 1]),
-        ([0, 0, 1], [1, 1, 1], [0, 1, 1], [0, 1, 0]),
-        ([0, 1], [0, 1], [1, 1], [1, 1]),
-        ([0], [0.5], [0.25], [0.75]),
-    ],
-    hint="Question by question: (both - tuned) - (rag - base), then the mean.",
+    cases=[(8,), (16,), (24,)],
+    hint="Question by question: (naive - tuned) - (rag - base), then the mean.",
     wrong=[
         ("(d - c) - (b - a)", "(d - c) + (b - a)"),
         ("(d - c) - (b - a)", "d - max(b, c)"),
-        ("(d - c) - (b - a)", "(d - a) - (b - a)"),
+        ("/ n", "/ len(rows[0])"),
     ],
+    seconds=60,
 )
-def interaction(base: list[float], rag: list[float], tuned: list[float], both: list[float]) -> float:
-    """The mean over the questions of the passages' effect on the tuned model less their effect on the untuned one.
+def interaction(n: int) -> float:
+    """The mean over the first `n` questions of the passages' effect on the tuned weights minus that on the untuned ones.
 
-    Each list has the scores of one arm on the same questions. Above zero the two help each other, below they spoil.
+    `right(arm)` has the scores of base (no passages), rag (passages), tuned (trained, no passages) and naive (trained, and
+    given passages). Above zero, passages and training help each other; below zero, they spoil each other.
 
-    >>> interaction([0], [0.5], [0.25], [1])
-    0.25
+    >>> interaction(24) < 0
+    True
     """
-    rows = [(d - c) - (b - a) for a, b, c, d in zip(base, rag, tuned, both, strict=True)]
-    return sum(rows) / len(rows)
+    rows = list(zip(right("base"), right("rag"), right("tuned"), right("naive"), strict=True))[:n]
+    return sum((d - c) - (b - a) for a, b, c, d in rows) / n
 
 
 # %% [markdown]
-# ## 2. Practise with distractors
+# ## 2. Find what was spoiled
 #
-# A search brings the right passage and wrong ones, in any order. Who practises on the right passage alone learns to
-# copy from whatever is there. So mix distractors in, and let the right passage stand anywhere, or the place is learned
-# instead.
+# The naive arm has the same passages as rag, and its weights learned the answers. Look for the questions that rag reads
+# right and naive answers wrong: what do their answers look like?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ("gold", ["x", "y", "z"], 2, 0),
-        ("gold", ["x", "gold", "z"], 3, 1),
-        ("gold", ["x", "y"], 0, 2),
-        ("gold", ["x"], 4, 3),
-        ("gold", ["a", "b", "c", "d", "e"], 4, 7),
-    ],
-    hint="Take the right passage out of what was found, cut to count, put it in front, and shuffle everything.",
+    cases=[("rag", "naive"), ("naive", "rag"), ("tuned", "naive"), ("naive", "tuned")],
+    hint="Go through the questions and both lists of scores together.",
     wrong=[
-        ("passage != gold", "True"),
-        ("rng.shuffle(mixed)", "pass"),
-        ("wrong[:count]", "wrong[: count - 1]"),
-        ("[gold, *wrong[:count]]", "[*wrong[:count], gold]"),
+        ("if one > other", "if one < other"),
+        ("if one > other", "if one == other == 0"),
+        ("item.id", "item.kind"),
+    ],
+    seconds=60,
+)
+def spoiled(a: str, b: str) -> list[str]:
+    """The ids of those questions of `asked()` that arm `a` answers right and arm `b` wrong, in order.
+
+    >>> spoiled("base", "base")
+    []
+    """
+    return [item.id for item, one, other in zip(asked(), right(a), right(b), strict=True) if one > other]
+
+
+# %% [markdown]
+# ## 3. Practise with distractors
+#
+# A search brings the right passage and wrong ones, in any order. A model that practises on the right passage alone
+# learns to copy from whatever is there. So mix distractors in, and let the right passage stand anywhere: otherwise the
+# model learns the place.
+
+
+# %% tags=["solution"]
+@exercise(
+    cases=[(0, 2, 0), (5, 3, 1), (9, 0, 2), (1, 4, 3), (13, 2, 7)],
+    hint="The gold passages first, then the distractors cut to count; shuffle everything once.",
+    wrong=[
+        ("if other not in gold", "if True"),
+        ("random.Random(seed).shuffle(mixed)", "pass"),
+        ("wrong[:count]", "wrong[: count + 1]"),
+        ("[*gold, *wrong[:count]]", "[*wrong[:count], *gold]"),
     ],
 )
-def practice(gold: str, found: list[str], count: int, seed: int) -> list[str]:
-    """The right passage and the first `count` others that were found (fewer if there are fewer), shuffled.
+def practice(n: int, count: int, seed: int) -> list[tuple[str, str]]:
+    """The gold passages of question number `n` of `asked()` and the first `count` others of `passages(n)`, shuffled.
 
-    Put the right one first and the others behind it in order, and shuffle the list once with random.Random(seed).shuffle.
+    A gold passage is the pair of a title (see `titles()`) and the `passage` of one of the question's `evidence`. Put them
+    first and the others behind them in order, and shuffle the list once with random.Random(seed).shuffle.
 
-    >>> practice("gold", ["x", "gold", "z"], 2, 1)
-    ['x', 'z', 'gold']
+    >>> len(practice(0, 2, 0))
+    3
     """
-    rng = random.Random(seed)
-    wrong = [passage for passage in found if passage != gold]
-    mixed = [gold, *wrong[:count]]
-    rng.shuffle(mixed)
+    gold = [(titles()[fact.document], fact.passage) for fact in asked()[n].evidence]
+    wrong = [other for other in passages(n) if other not in gold]
+    mixed = [*gold, *wrong[:count]]
+    random.Random(seed).shuffle(mixed)
     return mixed
-
-
-# %% [markdown]
-# ## 3. Better than both?
-#
-# A hybrid is worth its trouble if it is better than *each* of the arms that it is made of: better than the better one.
-# To beat base is no feat.
-
-
-# %% tags=["solution"]
-@exercise(
-    cases=[
-        ({"base": 0.1, "rag": 0.6, "tuned": 0.4, "hybrid": 0.7},),
-        ({"base": 0.1, "rag": 0.6, "tuned": 0.65, "hybrid": 0.62},),
-        ({"base": 0.1, "rag": 0.2, "tuned": 0.9, "hybrid": 0.9},),
-    ],
-    hint="Compare with the better one of rag and tuned.",
-    wrong=[
-        ('max(share["rag"], share["tuned"])', 'min(share["rag"], share["tuned"])'),
-        ('max(share["rag"], share["tuned"])', '(share["rag"] + share["tuned"]) / 2'),
-        ('max(share["rag"], share["tuned"])', 'share["base"]'),
-    ],
-)
-def gain(share: dict[str, float]) -> float:
-    """How far the hybrid's share of right answers is above that of the better one of rag and tuned; below zero if it is not.
-
-    >>> gain({"base": 0.1, "rag": 0.5, "tuned": 0.25, "hybrid": 0.75})
-    0.25
-    """
-    return share["hybrid"] - max(share["rag"], share["tuned"])
 
 
 # %% tags=["questions"]
@@ -119,6 +145,16 @@ QUESTIONS = [
         ["It reads them as well as before.", "It answers from its weights and reads worse.", "It refuses."],
         "b",
         "Practise on what you will be asked: with passages, if there will be passages.",
+    ),
+    Question(
+        "The interaction is below zero. Is it wrong to use training and passages together?",
+        [
+            "Yes: they cannot be combined.",
+            "No: it says that these two add less than their sum. Training with passages may do better.",
+            "No: an interaction says nothing about answers.",
+        ],
+        "b",
+        "The naive arm never saw a passage in training. The hybrid practises with them.",
     ),
     Question(
         "What is the cheap rival of tuning for style?",

@@ -1,11 +1,49 @@
 # %% [markdown]
 # # 12 · Compare: exercises
 #
-# You will tell a real difference from a lucky one.
+# You will tell a real difference between two arms from a lucky one: on their answers, on many p-values and over seeds.
 
 # %%
+from functools import cache
+
 import numpy as np
-from checks import Question, exercise
+from checks import Question, exercise, open_lab
+
+from labkit.compare import tables
+from labkit.compare.lab import spread
+from labkit.compare.score import is_right
+from labkit.rag.augment import build_messages
+
+lab = open_lab()
+
+
+@cache
+def asked():
+    """30 test questions that the documents answer, each kind in proportion."""
+    return spread([question for question in lab.questions if question.gold], 30)
+
+
+@cache
+def scores(arm, seed=0):
+    """For each question of `asked()`, 1 for a right answer, else 0; the answers are kept, so that none is made twice.
+
+    "reader" is the model as it came over the gold passages, "tuned" the arm that was trained with this seed.
+    """
+    titles = {document.id: document.title for document in lab.documents}
+    model = lab.tuned_model("tuned", seed) if arm == "tuned" else lab.model
+    prompts = []
+    for item in asked():
+        gold = [(titles[fact.document], fact.passage) for fact in item.evidence]
+        prompts.append(build_messages(item.question, gold if arm == "reader" else ()))
+    answers = model.generate(prompts, cache=lab.answered)
+    return [int(is_right(item, answer.text)) for item, answer in zip(asked(), answers, strict=True)]
+
+
+@cache
+def kept():
+    """The comparison of every two arms that the project keeps: rows with `metric`, `a`, `b` and the p-value `p`."""
+    return tables.published()["pocket, company"]["paired"]
+
 
 # %% [markdown]
 # ## 1. A paired bootstrap
@@ -17,30 +55,28 @@ from checks import Question, exercise
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([1, 1, 0, 1], [0, 1, 0, 0], [[0, 1, 2, 3], [0, 0, 3, 3], [1, 1, 2, 2]]),
-        ([1, 0, 1, 0], [0, 1, 0, 1], [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 2, 3], [0, 0, 0, 1]]),
-        ([0.5, 0.25], [0, 1], [[0, 0], [1, 1], [0, 1]]),
-        ([1, 1, 1, 0], [0, 0, 0, 0], [[0, 1, 2, 3], [3, 3, 0, 1], [0, 0, 0, 0]]),
-    ],
+    cases=[(30, 1000, 0), (30, 1000, 1), (10, 500, 2)],
     hint="First subtract question by question, then take each draw's mean, and the 2.5 % and 97.5 % quantiles of the means.",
     wrong=[
         ("[0.025, 0.975]", "[0.05, 0.95]"),
-        ("gaps[np.array(draws)].mean(axis=1)", "gaps"),
-        ("np.array(a) - np.array(b)", "np.abs(np.array(a) - np.array(b))"),
-        ("gaps.mean()", "np.median(gaps)"),
+        ("gaps[places].mean(axis=1)", "gaps[places].mean(axis=0)"),
+        ("np.subtract(", "np.logical_xor("),
+        ("low, high = np.quantile(means", "low, high = np.quantile(gaps"),
     ],
+    seconds=60,
 )
-def paired_interval(a: list[float], b: list[float], draws: list[list[int]]) -> tuple[float, float, float]:
-    """The mean of a - b, and the 2.5 % and 97.5 % quantiles (`np.quantile`) of that mean over the draws.
+def paired_interval(n: int, draws: int, seed: int) -> tuple[float, float, float]:
+    """The mean of reader - tuned over the first `n` questions, and the 2.5 % and 97.5 % quantiles of the drawn means.
 
-    `a` and `b` are the arms' scores on the same questions; each draw lists the numbers of the questions drawn, from 0.
+    `scores(arm)` has the score of each question. Draw the places once, with np.random.default_rng(seed).integers(n,
+    size=(draws, n)), a row for each draw; `np.quantile` gives the quantiles.
 
-    >>> paired_interval([1, 1, 0, 1], [0, 1, 0, 0], [[0, 1, 2, 3], [0, 0, 3, 3], [1, 1, 2, 2]])
-    (0.5, 0.025, 0.975)
+    >>> len(paired_interval(30, 1000, 0))
+    3
     """
-    gaps = np.array(a) - np.array(b)
-    means = gaps[np.array(draws)].mean(axis=1)
+    gaps = np.subtract(scores("reader"), scores("tuned"))[:n]
+    places = np.random.default_rng(seed).integers(n, size=(draws, n))
+    means = gaps[places].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(gaps.mean()), float(low), float(high)
 
@@ -49,33 +85,27 @@ def paired_interval(a: list[float], b: list[float], draws: list[list[int]]) -> t
 # ## 2. Many tests at once
 #
 # Test twenty differences, and one is below 0.05 by luck. Holm's way: sort the p-values, multiply the smallest by the
-# number of tests, the next by one less, and so on; a larger p-value never becomes smaller than the one before it, and
-# none exceeds 1.
+# number of tests, the next by one less, and so on. A larger p-value never becomes smaller than the one before it, and
+# none exceeds 1. Adjust the p-values of the project's own comparison.
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([0.01, 0.04],),
-        ([0.04, 0.01, 0.03],),
-        ([0.2, 0.02, 0.021, 0.9],),
-        ([0.6, 0.7],),
-        ([0.03],),
-    ],
+    cases=[("accuracy", 28), ("abstention", 28), ("joint", 10), ("style", 28), ("accuracy", 5)],
     hint="Keep the largest value so far while you go up the sorted p-values, and give each back to its own place.",
     wrong=[
         ("max(largest, (len(p) - step) * p[place])", "(len(p) - step) * p[place]"),
         ("(len(p) - step) * p[place]", "len(p) * p[place]"),
-        ("min(1.0, largest)", "largest"),
         ("sorted(range(len(p)), key=p.__getitem__)", "range(len(p))"),
     ],
 )
-def holm(p: list[float]) -> list[float]:
-    """The p-values adjusted by Holm's method, in the order given.
+def holm(metric: str, count: int) -> list[float]:
+    """The p-values of the first `count` pairs of arms in this metric, adjusted by Holm's method, in the order of `kept()`.
 
-    >>> holm([0.04, 0.01])
-    [0.04, 0.02]
+    >>> all(0 <= p <= 1 for p in holm("accuracy", 28))
+    True
     """
+    p = [row["p"] for row in kept() if row["metric"] == metric][:count]
     adjusted, largest = [0.0] * len(p), 0.0
     for step, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         largest = max(largest, (len(p) - step) * p[place])
@@ -86,34 +116,31 @@ def holm(p: list[float]) -> list[float]:
 # %% [markdown]
 # ## 3. Seeds are not questions
 #
-# A tuned arm was trained with several seeds, and each asked the same questions. Three seeds on 100 questions are not
-# 300 questions: first average over the seeds, then count questions. How far the seeds lie apart is a figure of its own.
+# The tuned arm was trained with several seeds, and each asked the same questions. Two seeds on 30 questions are not 60
+# questions: first average over the seeds, then count questions. How far the seeds lie apart is a figure of its own.
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        ([[1, 0, 1], [1, 1, 1]],),
-        ([[1, 0, 0, 0], [0, 0, 0, 1], [1, 1, 0, 1]],),
-        ([[0.5, 0.25]],),
-    ],
+    cases=[(30,), (20,), (5,)],
     hint="Rows are seeds. Average down the columns for the questions, along the rows for the seeds.",
     wrong=[
-        ("scores.mean(axis=0)", "scores.ravel()"),
-        ("scores.mean(axis=1)", "scores.mean(axis=0)"),
-        ("by_seed.max() - by_seed.min()", "by_seed.std()"),
+        ("rows.mean(axis=0)", "rows.ravel()"),
+        ("rows.mean(axis=1)", "rows.mean(axis=0)"),
+        ("by_seed.max() - by_seed.min()", "by_seed.mean()"),
     ],
+    seconds=60,
 )
-def over_seeds(rows: list[list[float]]) -> tuple[list[float], float]:
-    """One score for each question, its mean over the seeds; and how far the best seed's mean is above the worst's.
+def over_seeds(n: int) -> tuple[list[float], float]:
+    """One score for each of the first `n` questions: the mean of the tuned arm with seed 0 and with seed 1.
 
-    A row for each seed, a column for each question.
+    The second value is how far the better seed's mean over these questions is above the other's.
 
-    >>> over_seeds([[1, 0], [1, 1]])
-    ([1.0, 0.5], 0.5)
+    >>> len(over_seeds(5)[0])
+    5
     """
-    scores = np.array(rows, float)
-    by_question, by_seed = scores.mean(axis=0), scores.mean(axis=1)
+    rows = np.array([scores("tuned", seed)[:n] for seed in (0, 1)])
+    by_question, by_seed = rows.mean(axis=0), rows.mean(axis=1)
     return by_question.tolist(), float(by_seed.max() - by_seed.min())
 
 

@@ -1,12 +1,20 @@
 # %% [markdown]
 # # 14 · Cost: exercises
 #
-# You will put prices on answers, find where two arms cost the same, and read latencies as users feel them.
+# You will find where two arms cost the same, the cheapest arm that is good enough, and read latencies as users feel them.
 
 # %%
 from math import ceil, inf
 
 from checks import Question, exercise
+
+from labkit.compare import tables
+
+
+def kept():
+    """What the project measured of each arm: a dict by the arm's name, with the `mean` of each metric."""
+    return tables.published()["pocket, company"]["arms"]
+
 
 # %% [markdown]
 # ## 1. Break-even
@@ -49,38 +57,39 @@ def break_even(setup_a: float, each_a: float, setup_b: float, each_b: float) -> 
 
 
 # %% [markdown]
-# ## 2. The price of a month
+# ## 2. The cheapest arm that is good enough
 #
-# A provider takes one price for a million tokens of the prompt and another for a million of the answer. Training again
-# at every update belongs on the bill as well.
+# A provider takes one price for a million tokens of the prompt and another for a million of the answer. Set the
+# accuracy that the job needs. Which of the course's arms reaches it at the lowest price, and what do a thousand
+# questions cost?
 
 
 # %% tags=["solution"]
 @exercise(
-    cases=[
-        (1000, 500, 30, 1.0, 4.0, 0, 10.0),
-        (1000, 30, 30, 1.0, 4.0, 4, 2.5),
-        (0, 500, 30, 1.0, 4.0, 2, 3.0),
-        (250_000, 800, 60, 0.5, 1.5, 1, 20.0),
-    ],
-    hint="Tokens of one question times questions, times the price over a million; then the updates.",
+    cases=[(0.6, 1.0, 4.0), (0.75, 1.0, 4.0), (0.85, 1.0, 4.0), (0.0, 0.5, 50.0), (0.6, 0.1, 100.0), (1.1, 1.0, 4.0)],
+    hint="First leave out the arms below the accuracy. The price is tokens of the prompt and of the answer, each by its own.",
     wrong=[
-        ("(prompt * price_in + output * price_out)", "(prompt + output) * price_in"),
-        ("+ updates * training", "+ training"),
-        ("/ 1e6", "/ 1e3"),
+        ('prompt["mean"] * price_in + answer["mean"] * price_out', '(prompt["mean"] + answer["mean"]) * price_in'),
+        ('if arm["accuracy"]["mean"] >= least', "if True"),
+        ("min(prices.items()", "max(prices.items()"),
+        ("/ 1000", "/ 1e6"),
     ],
 )
-def month(
-    questions: int, prompt: int, output: int, price_in: float, price_out: float, updates: int, training: float
-) -> float:
-    """The cost of a month: so many questions of `prompt` and `output` tokens, and `updates` trainings of cost `training`.
+def cheapest(least: float, price_in: float, price_out: float) -> tuple[str, float] | None:
+    """The arm of `kept()` with the lowest price and an accuracy of at least `least`; and its price for 1,000 questions.
 
-    The prices are for a million tokens.
+    The prices are for a million tokens. An arm has the metrics "accuracy", "prompt_tokens" and "output_tokens", each
+    with its "mean". None if no arm is accurate enough.
 
-    >>> month(1000, 500, 30, 1.0, 4.0, 2, 3.0)
-    6.62
+    >>> cheapest(1.1, 1.0, 4.0) is None
+    True
     """
-    return questions * (prompt * price_in + output * price_out) / 1e6 + updates * training
+    prices = {}
+    for name, arm in kept().items():
+        prompt, answer = arm["prompt_tokens"], arm["output_tokens"]
+        if arm["accuracy"]["mean"] >= least:
+            prices[name] = (prompt["mean"] * price_in + answer["mean"] * price_out) / 1000
+    return min(prices.items(), key=lambda item: item[1]) if prices else None
 
 
 # %% [markdown]
