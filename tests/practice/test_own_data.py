@@ -65,7 +65,7 @@ def test_a_question_beyond_the_context_is_left_out_and_an_answer_in_other_words_
 
 @pytest.mark.parametrize(
     "text, noted",
-    [("The pump is on the table and it weighs 41 kg.", None), ("Die Pumpe steht auf dem Tisch und ist schwer.", "German"),
+    [("The pump is on the table and it weighs 41 kg.", None), ("Die Pumpe steht auf dem Tisch und wiegt viel.", "German"),
      ("这台泵重41公斤。电池可用八十九小时。", "not in Latin letters"), ("Насос весит 41 кг и стоит на столе.", "not in Latin letters")],
 )  # fmt: skip
 def test_documents_that_the_embedder_cannot_read_well_are_noted(runs, tmp_path, text, noted):
