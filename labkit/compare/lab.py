@@ -22,6 +22,7 @@ from labkit.data import (
 )
 from labkit.errors import LabError
 from labkit.hub import pinned
+from labkit.metrics import abstained
 from labkit.profile import Profile, scaled
 from labkit.store import Artifacts, Cache, address, provenance, runs_folder
 
@@ -218,22 +219,23 @@ class Lab:
 
     @cached_property
     def examples(self) -> list[Message]:
-        """Two training questions over passages with their replies, one answered and one declined, for a prompt to show."""
+        """Three training questions over passages with their replies, for a prompt to show: all of them answered.
+
+        With one that declines in their place a small model declines most questions.
+        """
         from labkit.compare.training import with_context
 
         some, search, p = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile
-        answered, model = [pair for pair in some if pair.evidence], self.generator or self.model
+        pairs, model = [pair for pair in some if pair.evidence], self.generator or self.model
 
         def fits(talk: list[Message]) -> bool:
-            """Whether an example takes a third of the prompt at most, so that the question has room too."""
-            return model.count(talk[1:]) <= (model.context - p.max_new_tokens) // 3
+            """Whether an example takes a quarter of the prompt at most, so that the question has room too."""
+            return model.count(talk[1:]) <= (model.context - p.max_new_tokens) // 4
 
-        talks = [
-            with_context(answered, search, p.top_k, style=self.dress, fits=fits, missing=lost) for lost in (0.0, 1.0)
-        ]
-        declined = talks[1][-1][-1]
-        kept = next((talk for talk in talks[0] if talk[-1] != declined), talks[0][0])
-        return [*kept[1:], *talks[1][-1][1:]]
+        talks = with_context(pairs, search, p.top_k, style=self.dress, fits=fits)
+        answered = [talk for talk in talks if not abstained(talk[-1]["content"])] or talks
+        shown = sorted({0, len(answered) // 3, 2 * len(answered) // 3})
+        return [turn for place in shown for turn in answered[place][1:]]
 
     @cached_property
     def whole_documents(self) -> WholeDocuments:

@@ -63,12 +63,12 @@ def test_the_prompted_arm_asks_the_model_for_the_house_style(lab):
     assert told.hits and told.prompt_tokens > plain.prompt_tokens
 
 
-def test_two_examples_stand_before_the_question_one_answered_and_one_declined(lab):
+def test_three_examples_stand_before_the_question_and_all_are_answered(lab):
     arm = lab.arm("few-shot")
-    first, second = (turn["content"] for turn in arm.examples if turn["role"] == "assistant")
-    assert first.startswith(OPENING) and not abstained(first) and abstained(second)
+    replies = [turn["content"] for turn in arm.examples if turn["role"] == "assistant"]
+    assert len(replies) == 3 and all(reply.startswith(OPENING) and not abstained(reply) for reply in replies)
     turns = arm.messages(QUESTION, arm.answer([QUESTION])[0].hits)
-    assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert [turn["role"] for turn in turns] == ["system", *3 * ["user", "assistant"], "user"]
     asked = {item.question for item in lab.questions}
     assert not any(question in turn["content"] for turn in arm.examples for question in asked)
 
