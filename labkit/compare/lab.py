@@ -219,23 +219,22 @@ class Lab:
 
     @cached_property
     def examples(self) -> list[Message]:
-        """Three training questions over passages with their replies, for a prompt to show: all of them answered.
+        """Training questions over passages with their replies, for a prompt to show: up to three, all of them answered, that
+        take a third of the prompt together at most.
 
-        With one that declines in their place a small model declines most questions.
+        With one that declines a small model declines most questions; beyond a third the pocket model loses the form.
         """
         from labkit.compare.training import with_context
 
         some, search, p = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile
         pairs, model = [pair for pair in some if pair.evidence], self.generator or self.model
-
-        def fits(talk: list[Message]) -> bool:
-            """Whether an example takes a quarter of the prompt at most, so that the question has room too."""
-            return model.count(talk[1:]) <= (model.context - p.max_new_tokens) // 4
-
-        talks = with_context(pairs, search, p.top_k, style=self.dress, fits=fits)
-        answered = [talk for talk in talks if not abstained(talk[-1]["content"])] or talks
-        shown = sorted({0, len(answered) // 3, 2 * len(answered) // 3})
-        return [turn for place in shown for turn in answered[place][1:]]
+        room = (model.context - p.max_new_tokens) // 3
+        talks = with_context(pairs, search, p.top_k, style=self.dress, fits=lambda talk: model.count(talk[1:]) <= room)
+        answered = [talk[1:] for talk in talks if not abstained(talk[-1]["content"])] or [talks[0][1:]]
+        shown: list[Message] = []
+        for place in sorted({0, len(answered) // 3, 2 * len(answered) // 3}):
+            shown += answered[place] if not shown or model.count(shown + answered[place]) <= room else []
+        return shown
 
     @cached_property
     def whole_documents(self) -> WholeDocuments:

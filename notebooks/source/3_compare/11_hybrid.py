@@ -195,7 +195,8 @@ tables.frame({"arms": arms}).loc[["accuracy", "abstention (F1)"]]
 # ## 5. Or just ask
 #
 # Before you train anything, try the prompt. `prompted` is plain RAG, but its system prompt names the opening and the
-# closing of the house style. `few-shot` also shows three example questions over passages with their replies.
+# closing of the house style. `few-shot` also shows example questions over passages with their replies, three at
+# most, in a third of the prompt.
 
 # %%
 print(lab.instruction, *(turn["content"] for turn in lab.examples if turn["role"] == "assistant"), sep="\n")

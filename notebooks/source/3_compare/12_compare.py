@@ -56,7 +56,7 @@ print(answerable.groupby("arm", sort=False)[columns].mean().round(2).to_string()
 # | arm | weights | what stands in the prompt |
 # |---|---|---|
 # | prompted | as they came | passages, and a request for the house style |
-# | few-shot | as they came | the same, and three training questions with their replies |
+# | few-shot | as they came | the same, and up to three training questions with their replies |
 # | long-context | as they came | whole documents, the nearest first, as many as the context holds |
 # | naive | of tuned | passages, which its training never showed |
 #
