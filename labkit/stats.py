@@ -120,7 +120,7 @@ def bootstrap_difference(
 ) -> Difference:
     """Interval and p-value of a statistic that is itself a difference between two arms (for example of F1).
 
-    p is twice the smaller share of resamples beside zero, (count + 1) / (n + 1).
+    p is twice the smaller share of resamples on the other side of zero, (count + 1) / (n + 1).
 
     >>> bootstrap_difference(lambda items: items.mean(axis=-1) * 0, 5, n=99).p
     1.0

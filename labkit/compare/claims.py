@@ -205,12 +205,12 @@ def blame(answers: pd.DataFrame) -> dict[str, Interval]:
         "accuracy where all was found: rag": widen(
             bootstrap(lambda i: where(complete, i), n), int(complete.sum()), SHARE
         ),
-        "accuracy where all was found less where something was missed: rag": widen(
+        "accuracy where all passages were found minus where one was missed: rag": widen(
             bootstrap(lambda i: where(complete, i) - where(~complete, i), n), int((~complete).sum()), GAP
         ),
         "found but answered wrong: rag": bootstrap_mean(complete * (1 - right)),
         "something was missed: rag": bootstrap_mean(~complete),
-        "accuracy of either: rag or tuned less the better alone": widen(bootstrap(gained, n), n, GAP),
+        "accuracy of either: rag or tuned minus the better alone": widen(bootstrap(gained, n), n, GAP),
     }
 
 

@@ -248,13 +248,13 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     chosen = alike[0]
     worths = ", ".join(f"{arm} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in worth.items())
     needed = f"right {needs.right:g}, style {needs.style:g}, cited {needs.cited:g}; {needs.unknown:.0%} to be declined"
-    advice = "Recommendation: none. No arm is told apart, as better, from the model alone."
+    advice = "Recommendation: none. No arm is better than the model alone, as far as these questions can tell."
     if chosen != "base":
         first, weight = _values(answers, chosen, needs)
         base = _values(answers, "base", needs)[0] if "base" in worth else np.zeros_like(first)
         gap = bootstrap_difference(_weighted(first - base, weight), len(first), n=4000)
         lead = f"worth {gap.diff:.2f} [{gap.low:.2f}, {gap.high:.2f}] more than the model alone"
-        advice = f"Recommendation: {chosen}, the simplest arm that these {asked} questions leave in front: {lead}."
+        advice = f"Recommendation: {chosen}, the simplest of the arms that these {asked} questions do not tell apart from the best: {lead}."
     lines = [advice, f"Worth from 0 to 1 ({needed}): {worths}.", f"Highest is {sentence(best, gaps)}"]
     undecided = [arm for arm in alike if arm != best and gaps[arm].diff > 0]
     if not _reads(_right_where_found(_reading(answers))):
@@ -284,5 +284,5 @@ def verdicts(answers: pd.DataFrame) -> pd.DataFrame:
         gap = paired_bootstrap(by_arm[best], by_arm[advised])
         held = "won" if best == advised else "lost" if gap.low > 0 else "not told apart"
         ahead = f"{gap.diff:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-        rows.append({"situation": name, "advice": advised, "best": best, "best less advice": ahead, "verdict": held})
+        rows.append({"situation": name, "advice": advised, "best": best, "best minus advised": ahead, "verdict": held})
     return pd.DataFrame(rows).set_index("situation")

@@ -149,7 +149,7 @@ def told_apart(result: Result) -> set[tuple[str, str, str]]:
 
 
 def difference(mean: float, low: float, high: float) -> str:
-    """A difference of shares with its interval, in three decimals where two would print an end beside zero as zero.
+    """A difference of shares with its interval, in three decimals where two would round an end to zero.
 
     >>> difference(0.8, 0.7, 0.9), difference(0.03, 0.003, 0.06)
     ('0.80 [0.70, 0.90]', '0.030 [0.003, 0.060]')

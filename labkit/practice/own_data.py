@@ -219,7 +219,7 @@ def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
     if share := sum(gold in lessons for gold in golds) / max(1, len(golds)):
         cautions.append(
             f"{share:.0%} of the answers asked for stand in the training rows, under other questions: what the tuned arm "
-            "knows, it was told there, and it will know nothing else."
+            "knows, it learned there; it knows nothing else."
         )
     if lab.generator is not None:
         two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"

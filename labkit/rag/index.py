@@ -25,7 +25,7 @@ from labkit.rag.embed import encode_with
 from labkit.store import write_bytes, write_json
 
 MANIFEST = "manifest.json"
-REMEDY = "build it anew and save it again"
+REMEDY = "build it again and save it"
 Filter = Mapping[str, Any] | Callable[[Document], bool]
 """What may be found: metadata with these values (in a list, tuple or set: one of them), or a test of a document."""
 
@@ -131,7 +131,7 @@ class VectorIndex:
         try:
             index._index = faiss.deserialize_index(np.frombuffer(data, "uint8"))
         except RuntimeError as error:
-            raise LabError(f"FAISS cannot read this index ({_reason(error)}): build it anew") from error
+            raise LabError(f"FAISS cannot read this index ({_reason(error)}): build it again") from error
         return index
 
 
@@ -343,7 +343,7 @@ class FaissStore(VectorStore):
         """
         parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"))
         if about.get("embedder") != _model_of(embedder):
-            raise LabError(f"the index in {path} was made with another embedder: load that one, or build anew")
+            raise LabError(f"the index in {path} was made with another embedder: load that one, or build it again")
         store = cls(embedder, about["factory"], about["effort"])
         store.index = VectorIndex.from_bytes(parts["index.faiss"], about["factory"], about["effort"])
         store._keep([Document(**row) for row in json.loads(parts["chunks.json"])])

@@ -70,7 +70,7 @@ def read_pdf(data: bytes, password: str = "") -> Reading:
         )
         raise Unreadable("scanned image", lost)
     if failed and not "".join(pages).strip():
-        raise Unreadable("broken", "its letters cannot be told; print it to PDF again, or run OCR on it")
+        raise Unreadable("broken", "its letters cannot be identified; print it to PDF again, or run OCR on it")
     notes = [f"{_numbers(read_so)}: {ocr.CHECK}"] if read_so else []
     notes += [f"{_numbers(pictured)}: a picture with hardly any text; {ocr.REMEDY}"] if pictured else []
     notes += [f"{_numbers(failed)}: not or not wholly readable; open it and print it to PDF again"] if failed else []

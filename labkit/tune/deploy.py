@@ -300,7 +300,7 @@ class Server:
             except OSError:
                 time.sleep(0.1)
             if time.monotonic() > end:
-                remedy = "wait longer, or use less model"
+                remedy = "wait longer, or use a smaller model"
                 raise LabError(f"the server was not ready in {seconds:g} s and is stopped: {remedy}")
 
     def stop(self) -> None:

@@ -298,9 +298,9 @@ def test_search_and_reader_share_the_blame():
     assert told["accuracy where all was found: rag"].mean == pytest.approx(2 / 3)
     assert told["found but answered wrong: rag"].mean == pytest.approx(1 / 4)
     assert told["something was missed: rag"].mean == pytest.approx(1 / 4)
-    assert told["accuracy where all was found less where something was missed: rag"].mean == pytest.approx(2 / 3)
+    assert told["accuracy where all passages were found minus where one was missed: rag"].mean == pytest.approx(2 / 3)
     # Either arm: questions 0 and 2 by rag, 1 by tuned, 3 by tuned with one of two seeds.
-    assert told["accuracy of either: rag or tuned less the better alone"].mean == pytest.approx(3.5 / 4 - 0.5)
+    assert told["accuracy of either: rag or tuned minus the better alone"].mean == pytest.approx(3.5 / 4 - 0.5)
 
 
 def test_a_figure_is_the_bootstrap_of_its_metric_question_by_question():
@@ -314,15 +314,15 @@ def test_one_passage_of_two_is_a_miss_and_one_complete_question_is_enough():
     answers = pd.DataFrame(answered("rag", [1, 0, 0], [1, 0.5, 0]) + answered("tuned", [0, 0, 0], [0, 0, 0]))
     shares = {name: value.mean for name, value in blame(answers).items()}
     assert shares["accuracy where all was found: rag"] == 1
-    assert shares["accuracy where all was found less where something was missed: rag"] == 1
+    assert shares["accuracy where all passages were found minus where one was missed: rag"] == 1
     assert shares["something was missed: rag"] == pytest.approx(2 / 3)
     assert shares["found but answered wrong: rag"] == 0
     nothing = pd.DataFrame(answered("rag", [1, 0], [0.5, 0]) + answered("tuned", [0, 0], [0, 0]))
     assert blame(nothing)["accuracy where all was found: rag"].mean == 0
     lone = pd.DataFrame(answered("rag", [1, 1, 0], [1, 1, 0.5]) + answered("tuned", [0, 0, 1], [0, 0, 0]))
     found = blame(lone)
-    assert found["accuracy where all was found less where something was missed: rag"].mean == 1
-    assert found["accuracy of either: rag or tuned less the better alone"].mean == pytest.approx(1 / 3)
+    assert found["accuracy where all passages were found minus where one was missed: rag"].mean == 1
+    assert found["accuracy of either: rag or tuned minus the better alone"].mean == pytest.approx(1 / 3)
 
 
 def test_a_resample_without_any_complete_question_counts_as_none_right():

@@ -139,7 +139,7 @@ def test_the_simplest_of_the_arms_in_front_is_recommended():
         answers_of({"base": [0] * 40, "rag": [1] * 30 + [0] * 10, "tuned": [0] * 40, "hybrid": [1] * 32 + [0] * 8}),
         Needs(changed=0, unknown=0),
     )
-    front = "Recommendation: rag, the simplest arm that these 40 questions leave in front: worth 0.75 ["
+    front = "Recommendation: rag, the simplest of the arms that these 40 questions do not tell apart from the best: worth 0.75 ["
     assert found[0].startswith(front) and found[0].endswith("more than the model alone.")
     assert "Highest is hybrid: ahead of base, tuned; not told apart from rag." in found
     (more,) = [line for line in found if line.startswith("To tell hybrid from rag takes about ")]
@@ -163,7 +163,9 @@ def test_an_arm_that_is_clearly_ahead_is_recommended_alone():
 
 def test_where_nothing_beats_the_model_alone_nothing_is_recommended():
     found = recommend(answers_of({"base": [1, 0] * 5, "rag": [1, 1] + [1, 0] * 4}), Needs(changed=0, unknown=0))
-    assert found[0] == "Recommendation: none. No arm is told apart, as better, from the model alone."
+    assert (
+        found[0] == "Recommendation: none. No arm is better than the model alone, as far as these questions can tell."
+    )
 
 
 def test_a_diagnosis_names_what_limits_the_arms_that_read():

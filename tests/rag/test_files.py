@@ -330,7 +330,7 @@ def unmapped(writer):
 def test_letters_without_a_meaning_are_not_taken_for_text(tmp_path):
     text, notes = read(tmp_path, "a.pdf", changed(unmapped, pages=2))
     assert text.strip() == "This is page 2 of the manual." and notes[0].startswith("page 1: not or not wholly readable")
-    with pytest.raises(Unreadable, match="letters cannot be told"):
+    with pytest.raises(Unreadable, match="letters cannot be identified"):
         read(tmp_path, "b.pdf", changed(unmapped))
 
 

@@ -433,7 +433,7 @@ from labkit.compare import claims
 figures = {}
 for name, metric in {"accuracy": "correct", "recall": "found"}.items():
     wide = swept.dropna(subset=[metric]).pivot_table(metric, "id", "overlap")
-    figures[f"{name} with 15 % overlap less with none"] = paired_bootstrap(wide[0.15], wide[0.0]).interval
+    figures[f"{name} with 15 % overlap minus with none"] = paired_bootstrap(wide[0.15], wide[0.0]).interval
 print(claims.record(lab, "02_chunk", figures))
 
 # %% [markdown]

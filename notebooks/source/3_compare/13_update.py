@@ -292,7 +292,7 @@ fresh, same = half[half.changed], half[~half.changed]
 figures |= {
     "accuracy on changed facts, not trained again: rag - tuned": small.gap(fresh, "rag", "tuned"),
     "accuracy on changed facts, not trained again: hybrid - tuned": small.gap(fresh, "hybrid", "tuned"),
-    "accuracy on changed facts less on unchanged ones: rag": unpaired_bootstrap(
+    "accuracy on changed minus unchanged facts: rag": unpaired_bootstrap(
         small.by_question(fresh, "rag"), small.by_question(same, "rag")
     ),
     "accuracy with half of the facts changed: rag - tuned": small.gap(half, "rag", "tuned"),

@@ -453,7 +453,7 @@ figures |= {
     "seconds of setting up: tuned / rag": paired_ratio(wide.seconds.tuned, wide.seconds.rag),
     "seconds of setting up: tuned - rag": paired_bootstrap(wide.seconds.tuned, wide.seconds.rag).interval,
     "peak memory of setting up: tuned / rag": paired_ratio(wide.peak_mb.tuned, wide.peak_mb.rag),
-    "recall with 8 shards less with one": bootstrap_mean(recall[8] - recall[1]),
+    "recall with 8 shards minus with one": bootstrap_mean(recall[8] - recall[1]),
     "search time per doubling of the vectors": by_vectors,
     "training time per doubling of the width": by_width,
 }
@@ -480,7 +480,7 @@ right, style = (small.by_question(budget, "rag", column) for column in ("correct
 most, everything = within(np.inf), ask_arms(lab, ["rag"]).query("kind == 'new wording'").correct
 figures |= {
     "accuracy with a tenth of the data: rag - tuned": paired_bootstrap(right, most).interval,
-    "accuracy with a tenth of the data less with all: rag": unpaired_bootstrap(right, everything),
+    "accuracy with a tenth of the data minus with all: rag": unpaired_bootstrap(right, everything),
     "accuracy within a minute of setting up: rag - tuned": paired_bootstrap(right, within(60)).interval,
     "style within five minutes of setting up: tuned - rag": paired_bootstrap(within(300, "style"), style).interval,
 }

@@ -294,8 +294,8 @@ from labkit.stats import Interval
 
 by_canary = hidden.groupby(["repeats", "id"]).extracted.mean()
 figures = {
-    "accuracy on trained less on new wordings: tuned": overfit,
-    "canaries extracted after 16 repeats less never seen ones: tuned": paired_bootstrap(
+    "accuracy on trained minus new wordings: tuned": overfit,
+    "canaries extracted after 16 repeats minus unseen ones: tuned": paired_bootstrap(
         by_canary[max(REPEATS)], by_canary[min(REPEATS)]
     ).interval,
     "connections that leave the machine: rag": Interval(far, far, far),

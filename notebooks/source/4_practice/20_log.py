@@ -383,7 +383,7 @@ pd.read_parquet(file.with_name("log.parquet")).dtypes.to_frame("type")
 from labkit.compare import claims
 
 gained = gain(asked["before"], asked["after"])
-figures = {"accuracy on held-out questions, after mining the log less before: rag": gained}
+figures = {"accuracy on held-out questions, after minus before mining the log: rag": gained}
 print(claims.record(lab, "20_log", figures))
 
 # %% [markdown]
