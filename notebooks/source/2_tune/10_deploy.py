@@ -27,7 +27,7 @@ lab
 # %%
 from labkit.model import find
 
-path, adapter = find(lab.profile.model_path, None), lab.adapter("hybrid")
+path, adapter = find(lab.profile.model_path), lab.adapter("hybrid")
 for name, folder in {"base": path, "adapter": adapter}.items():
     weights = [path for path in folder.iterdir() if path.suffix == ".safetensors"]
     print(f"{name}: {', '.join(path.name for path in weights)}, {sum(p.stat().st_size for p in weights) / 1e6:.1f} MB")
