@@ -1,9 +1,9 @@
 """Measure retrieval-augmented generation, fine-tuning and their hybrid against each other."""
 
-import builtins
 import logging
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
@@ -20,17 +20,15 @@ if os.name == "nt":
 
 def _is_busy() -> bool:
     """Whether other work wants the processors at this moment (Linux; elsewhere it is not asked)."""
-    running = []
     for _ in range(4):
-        try:
-            with builtins.open(
-                "/proc/loadavg"
-            ) as file:  # "0.30 0.25 0.20 2/511 4711": two of 511 threads run, this is one
-                running.append(int(file.read().split()[3].partition("/")[0]))
+        try:  # "0.30 0.25 0.20 2/511 4711": two of 511 threads run, and this is one
+            running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
         except (OSError, ValueError, IndexError):
             return False
+        if running < 2:
+            return False
         time.sleep(0.003)
-    return min(running) > 1
+    return True
 
 
 # oneDNN keeps what it made for each shape of a batch: 1,024 of them fill a gigabyte.

@@ -112,12 +112,13 @@ def compare(
             name, run = "own_data", own_data.compare_own
             more = {"fresh": fresh, "generator": generator, "most": most}
             lab = own_data.open_own(profile, docs.absolute(), questions.absolute(), size, **more)
-            lab.profile, lab.reading = replace(lab.profile, **given), reading
-            print(*lab.asked.notes, sep="\n", file=sys.stderr)
+            lab.reading = reading
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
         folder = (out or runs_folder() / name).absolute()
         lab.profile = replace(lab.profile, **given)
+        if questions:
+            print(*lab.asked.notes, sep="\n", file=sys.stderr)
         compare_into(lab, folder, run)
         if name == "compare" and lab.profile.reads_prose and not out:
             lab = own_data.open_prose(profile, size, fresh)

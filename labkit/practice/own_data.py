@@ -73,7 +73,7 @@ class OwnLab(Lab):
 
     def _foreign(self) -> Iterator[str]:
         """A note on documents in a language that the embedder was not trained on."""
-        texts = [document.text for document in self.documents]
+        texts = [document.text for document in self.documents[:: max(1, len(self.documents) // 500)]]
         letters = re.sub(r"[\W\d_]", "", "".join(text[:2000] for text in texts))
         latin = sum(letter < "\u0250" for letter in letters) > len(letters) / 2
         name = language([words(text) for text in texts]).capitalize() if latin else "not in Latin letters"

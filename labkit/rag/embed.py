@@ -134,6 +134,7 @@ class _MultilingualE5:
         self.tokenizer = _word_parts()
 
     def get_embedding_dimension(self) -> int:
+        """Numbers in a vector."""
         return self.engine.dim
 
     def encode(self, texts: Sequence[str], **_: object) -> torch.Tensor:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 from labkit.errors import Unreadable
@@ -76,7 +77,7 @@ def rows(boxes: Sequence[Box]) -> list[str]:
     for line in level:
         line.sort(key=lambda box: box[0][0][0])
         text = line[0][1].strip()
-        for (before, *_), (after, piece, _) in zip(line, line[1:], strict=False):
+        for (before, *_), (after, piece, _) in pairwise(line):
             wide = after[0][0] - before[1][0] > before[3][1] - before[0][1]
             text += f"{' | ' if wide else ' '}{piece.strip()}"
         lines.append(text)

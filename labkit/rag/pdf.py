@@ -56,12 +56,8 @@ def read_pdf(data: bytes, password: str = "") -> Reading:
             failed = [*range(1, len(pages) + 1)]
             if not pages:
                 raise
-    read_so: list[int] = []
-    if pictured and ocr.installed():
-        for number, text in zip(pictured, ocr.page_texts(data, pictured, password), strict=True):
-            read_so += [number] if len(text) > len(pages[number - 1].strip()) else []
-            pages[number - 1] = text or pages[number - 1]
-        pictured = [number for number in pictured if number not in read_so]
+    read_so = _read_pictures(pages, pictured, data, password) if pictured and ocr.installed() else []
+    pictured = [number for number in pictured if number not in read_so]
     if pages and len(pictured) == len(pages):
         lost = (
             "OCR finds no text in its pictures; leave it out"
@@ -75,6 +71,15 @@ def read_pdf(data: bytes, password: str = "") -> Reading:
     notes += [f"{_numbers(pictured)}: a picture with hardly any text; {ocr.REMEDY}"] if pictured else []
     notes += [f"{_numbers(failed)}: not or not wholly readable; open it and print it to PDF again"] if failed else []
     return Reading(title if isinstance(title, str) else None, _rejoined(pages), notes)
+
+
+def _read_pictures(pages: list[str], pictured: list[int], data: bytes, password: str) -> list[int]:
+    """Put what OCR finds on these pages in their place; the numbers of those on which it finds more than stood there."""
+    read_so = []
+    for number, text in zip(pictured, ocr.page_texts(data, pictured, password), strict=True):
+        read_so += [number] if len(text) > len(pages[number - 1].strip()) else []
+        pages[number - 1] = text or pages[number - 1]
+    return read_so
 
 
 def _pages(reader: Any, data: bytes, password: str) -> tuple[list[str], list[int], list[int]]:

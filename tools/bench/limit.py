@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -53,12 +52,11 @@ def _of_model(name: str, model: Model, rounds: int) -> list[Figure]:
         return (_seconds(lambda: greedy(model.network, prompts[:rows], (), WRITTEN + 1)) - read(rows)) / WRITTEN
 
     shares: dict[str, list[tuple[float, float]]] = {"read": [], "one": [], "many": []}
-    weights = _weights(model)
     head = model.network.get_output_embeddings().weight
-    size = (weights + head.numel()) * head.element_size()
+    size = (_weights(model) + head.numel()) * head.element_size()
     for _ in range(rounds):  # the limit and the work take turns, so that a busy moment hits both
         peak, memory = _peak(dtype), _memory(dtype)
-        shares["read"].append((8 * PROMPT / read(8), peak / _work(model, weights, PROMPT)))
+        shares["read"].append((8 * PROMPT / read(8), peak / _work(model)))
         shares["one"].append((1 / write(1), memory / size))
         shares["many"].append((16 / write(16), 16 * memory / size))
     unit = f"tokens/s, {str(dtype).removeprefix('torch.')}"
@@ -82,12 +80,12 @@ def _training(name: str, model: Model, rows: int) -> Figure:
     from labkit.tune.adapters import LoraSettings, add_lora
     from labkit.tune.train import train
 
-    work, network = 2 * _work(model, _weights(model), PROMPT), add_lora(model.network, LoraSettings())
+    work, network = 2 * _work(model), add_lora(model.network, LoraSettings())
     ids = [[(11 * row + 17 * place) % 1000 + 100 for place in range(PROMPT)] for row in range(rows)]
     some = [{"input_ids": row, "labels": [-100] * (PROMPT - WRITTEN) + row[-WRITTEN:]} for row in ids]
     peak = _peak(getattr(torch, precision("cpu")))
     with tempfile.TemporaryDirectory() as folder:
-        settings = replace(LoraSettings(), epochs=1, batch_size=4)
+        settings = LoraSettings(epochs=1, batch_size=4)
         seconds = _seconds(lambda: train(network, model.tokenizer, some, settings, folder, progress=False))
     peak = max(peak, _peak(getattr(torch, precision("cpu"))))
     return Figure(
@@ -101,10 +99,10 @@ def _weights(model: Model) -> int:
     return sum(w.numel() for n, w in model.network.named_parameters() if "embed_tokens" not in n and "lm_head" not in n)
 
 
-def _work(model: Model, weights: int, length: int) -> float:
+def _work(model: Model) -> float:
     """Operations a token of a prompt: twice each weight, and attention over half of the prompt."""
     shape = model.network.config
-    return 2 * weights + 4 * shape.num_hidden_layers * shape.hidden_size * length / 2
+    return 2 * _weights(model) + 4 * shape.num_hidden_layers * shape.hidden_size * PROMPT / 2
 
 
 def _peak(dtype: torch.dtype, size: int = 2048) -> float:
