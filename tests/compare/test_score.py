@@ -154,3 +154,14 @@ def test_the_interaction_is_zero_where_effects_add_up_and_negative_where_one_spo
     assert abs(adds_up.diff) < 1e-9
     spoils = interaction(told(base=0.0, rag=0.9, tuned=0.4, naive=0.2), "accuracy")
     assert spoils.diff == pytest.approx(-1.1) and spoils.high < 0
+
+
+def test_the_interaction_takes_another_arm_with_both():
+    rows = [
+        {"id": f"q{n}", "arm": arm, "seed": 0, "answerable": True, "correct": int(right)}
+        | dict.fromkeys(("style", "joint", "cited", "abstained", "retrieved", "prompt_tokens", "output_tokens"), 0)
+        for arm, right in {"base": 0, "rag": 1, "tuned": 0, "naive": 0, "hybrid": 1}.items()
+        for n in range(9)
+    ]
+    found = {both: interaction(pd.DataFrame(rows), "accuracy", both=both).diff for both in ("naive", "hybrid")}
+    assert found == {"naive": -1, "hybrid": 0}
