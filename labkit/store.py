@@ -35,9 +35,6 @@ ROOT = HERE.parent if CHECKOUT else HERE / "shipped"
 def runs_folder() -> Path:
     """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
     the folder that LABKIT_RUNS names.
-
-    >>> runs_folder().is_absolute()
-    True
     """
     return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()
 
@@ -52,9 +49,6 @@ def address(**parts: Any) -> str:
     """SHA-256, in hexadecimal, of the parts as canonical JSON: the same parts always have the same address.
 
     Raises LabError for a part that JSON cannot hold.
-
-    >>> address(seed=1, model="m") == address(model="m", seed=1)
-    True
     """
     try:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
@@ -64,21 +58,13 @@ def address(**parts: Any) -> str:
 
 
 def hash_file(path: Path | str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    >>> hash_file("/dev/null")[:8]
-    'e3b0c442'
-    """
+    """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by posix path of every file in a folder; LabError for a link.
-
-    >>> file_hashes(Path("no/such/folder"))
-    {}
-    """
+    """SHA-256 by posix path of every file in a folder; LabError for a link."""
     files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     links = [path.name for path in files if path.is_symlink()]
     if links:
@@ -90,10 +76,6 @@ def hash_tree(folder: Path | str) -> str:
     """SHA-256 of a folder's file names and contents; empty folders and dates do not count.
 
     Raises LabError when the folder is missing or holds a link.
-
-    >>> import tempfile
-    >>> hash_tree(tempfile.mkdtemp()) == address(files={})
-    True
     """
     if not Path(folder).is_dir():
         raise LabError(f"{folder} is not a folder: check the path")
@@ -139,11 +121,7 @@ def _processor() -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, Python, platform, processors and package versions, for JSON.
-
-    >>> sorted(provenance())
-    ['commit', 'cpus', 'packages', 'platform', 'processor', 'python']
-    """
+    """Commit, Python, platform, processors and package versions, for JSON."""
     return {
         "commit": _commit(),
         "python": platform.python_version(),
@@ -155,20 +133,12 @@ def provenance() -> dict[str, Any]:
 
 
 def here() -> dict[str, Any]:
-    """What a timing is bound to: the commit with its changes, and the machine.
-
-    >>> sorted(here())
-    ['commit', 'cpus', 'platform', 'processor']
-    """
+    """What a timing is bound to: the commit with its changes, and the machine."""
     return {name: value for name, value in provenance().items() if name not in ("python", "packages")}
 
 
 def peak_rss_mb() -> float:
-    """Most memory that this process, or any one of its finished children, ever held, in MB of 2**20 bytes.
-
-    >>> peak_rss_mb() > 1
-    True
-    """
+    """Most memory that this process, or any one of its finished children, ever held, in MB of 2**20 bytes."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return max(_own_peak_bytes() or own * unit, children * unit) / 2**20
@@ -202,11 +172,7 @@ def _sync(folder: Path) -> None:
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a file whole or not at all, whenever the process dies.
-
-    >>> import tempfile
-    >>> write_bytes(Path(tempfile.mkdtemp()) / "note.txt", b"kept")
-    """
+    """Write a file whole or not at all, whenever the process dies."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -224,11 +190,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write JSON whole or not at all; ValueError for NaN, which JSON has not.
-
-    >>> import tempfile
-    >>> write_json(Path(tempfile.mkdtemp()) / "result.json", {"schema": 1})
-    """
+    """Write JSON whole or not at all; ValueError for NaN, which JSON has not."""
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
@@ -236,10 +198,6 @@ class Store:
     """Folders found by the address of what made them, trusted only while every file matches the manifest.
 
     `root` is written; `shipped`, where given, is only read.
-
-    >>> import tempfile
-    >>> Store(tempfile.mkdtemp()).find(address(seed=1)) is None
-    True
     """
 
     def __init__(self, root: Path | str, shipped: Path | str | None = None) -> None:
@@ -366,10 +324,6 @@ class Cache:
 
     Every call is a transaction of its own: a kill loses the call under way and nothing else, and several processes may share
     the file. Raises LabError for a damaged file.
-
-    >>> cache = Cache("runs/vectors.sqlite")
-    >>> cache.get([b"a key never put"])
-    {}
     """
 
     def __init__(self, path: Path | str) -> None:

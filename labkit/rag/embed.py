@@ -167,9 +167,6 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
 
     The bundled weights are checked by SHA-256; others load from safetensors, and no code of theirs runs.
     Raises `LabError` for altered weights or a model that cannot be loaded.
-
-    >>> load_embedder("bundled").max_tokens
-    256
     """
     import torch
     from sentence_transformers import SentenceTransformer

@@ -60,9 +60,6 @@ class Retriever(BaseRetriever):
 
     `top_k` is how many hits come back where a call does not say; fewer come where fewer chunks fit. Raises
     `LabError` for a `top_k` below 1.
-
-    >>> retriever.search("How heavy is the pump?", top_k=1)[0].chunk.id
-    'pump.html#1'
     """
 
     top_k: int = 5
@@ -376,8 +373,6 @@ def retriever(method: str, store: FaissStore, reranker: str | None = None, **set
     "dense", "bm25", "mmr" search once; "fusion" joins dense and bm25; "rerank" has the model `reranker` read
     what fusion found, "second" also looks into the documents that these mention. Raises `LabError` for any other name,
     and for "rerank" without a model.
-
-    >>> retriever("fusion", store, top_k=3).search("How heavy is the pump?")
     """
     check_method(method, reranker)
     if single := {"dense": Dense, "bm25": BM25, "mmr": MMR}.get(method):

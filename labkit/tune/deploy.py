@@ -57,11 +57,7 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Check:
-    """One measured `value` against its `limit`, which it must reach, or may not exceed where `at_most`.
-
-    >>> Check("style", 0.4, 0.9).passed, Check("broken weights", 0, 0, at_most=True).passed
-    (False, True)
-    """
+    """One measured `value` against its `limit`, which it must reach, or may not exceed where `at_most`."""
 
     name: str
     value: float
@@ -120,8 +116,6 @@ def merge(
 
     Only one copy of the weights is held. Raises LabError as `load_model` does, and for an adapter that names another base
     or changes nothing.
-
-    >>> model, gap = merge("data/models/pocket", adapter, [messages])
     """
     import torch
 

@@ -70,11 +70,7 @@ def _line(n: int, example: Example) -> str:
 
 
 def read_pairs(path: Path | str) -> tuple[list[Example], list[BadRow]]:
-    """The examples of a .jsonl file or a table, and its bad rows; LabError for another file, and for no example.
-
-    >>> read_pairs("pairs.csv")[1]
-    [BadRow(line=4, reason='no response')]
-    """
+    """The examples of a .jsonl file or a table, and its bad rows; LabError for another file, and for no example."""
     kinds = {".jsonl": read_examples, ".csv": read_csv, ".tsv": read_csv, ".xlsx": read_csv}
     if (kind := Path(path).suffix.casefold()) not in kinds:
         raise LabError(f"{path} is neither {', '.join(kinds)}: write one conversation a line, or prompt,response rows")
@@ -252,11 +248,7 @@ def dataset(
 
 @dataclass(frozen=True)
 class Collator:
-    """Rows to tensors (rows, longest rounded up to `multiple`), padded on the right; pads carry no loss.
-
-    >>> Collator(pad=0)([{"input_ids": [5, 2], "labels": [-100, 2]}])["labels"].shape
-    torch.Size([1, 8])
-    """
+    """Rows to tensors (rows, longest rounded up to `multiple`), padded on the right; pads carry no loss."""
 
     pad: int
     multiple: int = 8

@@ -140,8 +140,6 @@ def train(
     does. `check` measures after every epoch and may stop early; `keep` saves the trained weights before the
     checkpoint goes. Under torchrun or accelerate the processes share each batch and the first alone writes.
     Raises LabError for no rows, weights other than float32, a loss that is no number, and a full disk.
-
-    >>> report = train(model.network, model.tokenizer, rows, TrainSettings(epochs=1), "runs/train")
     """
     if not rows:
         raise LabError("there is nothing to train on: give at least one row")
