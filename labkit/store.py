@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +97,9 @@ def _git(*words: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit this code is at, a hash of the changes added where tracked files differ from it; None outside git."""
+    """The commit this code is at, with a hash of the changes where tracked files differ; None outside git."""
     commit, changes = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
     return f"{commit}+{hashlib.sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:
@@ -128,7 +121,7 @@ def provenance() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cpus": os.cpu_count(),
-        "packages": {package: _version(package) for package in PACKAGES},
+        "packages": {package: version(package) for package in PACKAGES},
     }
 
 
@@ -141,16 +134,10 @@ def peak_rss_mb() -> float:
     """Most memory that this process, or any one of its finished children, ever held, in MB of 2**20 bytes."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(_own_peak_bytes() or own * unit, children * unit) / 2**20
-
-
-def _own_peak_bytes() -> int | None:
-    """Linux's own count: there getrusage starts at what the parent held when it started this process."""
-    try:
-        peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        return None
-    return int(peak[1]) * 1024 if peak else None
+    status = Path("/proc/self/status")  # Linux's own count: getrusage starts there at what the parent held
+    if status.is_file() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        own = int(peak[1])
+    return max(own, children) * unit / 2**20
 
 
 MANIFEST = "manifest.json"
@@ -162,13 +149,6 @@ def _sync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _sync(folder: Path) -> None:
-    """Have the disk hold every file, so that a manifest never outlives what it lists."""
-    for path in folder.rglob("*"):
-        _sync_path(path)
-    _sync_path(folder)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -206,7 +186,7 @@ class Store:
 
     def find(self, address: str) -> Path | None:
         """The folder at this address, made here or shipped; None where there is none that can be trusted."""
-        roots = [self.root, *([self.shipped_root] if self.shipped_root else [])]
+        roots = filter(None, (self.root, self.shipped_root))
         return next((root / address for root in roots if self._good(root / address, address)), None)
 
     def commit(self, address: str, build: Callable[[Path], None], fresh: bool = False) -> Path:
@@ -227,7 +207,8 @@ class Store:
         try:
             folder.chmod(0o755)
             build(folder)
-            _sync(folder)
+            for path in (*folder.rglob("*"), folder):  # the disk holds every file before the manifest that lists it
+                _sync_path(path)
             write_json(folder / MANIFEST, {"address": address, "files": file_hashes(folder)})
             if target.exists():
                 target.rename(folder.with_name(f".{address}.old"))
@@ -276,8 +257,9 @@ class Artifacts:
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
         self.store, self.fresh = Store(root, None if fresh else shipped), fresh
         self.used: list[dict[str, Any]] = []
-        self._log = self.store.root / ".fresh.json"
-        self._made: set[str] = set(self._before()) if fresh else set()
+        self._log = self.store.root / ".fresh.json"  # what an interrupted fresh run has made is not made a second time
+        interrupted = fresh and self._log.is_file()
+        self._made: set[str] = set(json.loads(self._log.read_text("utf-8"))) if interrupted else set()
 
     def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
         """The folder at the address of `parts`: found, or filled by `build` now."""
@@ -295,13 +277,6 @@ class Artifacts:
         if again:
             write_json(self._log, sorted(self._made))
         return place
-
-    def _before(self) -> list[str]:
-        """What an interrupted fresh run has made already: it is not made a second time."""
-        try:
-            return json.loads(self._log.read_text("utf-8"))
-        except (OSError, ValueError):
-            return []
 
     def finish(self) -> None:
         """The run is complete: the next fresh one makes everything again."""
