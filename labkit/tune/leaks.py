@@ -91,10 +91,8 @@ def near_leaks(train: Sequence[str], test: Sequence[str], threshold: float) -> l
     """
     if not 0 < threshold <= 1:
         raise LabError(f"a similarity of {threshold} cannot be asked for: give a threshold above 0, up to 1")
-    columns: dict[str, int] = {}
-    left, right = (_shingles(texts, columns) for texts in (train, test))
-    left.resize(len(train), len(columns))
-    right.resize(len(test), len(columns))
+    grid = _shingles([*train, *test])
+    left, right = grid[: len(train)], grid[len(train) :]
     sizes, hits = right.sum(axis=1), []
     for start in range(0, len(train), BLOCK):
         block = left[start : start + BLOCK]
@@ -106,11 +104,11 @@ def near_leaks(train: Sequence[str], test: Sequence[str], threshold: float) -> l
     return [Leak(i, j, "near", score) for i, j, score in hits]
 
 
-def _shingles(texts: Sequence[str], columns: dict[str, int]) -> csr_array:
-    """A row for each text, with a 1 in the column of each of its shingles; new ones get new columns."""
+def _shingles(texts: Sequence[str]) -> csr_array:
+    """A row for each text, with a 1 in the column of each of its shingles."""
     from scipy.sparse import csr_array
 
-    rows = []
+    rows, columns = [], {}
     for text in map(_key, texts):
         own = {text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))}
         rows.append([columns.setdefault(shingle, len(columns)) for shingle in own])
