@@ -93,12 +93,7 @@ def train_adapter(
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
-    home = checkpoints or folder / "checkpoints"
-
-    def keep(report: TrainReport) -> None:
-        """Save the trained adapter."""
-        save_adapter(network, folder, str(model_path))
-
+    home, keep = checkpoints or folder / "checkpoints", lambda _: save_adapter(network, folder, str(model_path))
     report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
     if checkpoints is None:
         (folder / "checkpoints").rmdir()
