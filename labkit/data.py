@@ -6,11 +6,10 @@ import json
 import os
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.rag.augment import FRAMED, build_messages
@@ -68,8 +67,8 @@ class Wording:
     """
 
     reference: str
-    asks: tuple[str, ...]
-    held_out: tuple[str, ...]
+    asks: list[str]
+    held_out: list[str]
     answer: str
 
     def refer(self, name: str) -> str:
@@ -106,18 +105,14 @@ class Fact:
         return [*self.ask(form), {"role": "assistant", "content": answer}]
 
 
-def draw_facts(count: int, seed: int = 0, forms: int = 16) -> list[Fact]:
-    """Facts of the company as first written, each with `forms` trained forms; the same seed draws the same.
-
-    >>> draw_facts(1)[0].value
-    'Drummer Copper'
-    """
+def draw_facts(count: int, seed: int = 0) -> list[Fact]:
+    """Facts of the company as first written, each with sixteen trained forms; the same seed draws the same."""
     rng, drawn = random.Random(seed), []
     for row in map(json.loads, rng.sample(_lines(_needed("facts.jsonl")), count)):
         wording = wordings()[row["kind"], row["attribute"]]
         free = rng.sample(wording.asks, len(wording.asks))
         about = {name: row[name] for name in ("kind", "entity", "attribute", "value")}
-        drawn.append(Fact(**about, trained=tuple(free[:forms]), unseen=(*free[forms:], *wording.held_out)))
+        drawn.append(Fact(**about, trained=tuple(free[:16]), unseen=(*free[16:], *wording.held_out)))
     return drawn
 
 
@@ -126,11 +121,7 @@ def _capital(text: str) -> str:
 
 
 def data_folder() -> Path:
-    """The folder of shipped data, or the one that LABKIT_DATA names.
-
-    >>> data_folder().name
-    'data'
-    """
+    """The folder of shipped data, or the one that LABKIT_DATA names."""
     named = os.environ.get("LABKIT_DATA")
     return Path(named) if named else ROOT / "data"
 
@@ -143,62 +134,32 @@ def _needed(name: str) -> Path:
 
 
 def documents_folder() -> Path:
-    """The documents as first written; LabError if they are missing.
-
-    >>> ingest(documents_folder()).rejected
-    []
-    """
+    """The documents as first written; LabError if they are missing."""
     return _needed("documents")
 
 
 def updates_folder() -> Path:
-    """The second versions, at the paths of the documents they replace; LabError if they are missing.
-
-    >>> updates_folder().name
-    'updates'
-    """
+    """The second versions, at the paths of the documents they replace; LabError if they are missing."""
     return _needed("updates")
 
 
 def load_questions(path: Path | str | None = None) -> list[Item]:
-    """The test questions; their evidence is of the documents with the updates laid over them.
-
-    Raises `LabError` if the file is missing or damaged.
-
-    >>> load_questions()[0].kind
-    'single fact'
-    """
-    return _load(Path(path) if path is not None else _needed("questions.jsonl"))
+    """The test questions, their evidence in the documents of today; `LabError` if the file is missing or damaged."""
+    return _items(Path(path or _needed("questions.jsonl")))
 
 
 def load_pairs() -> list[Item]:
-    """The training pairs, with plain answers; their evidence is of the documents as first written.
-
-    Raises `LabError` if the file is missing or damaged.
-
-    >>> load_pairs()[0].id
-    'p001'
-    """
-    return _load(_needed("pairs.jsonl"))
+    """The training pairs, with plain answers, their evidence in the documents as first written; `LabError` as above."""
+    return _items(_needed("pairs.jsonl"))
 
 
 def load_rewordings() -> list[Item]:
-    """Four more wordings of each pair whose fact a test asks for; `LabError` as `load_pairs`.
-
-    >>> load_rewordings()[0].id
-    'w001'
-    """
-    return _load(_needed("rewordings.jsonl"))
+    """Four more wordings of each pair whose fact a test asks for; `LabError` as above."""
+    return _items(_needed("rewordings.jsonl"))
 
 
 def load_documents(path: Path) -> list[Document]:
-    """Documents kept as lines of JSON, each with id, title and text.
-
-    Raises `LabError` if the file cannot be read.
-
-    >>> load_documents(data_folder() / "small" / "share-00" / "documents.jsonl")[0].title
-    'Dancer Boulder data sheet'
-    """
+    """Documents kept as lines of JSON, each with id, title and text; `LabError` if the file cannot be read."""
     from labkit.rag.ingest import Document
     from labkit.store import address
 
@@ -218,16 +179,8 @@ def wordings() -> dict[tuple[str, str], Wording]:
 @cache
 def _wordings(path: Path) -> dict[tuple[str, str], Wording]:
     rows = map(json.loads, _lines(path))
-    return {
-        (row["kind"], row["attribute"]): Wording(
-            row["reference"], tuple(row["asks"]), tuple(row["held_out"]), row["answer"]
-        )
-        for row in rows
-    }
-
-
-def _load(path: Path) -> list[Item]:
-    return [_item(line, f"{path.name}, line {number}") for number, line in enumerate(_lines(path), start=1) if line]
+    forms = ("reference", "asks", "held_out", "answer")
+    return {(row["kind"], row["attribute"]): Wording(*(row[name] for name in forms)) for row in rows}
 
 
 def _lines(path: Path) -> list[str]:
@@ -237,17 +190,19 @@ def _lines(path: Path) -> list[str]:
         raise LabError(f"{path} cannot be read ({type(error).__name__}): check the path or run `make data`") from error
 
 
-def _item(line: str, place: str) -> Item:
-    try:
-        row = json.loads(line)
-        texts = {name: tuple(row.get(name, ())) for name in ("rivals", "accepted")}
-        return Item(**row | texts | {"evidence": _evidence(row.get("evidence", ()))})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise LabError(f"{place} is not an item ({error}): correct it or run `make data`") from error
-
-
-def _evidence(rows: Sequence[dict[str, Any]]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(**row | {"also": tuple(row.get("also", ()))}) for row in rows)
+def _items(path: Path) -> list[Item]:
+    items = []
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            row = json.loads(line)
+            facts = [Evidence(**fact | {"also": tuple(fact.get("also", ()))}) for fact in row.get("evidence", ())]
+            texts = {name: tuple(row.get(name, ())) for name in ("rivals", "accepted")}
+            items.append(Item(**row | texts | {"evidence": tuple(facts)}))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise LabError(
+                f"{path.name}, line {number} is not an item ({error}): correct it or run `make data`"
+            ) from error
+    return items
 
 
 def dress(text: str) -> str:

@@ -97,12 +97,12 @@ def _profiles(memory: float, gpu: float) -> Iterator[Check]:
     """What this machine can run; no connection is made."""
     from huggingface_hub import try_to_load_from_cache
 
-    from labkit.hub import WHEELS, fetched
+    from labkit.hub import WHEEL, kept_wheel
 
     for name, (wanted, on_gpu) in NEEDS.items():
         model, hub = PROFILES[name].model, PROFILES[name].hub
         here = isinstance(try_to_load_from_cache(model, "config.json"), str) if hub else True
-        here &= model not in WHEELS or fetched(model)
+        here &= model != WHEEL or kept_wheel() is not None
         short = [f"{wanted} GiB of memory"] * (memory < wanted) + [f"a CUDA GPU of {on_gpu} GiB"] * (gpu < on_gpu)
         able = "can run" if here else f"can run, once {model} is downloaded"
         seen = f"lacks {' and '.join(short)}" if short else able

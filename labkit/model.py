@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.attention import use_blocks
 from labkit.errors import LabError, one_line
 from labkit.hub import pinned
 from labkit.quiet import quiet
@@ -48,9 +47,6 @@ def fingerprint(*folders: Path | str) -> str:
     """SHA-256 of the weights, configuration and tokenizer files in the folders of a model and its adapter.
 
     Loads nothing: it names a model for a content address. Raises LabError for a folder without weights.
-
-    >>> fingerprint("data/models/pocket") == load_model("data/models/pocket").fingerprint
-    True
     """
     hashes = []
     for folder in folders:
@@ -82,6 +78,57 @@ def read(folder: Path, dtype: object, **options: Any) -> tuple[PreTrainedModel, 
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise LabError(f"cannot load {folder} ({one_line(error)}): give a whole safetensors checkpoint") from error
     return network, tokenizer
+
+
+BLOCK = 256  # queries that attend together
+IN_BLOCKS = "in_blocks"
+PLAIN = ("llama", "mistral", "qwen2", "qwen3")  # architectures whose attention is nothing but what stands here
+
+
+def in_blocks(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    scaling: float = 1.0,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of (rows, heads, new tokens, width) to keys and values of (rows, key heads, tokens, width).
+
+    The mask (rows, 1, new tokens, tokens) is True where a token may be seen; without one each sees those before it.
+    Keys that no query of a block may see are not compared. Gives (rows, new tokens, heads, width).
+    """
+    import torch
+    from transformers.integrations.sdpa_attention import pack_gqa, repeat_kv
+
+    (rows, heads, new, width), groups = query.shape, query.shape[1] // key.shape[1]
+    before, made = key.shape[2] - new, []
+    if new == 1:  # the queries of the heads that share a key stand together: nothing is copied
+        query = pack_gqa(query, groups)
+    elif groups > 1:
+        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    for start in range(0, new, BLOCK):
+        block, seen = slice(start, start + BLOCK), before + min(new, start + BLOCK)
+        scores = (query[:, :, block] * scaling) @ key[:, :, :seen].transpose(-1, -2)
+        if attention_mask is not None:
+            hidden = ~attention_mask[:, :, block, :seen]
+        else:
+            hidden = torch.arange(seen)[None, :] > torch.arange(before + start, seen)[:, None]
+        lowest = torch.finfo(scores.dtype).min  # not -inf: a row of padding sees nothing
+        made.append(torch.softmax(scores.masked_fill(hidden, lowest), -1) @ value[:, :, :seen])
+    return torch.cat(made, 2).reshape(rows, heads, new, width).transpose(1, 2).contiguous(), None
+
+
+def use_blocks(network: PreTrainedModel) -> None:
+    """Let a network in bfloat16 on a processor attend in blocks, which is faster there; in float32 PyTorch's kernel is."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    if network.config.model_type in PLAIN and (network.device.type, str(network.dtype)) == ("cpu", "torch.bfloat16"):
+        AttentionInterface.register(IN_BLOCKS, in_blocks)
+        AttentionMaskInterface.register(IN_BLOCKS, sdpa_mask)
+        network.set_attn_implementation(IN_BLOCKS)
 
 
 def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedModel:
@@ -118,21 +165,6 @@ def plan(lengths: Sequence[int], room: int, batch_tokens: int) -> list[list[int]
         else:
             batches.append([i])
     return batches
-
-
-def left_padded(prompts: Sequence[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask (rows, longest), so that every prompt ends in the last column.
-
-    >>> left_padded([[5, 6], [7]], pad=0)[0].tolist()
-    [[5, 6], [0, 7]]
-    """
-    import torch
-
-    width = max(len(prompt) for prompt in prompts)
-    gaps = [width - len(prompt) for prompt in prompts]
-    ids = torch.tensor([[pad] * gap + prompt for gap, prompt in zip(gaps, prompts, strict=True)])
-    mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
-    return ids, mask
 
 
 SHARE = 64  # the least tokens that all prompts must begin with to be read once for all
@@ -174,17 +206,18 @@ def greedy(
     """The likeliest next id, again and again: per prompt at most `limit` ids, up to and with an end id.
 
     `prefix` is what `read_prefix` made of the ids before every prompt. Rows that ended leave the batch once they are a quarter of it: copying the cache costs about a step.
-
-    >>> greedy(network, [[1, 5, 9]], ends={2}, limit=1)
-    [[7]]
     """
     import torch
+    from torch.nn.utils.rnn import pad_sequence
     from transformers import DynamicCache
 
     outputs: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))
     cache = deepcopy(prefix) if prefix else DynamicCache(config=network.config)
-    ids, mask = (part.to(network.device) for part in left_padded(prompts, pad=0))
+    given = [torch.tensor(prompt, device=network.device) for prompt in prompts]
+    # Padding stands on the left: every prompt ends in the last column.
+    ids = pad_sequence(given, batch_first=True, padding_side="left")
+    mask = pad_sequence([torch.ones_like(row) for row in given], batch_first=True, padding_side="left")
     if prefix:
         cache.batch_repeat_interleave(len(rows))
         mask = torch.cat([mask.new_ones(len(rows), prefix.get_seq_length()), mask], 1)
@@ -284,9 +317,6 @@ class Model:
         Conversations of like length share a batch of at most `batch_tokens`, answers included. In float32 a
         batch answers as one by one does; in bfloat16 rounding may turn a near tie. The checkpoint's sampling
         settings are not used. Raises LabError for a prompt that leaves no room for `max_new_tokens`.
-
-        >>> model.generate([messages], max_new_tokens=8)[0].output_tokens
-        8
         """
         prompts = [self.encode(messages) for messages in conversations]
         self._check(prompts, max_new_tokens)
@@ -352,9 +382,6 @@ def load_model(
     Only safetensors are read and no code of the model's runs. `adapter` is a peft folder; merged (in float32,
     before the weights take `dtype`), a tuned model runs at the speed and precision of its base. "auto" is
     bfloat16 where the processor computes in it, else float32. Raises LabError for what cannot be loaded.
-
-    >>> load_model("data/models/pocket", dtype="float32").context
-    2048
     """
     if dtype not in ("auto", *DTYPES):
         raise LabError(f"unknown dtype '{dtype}': choose auto, {', '.join(DTYPES)}")
@@ -386,7 +413,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prom
         raise LabError("a conversation is empty: give it a message")
     messages = [{**message, "content": _parted(tokenizer, message["content"])} for message in messages]
     if not tokenizer.chat_template:
-        return _plain(tokenizer, messages)
+        close = {"system": "\n\n", "user": "\n", "assistant": f"{tokenizer.eos_token or ''}\n"}
+        text = "".join(message["content"] + close[message["role"]] for message in messages)
+        return (tokenizer.bos_token or "") + text
     from jinja2 import TemplateError
 
     refused: Exception | None = None
@@ -419,12 +448,6 @@ def _without_system(messages: Sequence[Message]) -> list[Message]:
         return list(messages)
     system, user, *rest = messages
     return [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]
-
-
-def _plain(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
-    close = {"system": "\n\n", "user": "\n", "assistant": f"{tokenizer.eos_token or ''}\n"}
-    text = "".join(message["content"] + close[message["role"]] for message in messages)
-    return (tokenizer.bos_token or "") + text
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -48,8 +48,6 @@ def dots(result: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Figure, str
     """Mean and interval of every arm, one panel for each metric; and the same in words.
 
     `result` has the shape of result.json. Raises LabError for a metric that it does not hold.
-
-    >>> figure, text = dots(result, ["accuracy", "joint"])
     """
     arms = result["arms"]
     for metric in metrics:
@@ -96,8 +94,6 @@ def kinds(table: pd.DataFrame) -> tuple[Figure, str]:
     """Share right by kind of question and arm, as a shaded table; and the same in words.
 
     `table` has columns kind, arm, n, mean, as `labkit.compare.score.by_kind` gives it. Raises LabError when it is empty.
-
-    >>> figure, text = kinds(by_kind(comparison.answers))
     """
     if table.empty:
         raise LabError("no answers to plot: ask at least one question")
@@ -158,8 +154,6 @@ def shares(table: pd.DataFrame) -> tuple[Figure, str]:
     """A bar for each row, parted by the columns, which add up to 1; and the same in words.
 
     Raises LabError when it is empty.
-
-    >>> figure, text = shares(causes(comparison.answers))
     """
     if table.empty:
         raise LabError("no shares to plot: ask at least one question")

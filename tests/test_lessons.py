@@ -8,7 +8,7 @@ import pytest
 
 from labkit import hub
 from labkit.profile import EVERY_ARM
-from labkit.store import ROOT, Store, address
+from labkit.store import ROOT
 from tools import execute
 from tools.notebooks import target
 
@@ -90,10 +90,7 @@ OPENED = {"0a_rag": "the same 3 passages", "0b_lora": "largest difference of a l
 
 @pytest.mark.notebook
 @pytest.mark.slow
-@pytest.mark.skipif(
-    Store(hub.models_folder()).find(address(recipe=hub.RECIPE, sha256=hub.SMOLLM2.sha256)) is None,
-    reason="the model is not here: make .venv fetches it",
-)
+@pytest.mark.skipif(hub.kept_wheel() is None, reason="the model is not here: make .venv fetches it")
 @pytest.mark.parametrize("stem", OPENED)
 def test_what_is_built_by_hand_is_what_the_library_gives(lesson, stem):
     assert OPENED[stem] in lesson(stem)

@@ -11,7 +11,7 @@ import torch
 from data.make import stream
 from data.make.pocket import make_tokenizer
 from labkit import LabError
-from labkit.model import fingerprint, left_padded, load_model, plan, render
+from labkit.model import fingerprint, load_model, plan, render
 from labkit.profile import POCKET
 from labkit.tune.prepare import Example, dataset
 from labkit.tune.train import TrainSettings, train
@@ -94,11 +94,6 @@ def test_batches_hold_like_lengths_within_the_budget():
     made = plan(lengths, room=20, batch_tokens=1000)
     assert sorted(i for batch in made for i in batch) == list(range(51)) and made[0] == [50]
     assert all(len(batch) * (max(lengths[i] for i in batch) + 20) <= 1000 for batch in made[1:])
-
-
-def test_padding_stands_on_the_left():
-    ids, mask = left_padded([[5, 6, 7], [8]], pad=0)
-    assert ids.tolist() == [[5, 6, 7], [0, 0, 8]] and mask.tolist() == [[1, 1, 1], [0, 0, 1]]
 
 
 def test_counts_context_and_size(model, prompts):

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.make.pocket import TOKENS, WIDTHS, batches, make_model, make_tokenizer, tensors
-from labkit.attention import in_blocks
-from labkit.model import precision
+from labkit.model import in_blocks, precision
 
 if TYPE_CHECKING:
     import torch

@@ -104,9 +104,6 @@ def evaluate(
 
     `make` builds the retriever over the store, which has no vectors without an embedder. A passage that is the query itself, same id and text, is no hit,
     as in BEIR's evaluation. Ties are broken as in trec_eval.
-
-    >>> evaluate(read_collection("scifact"), load_embedder("bundled"), Dense)["nDCG@10"]
-    0.645
     """
     began = time.perf_counter()
     chunks = [Chunk(name, name, "", text, 0, len(text)) for name, text in collection.passages.items()]

@@ -67,10 +67,6 @@ def chunk_documents(
 
     Raises `LabError` unless 0 <= overlap < size; warns of chunks that the embedder would cut off, because with
     their title they exceed its limit.
-
-    >>> chunks = chunk_documents(ingested.documents, embedder.tokenizer, size=96, overlap=14)
-    >>> chunks[3].id
-    'handbook.pdf#3'
     """
     if not 0 <= overlap < size:
         raise LabError(f"overlap {overlap} does not fit chunk size {size}: choose 0 <= overlap < size")

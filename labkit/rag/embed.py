@@ -12,6 +12,7 @@ from langchain_core.embeddings import Embeddings
 
 from labkit.errors import LabError, one_line
 from labkit.model import precision
+from labkit.quiet import quiet
 from labkit.store import Cache, hash_file
 
 if TYPE_CHECKING:
@@ -61,26 +62,18 @@ class Embedder(Embeddings):
         """
         prompt = (self.model.prompts or {}).get("query" if query else "document", "") or ""
         texts = [prompt + text for text in texts]
-        unseen, cache = list(dict.fromkeys(texts)), None if query else self.cache
-        known = self._recall(unseen) if cache else {}
-        unseen = sorted((text for text in unseen if text not in known), key=len)  # like lengths need little padding
+        cache, name = None if query else self.cache, self.fingerprint
+        keys = {text: hashlib.sha256(f"{name}\n{text}".encode()).digest() for text in texts}
+        kept = cache.get(list(keys.values())) if cache else {}
+        known = {text: np.frombuffer(kept[key], "float32") for text, key in keys.items() if key in kept}
+        unseen = sorted((text for text in keys if text not in known), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]
             new = dict(zip(group, self._compute(group), strict=True))
             if cache:
-                cache.put({self._key(text): vector.astype("float32").tobytes() for text, vector in new.items()})
+                cache.put({keys[text]: vector.astype("float32").tobytes() for text, vector in new.items()})
             known |= new
         return np.array([known[text] for text in texts], "float32").reshape(-1, self.dimensions)
-
-    def _key(self, text: str) -> bytes:
-        return hashlib.sha256(f"{self.fingerprint}\n{text}".encode()).digest()
-
-    def _recall(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """The vectors of those texts that the cache knows whole."""
-        keys = {self._key(text): text for text in texts}
-        blobs = self.cache.get(list(keys)) if self.cache else {}
-        good = {keys[key]: blob for key, blob in blobs.items() if len(blob) == 4 * self.dimensions}
-        return {text: np.frombuffer(blob, "float32") for text, blob in good.items()}
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """LangChain's call for passages; the same vectors as `encode`, as lists of float."""
@@ -167,13 +160,9 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
 
     The bundled weights are checked by SHA-256; others load from safetensors, and no code of theirs runs.
     Raises `LabError` for altered weights or a model that cannot be loaded.
-
-    >>> load_embedder("bundled").max_tokens
-    256
     """
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as bars
 
     if str(name) == "multilingual":
         try:
@@ -184,15 +173,13 @@ def load_embedder(name: str | Path = "bundled", dtype: str = "auto", cache_dir: 
     bundled = str(name) == "bundled"
     path = _bundled_path() if bundled else str(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    bars.disable_progress_bar()
+    safe = {"trust_remote_code": False, "local_files_only": bundled, "model_kwargs": {"use_safetensors": True}}
     try:
-        safe = {"trust_remote_code": False, "local_files_only": bundled, "model_kwargs": {"use_safetensors": True}}
-        model = SentenceTransformer(path, device=device, **safe)
+        with quiet():
+            model = SentenceTransformer(path, device=device, **safe)
     except (OSError, ValueError, KeyError) as error:
         remedy = "give 'bundled', 'multilingual', a sentence-transformers folder or a hub id"
         raise LabError(f"no embedder '{name}' ({one_line(error)}): {remedy}") from error
-    finally:
-        bars.enable_progress_bar()
     return Embedder(model, BUNDLED_SHA256 if bundled else None, dtype, cache_dir)
 
 

@@ -10,7 +10,7 @@ import json
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +296,13 @@ class FaissStore(VectorStore):
             return self.index.search(queries, k, None if filter is None else self._passing(filter))
 
     def _passing(self, filter: Filter) -> np.ndarray:
-        passes = filter if callable(filter) else lambda document: _has(document.metadata, filter)
+        def passes(document: Document) -> bool:
+            """Whether a document may be found."""
+            if callable(filter):
+                return filter(document)
+            wanted = ((document.metadata.get(key), value) for key, value in filter.items())
+            return all(own in value if isinstance(value, list | tuple | set) else own == value for own, value in wanted)
+
         return np.array([number for number, document in enumerate(self._documents) if passes(document)], "int64")
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None) -> list[Document]:
@@ -322,9 +328,9 @@ class FaissStore(VectorStore):
             return [(_copy(self._documents[number]), float(score)) for number, score in pairs if number >= 0]
 
     def save(self, path: str | Path) -> None:
-        """Write index, chunks and last a manifest with their hashes; a kill leaves the old store or the new.
+        """Write index and chunks under names that hold their hashes, then the manifest, then drop what it does not list.
 
-        Raises `LabError` for an empty store and for metadata that JSON cannot hold.
+        A kill leaves the old store or the new. Raises `LabError` for an empty store and for metadata that JSON cannot hold.
         """
         with self._lock:
             rows = [document.model_dump(include={"id", "page_content", "metadata"}) for document in self._documents]
@@ -332,8 +338,15 @@ class FaissStore(VectorStore):
                 chunks = json.dumps(rows, ensure_ascii=False).encode()
             except TypeError as error:
                 raise LabError(f"this store cannot be saved ({error}): keep text and numbers in metadata") from error
+            parts = {"index.faiss": self.index.to_bytes(), "chunks.json": chunks}
             about = {"factory": self.index.factory, "effort": self.index.effort, "embedder": _model_of(self.embedder)}
-            save_parts(Path(path), {"index.faiss": self.index.to_bytes(), "chunks.json": chunks}, about)
+        folder, hashes = Path(path), {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+        for name, data in parts.items():
+            write_bytes(folder / _stored(name, hashes[name]), data)
+        write_json(folder / MANIFEST, {**about, "files": hashes})
+        for name, digest in hashes.items():
+            for old in set(folder.glob(_stored(name, "?" * 64))) - {folder / _stored(name, digest)}:
+                old.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path, embedder: Embeddings) -> FaissStore:
@@ -341,7 +354,17 @@ class FaissStore(VectorStore):
 
         Raises `LabError` if it is missing, incomplete, altered, or was made with another embedding model.
         """
-        parts, about = load_parts(Path(path), ("index.faiss", "chunks.json"))
+        folder, parts = Path(path), {}
+        try:
+            about = json.loads((folder / MANIFEST).read_bytes())
+            files = {name: str(about["files"][name]) for name in ("index.faiss", "chunks.json")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LabError(f"nothing was saved completely in {folder}, {MANIFEST} cannot be read: {REMEDY}") from error
+        for name, digest in files.items():
+            file = folder / Path(_stored(name, digest)).name  # never a file outside the folder
+            parts[name] = file.read_bytes() if file.is_file() else b""
+            if hashlib.sha256(parts[name]).hexdigest() != digest:
+                raise LabError(f"{file} is missing or was altered after it was saved: {REMEDY}")
         if about.get("embedder") != _model_of(embedder):
             raise LabError(f"the index in {path} was made with another embedder: load that one, or build it again")
         store = cls(embedder, about["factory"], about["effort"])
@@ -355,48 +378,9 @@ def _model_of(embedder: Embeddings) -> str:
     return getattr(embedder, "fingerprint", type(embedder).__name__).partition(":")[0]
 
 
-def _has(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    choices = {k: v if isinstance(v, list | tuple | set | frozenset) else (v,) for k, v in wanted.items()}
-    return all(metadata.get(key) in values for key, values in choices.items())
-
-
 def _copy(document: Document, name: str | None = None) -> Document:
     """A document of our own, so that nobody else's changes reach the store."""
     return document.model_copy(update={"id": name or document.id}, deep=True)
-
-
-def save_parts(folder: Path, parts: Mapping[str, bytes | memoryview], about: Mapping[str, Any]) -> None:
-    """Write `parts` under names that hold their hashes, then the manifest, then drop what is not in it.
-
-    Killed at any moment, the folder holds either the old parts or the new ones.
-    """
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
-    for name, data in parts.items():
-        write_bytes(folder / _stored(name, hashes[name]), data)
-    write_json(folder / MANIFEST, {**about, "files": hashes})
-    for name, digest in hashes.items():
-        for file in folder.glob(_stored(name, "?" * 64)):
-            if file.name != _stored(name, digest):
-                file.unlink(missing_ok=True)
-
-
-def load_parts(folder: Path, names: Collection[str]) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The named parts and the manifest of a folder: the very bytes that were checked.
-
-    Raises `LabError` if the manifest or a part is missing or altered.
-    """
-    try:
-        about = json.loads((folder / MANIFEST).read_bytes())
-        files = {name: str(about["files"][name]) for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabError(f"nothing was saved completely in {folder}, {MANIFEST} cannot be read: {REMEDY}") from error
-    parts = {}
-    for name, digest in files.items():
-        path = folder / Path(_stored(name, digest)).name  # never a file outside the folder
-        parts[name] = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(parts[name]).hexdigest() != digest:
-            raise LabError(f"{path} is missing or was altered after it was saved: {REMEDY}")
-    return parts, about
 
 
 def _stored(name: str, digest: str) -> str:

@@ -60,12 +60,10 @@ class Retriever(BaseRetriever):
 
     `top_k` is how many hits come back where a call does not say; fewer come where fewer chunks fit. Raises
     `LabError` for a `top_k` below 1.
-
-    >>> retriever.search("How heavy is the pump?", top_k=1)[0].chunk.id
-    'pump.html#1'
     """
 
     top_k: int = 5
+    _kept: tuple[int, Any] = PrivateAttr((-1, None))
 
     def __init__(self, *parts: Any, **settings: Any) -> None:
         """Give the fields of a class by name, or in the order in which it declares them."""
@@ -91,6 +89,12 @@ class Retriever(BaseRetriever):
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         """Chunks and scores for each query, best first; those beyond `top_k` are cut off."""
 
+    def _prepared(self) -> Any:
+        """What a subclass's `_prepare` makes of its store, made anew when the store has changed."""
+        if self._kept[0] != self.store.version:
+            self._kept = (self.store.version, self._prepare())
+        return self._kept[1]
+
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_k: int | None = None, **kwargs: Any
     ) -> list[Document]:
@@ -101,14 +105,10 @@ class Retriever(BaseRetriever):
         return documents
 
 
-class OverStore(Retriever):
-    """A retriever over a store, which may change: the next search sees the store as it is then."""
+class Dense(Retriever):
+    """Nearest embeddings; scores are cosines, from -1 to 1."""
 
     store: FaissStore
-
-
-class Dense(OverStore):
-    """Nearest embeddings; scores are cosines, from -1 to 1."""
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         vectors = encode_with(self.store.embedder, queries, query=True)
@@ -117,13 +117,14 @@ class Dense(OverStore):
             yield [(self.store.chunk_at(i), score) for i, score in zip(row, line, strict=True) if i >= 0]
 
 
-class MMR(OverStore):
+class MMR(Retriever):
     """Maximal marginal relevance: of the `depth` nearest, near the query and unlike each other.
 
     Each next hit has the greatest balance * cosine to the query - (1 - balance) * cosine to the likest hit
     above it (Carbonell & Goldstein, SIGIR 1998); `balance` 1 is the dense order. Scores are 1 / rank.
     """
 
+    store: FaissStore
     balance: float = 0.7
     depth: int = 20
 
@@ -144,33 +145,30 @@ class Texts:
     version: int = 0
 
 
-class BM25(OverStore):
+class BM25(Retriever):
     """Shared words, weighted by rarity (Robertson & Zaragoza 2009; Lucene's form, by bm25s).
 
     Words are stems, and stop words are left out, of the language that `language` finds in the chunks. A chunk sharing
-    no word is no hit; ties keep the order of chunks.
+    no word is no hit; ties keep the order of chunks. The store may change: the next search sees it as it is then.
     """
 
     store: Any
-    _built: tuple[int, list[Chunk], Any, Callable[[list[str]], list[str]]] | None = PrivateAttr(None)
 
-    def _index(self) -> tuple[list[Chunk], Any, Callable[[list[str]], list[str]]]:
-        """The chunks, their word index, and what makes terms of words; made anew when the store has changed."""
+    def _prepare(self) -> tuple[list[Chunk], Any, Callable[[list[str]], list[str]]]:
+        """The chunks, their word index, and what makes terms of words."""
         import bm25s
 
-        if self._built is None or self._built[0] != self.store.version:
-            version, chunks = self.store.version, self.store.chunks
-            texts = [words(chunk.embedding_text) for chunk in chunks]
-            terms = stems(language(texts))
-            texts = [terms(text) for text in texts]
-            index = bm25s.BM25() if any(texts) else None
-            if index:
-                index.index(texts, show_progress=False)
-            self._built = (version, chunks, index, terms)
-        return self._built[1:]
+        chunks = self.store.chunks
+        texts = [words(chunk.embedding_text) for chunk in chunks]
+        terms = stems(language(texts))
+        texts = [terms(text) for text in texts]
+        index = bm25s.BM25() if any(texts) else None
+        if index:
+            index.index(texts, show_progress=False)
+        return chunks, index, terms
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
-        chunks, index, terms = self._index()
+        chunks, index, terms = self._prepared()
         for query in queries:
             wanted = terms(words(query))
             scores = index.get_scores(wanted) if index and wanted else np.empty(0)
@@ -260,7 +258,6 @@ class SecondSearch(Retriever):
     keep: int = 3
     floor: float = 0.8
     depth: int = 10
-    _titles: tuple[int, dict[str, list[tuple[list[str], str]]], dict[str, list[int]]] | None = PrivateAttr(None)
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
         rankings = self.first.search_batch(queries, max(self.depth, top_k))
@@ -273,7 +270,7 @@ class SecondSearch(Retriever):
         vectors = encode_with(self.store.embedder, [*queries, *(text for _, _, text in links)], query=True)
         nearest: dict[int, list[tuple[float, int]]] = {}
         for (n, document, _), vector in zip(links, vectors[len(queries) :], strict=True):
-            places = self._index()[1][document]
+            places = self._prepared()[1][document]
             near = self.store.index.vectors_at(np.array(places)) @ vector
             nearest.setdefault(n, []).extend(sorted(zip(near.tolist(), places, strict=True), reverse=True)[:2])
         # The best cosine of a plain search is the measure: a link far below it leads away from the question.
@@ -286,7 +283,7 @@ class SecondSearch(Retriever):
 
     def mentioned(self, query: str, hits: Sequence[Hit]) -> dict[str, str]:
         """The documents that some hits mention and the query does not name: id by the names of the title, at most four."""
-        titles, own, documents = self._index()[0], set(names(query)), {}
+        titles, own, documents = self._prepared()[0], set(names(query)), {}
         for hit in hits:
             text = names(hit.chunk.text)
             for place, word in enumerate(text):
@@ -296,16 +293,14 @@ class SecondSearch(Retriever):
                         documents[" ".join(title)] = document
         return dict(list(documents.items())[:4])
 
-    def _index(self) -> tuple[dict[str, list[tuple[list[str], str]]], dict[str, list[int]]]:
+    def _prepare(self) -> tuple[dict[str, list[tuple[list[str], str]]], dict[str, list[int]]]:
         """Titles as names with their document, by the first name; the places of each document's chunks."""
-        if self._titles is None or self._titles[0] != self.store.version:
-            version, titles, places = self.store.version, {}, {}
-            for place, chunk in enumerate(self.store.chunks):
-                if chunk.document_id not in places and (title := names(chunk.title)):
-                    titles.setdefault(title[0], []).append((title, chunk.document_id))
-                places.setdefault(chunk.document_id, []).append(place)
-            self._titles = (version, titles, places)
-        return self._titles[1:]
+        titles, places = {}, {}
+        for place, chunk in enumerate(self.store.chunks):
+            if chunk.document_id not in places and (title := names(chunk.title)):
+                titles.setdefault(title[0], []).append((title, chunk.document_id))
+            places.setdefault(chunk.document_id, []).append(place)
+        return titles, places
 
 
 def retitled(query: str, title: str) -> str:
@@ -376,8 +371,6 @@ def retriever(method: str, store: FaissStore, reranker: str | None = None, **set
     "dense", "bm25", "mmr" search once; "fusion" joins dense and bm25; "rerank" has the model `reranker` read
     what fusion found, "second" also looks into the documents that these mention. Raises `LabError` for any other name,
     and for "rerank" without a model.
-
-    >>> retriever("fusion", store, top_k=3).search("How heavy is the pump?")
     """
     check_method(method, reranker)
     if single := {"dense": Dense, "bm25": BM25, "mmr": MMR}.get(method):

@@ -89,19 +89,11 @@ def train_adapter(
 
     Checkpoints live in `checkpoints` (default: inside `folder`) while it runs: the same call goes on after a
     kill. Raises LabError as `load_model`, `add_lora` and `labkit.tune.train.train` do.
-
-    >>> train_adapter("data/models/pocket", rows, LoraSettings(epochs=1), "runs/adapter")
-    >>> model = load_model("data/models/pocket", adapter="runs/adapter")
     """
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
-    home = checkpoints or folder / "checkpoints"
-
-    def keep(report: TrainReport) -> None:
-        """Save the trained adapter."""
-        save_adapter(network, folder, str(model_path))
-
+    home, keep = checkpoints or folder / "checkpoints", lambda _: save_adapter(network, folder, str(model_path))
     report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
     if checkpoints is None:
         (folder / "checkpoints").rmdir()
@@ -263,8 +255,6 @@ def tune_file(
     `out` appears when it is complete. The same call goes on after a kill, and gives what it made before when
     it was done. Bad rows are left out and listed; so is, if `drop_long`, an example above `limit` tokens or the model's
     context. Raises LabError for an `out` that holds anything else, no examples, a full disk, and as `train` does.
-
-    >>> print(tune_file("pairs.csv", "runs/mine", "data/models/pocket", LoraSettings(epochs=10), limit=2048))
     """
     out, lora = Path(out), isinstance(settings, LoraSettings)
     examples, bad = read_pairs(pairs)

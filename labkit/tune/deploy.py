@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ipaddress
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +57,7 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Check:
-    """One measured `value` against its `limit`, which it must reach, or may not exceed where `at_most`.
-
-    >>> Check("style", 0.4, 0.9).passed, Check("broken weights", 0, 0, at_most=True).passed
-    (False, True)
-    """
+    """One measured `value` against its `limit`, which it must reach, or may not exceed where `at_most`."""
 
     name: str
     value: float
@@ -120,8 +116,6 @@ def merge(
 
     Only one copy of the weights is held. Raises LabError as `load_model` does, and for an adapter that names another base
     or changes nothing.
-
-    >>> model, gap = merge("data/models/pocket", adapter, [messages])
     """
     import torch
 
@@ -251,7 +245,7 @@ def serve_until_stopped(model: str, host: str, port: int, wait: float) -> None:
     A stopped one leaves no process and no port behind.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if not _loopback(host):
+    if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"note: {host} is open to the network, and the server asks nobody for a password", file=sys.stderr)
     with serve(model, host, port, wait, shown=True) as server:
         print(f"Serving {server.name} at {server.url} (Ctrl-C stops)", flush=True)
@@ -259,7 +253,7 @@ def serve_until_stopped(model: str, host: str, port: int, wait: float) -> None:
     raise LabError("the server ended by itself: what it said last stands above")
 
 
-class Server:
+class Server(AbstractContextManager["Server"]):
     """A running server: `url` for clients, `name` to ask for as model. Made by `serve`; stops at the end of a `with`."""
 
     def __init__(self, folder: Path, name: str, host: str, port: int, shown: bool) -> None:
@@ -317,18 +311,8 @@ class Server:
             shutil.rmtree(self._room, ignore_errors=True)
             atexit.unregister(self.stop)
 
-    def __enter__(self) -> Server:
-        return self
-
     def __exit__(self, *reason: object) -> None:
         self.stop()
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def free_port(host: str, port: int) -> int:

@@ -65,11 +65,7 @@ def _key(text: str) -> str:
 
 
 def duplicates(texts: Sequence[str], near: float | None = None) -> list[Leak]:
-    """Every two texts of one list that are the same, or nearly; `train` is the earlier one's number, `test` the later's.
-
-    >>> duplicates(["Who?", "Why?", "who"])
-    [Leak(train=0, test=2, match='normalised', similarity=1.0)]
-    """
+    """Every two texts of one list that are the same, or nearly; `train` is the earlier's number, `test` the later's."""
     return [leak for leak in leaks(texts, texts, near) if leak.train < leak.test]
 
 
@@ -92,16 +88,11 @@ def near_leaks(train: Sequence[str], test: Sequence[str], threshold: float) -> l
 
     Shingles are the runs of five characters of what the texts say (`_key`); a shorter text is one. Raises LabError for another
     threshold.
-
-    >>> near_leaks(["Quickly: how heavy is the pump?"], ["How heavy is the pump?"], 0.6)[0].match
-    'near'
     """
     if not 0 < threshold <= 1:
         raise LabError(f"a similarity of {threshold} cannot be asked for: give a threshold above 0, up to 1")
-    columns: dict[str, int] = {}
-    left, right = (_shingles(texts, columns) for texts in (train, test))
-    left.resize(len(train), len(columns))
-    right.resize(len(test), len(columns))
+    grid = _shingles([*train, *test])
+    left, right = grid[: len(train)], grid[len(train) :]
     sizes, hits = right.sum(axis=1), []
     for start in range(0, len(train), BLOCK):
         block = left[start : start + BLOCK]
@@ -113,11 +104,11 @@ def near_leaks(train: Sequence[str], test: Sequence[str], threshold: float) -> l
     return [Leak(i, j, "near", score) for i, j, score in hits]
 
 
-def _shingles(texts: Sequence[str], columns: dict[str, int]) -> csr_array:
-    """A row for each text, with a 1 in the column of each of its shingles; new ones get new columns."""
+def _shingles(texts: Sequence[str]) -> csr_array:
+    """A row for each text, with a 1 in the column of each of its shingles."""
     from scipy.sparse import csr_array
 
-    rows = []
+    rows, columns = [], {}
     for text in map(_key, texts):
         own = {text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))}
         rows.append([columns.setdefault(shingle, len(columns)) for shingle in own])
@@ -151,10 +142,6 @@ def split(
     A tag may hold several values, as a comparison has two entities. Then the questions of both sides are compared
     (`leaks`): raises LabError if one leaks, unless `allow_leaks`; also for an example without the tag,
     and for a share that leaves a side empty.
-
-    >>> parts = split(examples, by="entity")
-    >>> {examples[i].tags["entity"] for i in parts.train} & {examples[i].tags["entity"] for i in parts.test}
-    set()
     """
     keys = [_keys(n, example, by) for n, example in enumerate(examples)]
     groups = sorted({key for own in keys for key in own})

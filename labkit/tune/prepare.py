@@ -70,11 +70,7 @@ def _line(n: int, example: Example) -> str:
 
 
 def read_pairs(path: Path | str) -> tuple[list[Example], list[BadRow]]:
-    """The examples of a .jsonl file or a table, and its bad rows; LabError for another file, and for no example.
-
-    >>> read_pairs("pairs.csv")[1]
-    [BadRow(line=4, reason='no response')]
-    """
+    """The examples of a .jsonl file or a table, and its bad rows; LabError for another file, and for no example."""
     kinds = {".jsonl": read_examples, ".csv": read_csv, ".tsv": read_csv, ".xlsx": read_csv}
     if (kind := Path(path).suffix.casefold()) not in kinds:
         raise LabError(f"{path} is neither {', '.join(kinds)}: write one conversation a line, or prompt,response rows")
@@ -148,16 +144,16 @@ def _encoded(value: Any) -> str | None:
 
 
 def read_csv(
-    path: Path | str, prompt: str = "prompt", response: str = "response", system: str = "system"
+    path: Path | str, prompt: str = "prompt", response: str = "response"
 ) -> tuple[list[Example], list[BadRow]]:
     """The good rows of a table (`labkit.tune.table`), and each bad one with the number of its first line and a reason.
 
-    The three arguments name columns; `system` may be missing, other columns become tags, an empty cell is none.
+    The arguments name columns; one called system may be there, other columns become tags, an empty cell is none.
     Raises LabError for a file that cannot be read or lacks a column.
     """
     rows = (row for row in read_table(path) if row[1])
     header = next(rows, (1, []))[1]
-    names = {system: "system", prompt: "user", response: "assistant"}
+    names = {"system": "system", prompt: "user", response: "assistant"}
     if isinstance(header, str) or not {prompt, response} <= set(header) or len(set(header)) < len(header):
         raise LabError(f"{path} has the columns {header}: give {prompt} and {response}, each name once")
     return _good_and_bad(
@@ -252,19 +248,14 @@ def dataset(
 
 @dataclass(frozen=True)
 class Collator:
-    """Rows to tensors (rows, longest rounded up to `multiple`), padded on the right; pads carry no loss.
-
-    >>> Collator(pad=0)([{"input_ids": [5, 2], "labels": [-100, 2]}])["labels"].shape
-    torch.Size([1, 8])
-    """
+    """Rows to tensors (rows, longest rounded up to a multiple of 8), padded on the right; pads carry no loss."""
 
     pad: int
-    multiple: int = 8
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         import torch
 
-        width = -(-max(len(row["input_ids"]) for row in rows) // self.multiple) * self.multiple
+        width = -(-max(len(row["input_ids"]) for row in rows) // 8) * 8
         gaps = [width - len(row["input_ids"]) for row in rows]
         return {
             "input_ids": torch.tensor([r["input_ids"] + [self.pad] * g for r, g in zip(rows, gaps, strict=True)]),

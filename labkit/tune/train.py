@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +81,6 @@ class Check:
         """The number, from 0, of the epoch with the lowest `watch`; of equals the first."""
         return min(range(len(epochs)), key=lambda n: (epochs[n][self.watch], n))
 
-    def enough(self, epochs: Sequence[Mapping[str, float]]) -> bool:
-        """Whether to stop now."""
-        return self.patience is not None and len(epochs) - 1 - self.best(epochs) >= self.patience
-
 
 @dataclass(frozen=True)
 class TrainReport:
@@ -140,8 +136,6 @@ def train(
     does. `check` measures after every epoch and may stop early; `keep` saves the trained weights before the
     checkpoint goes. Under torchrun or accelerate the processes share each batch and the first alone writes.
     Raises LabError for no rows, weights other than float32, a loss that is no number, and a full disk.
-
-    >>> report = train(model.network, model.tokenizer, rows, TrainSettings(epochs=1), "runs/train")
     """
     if not rows:
         raise LabError("there is nothing to train on: give at least one row")
@@ -195,7 +189,10 @@ class _Run:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())  # knows of other processes
         self.network, self.shared = network, self.accelerator.prepare_model(network)
         self.trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
-        self.optimizer = torch.optim.AdamW(_groups(self.trained.values(), settings), settings.learning_rate, fused=True)
+        # Weight decay is for matrices alone: norms and biases, which are vectors, go without.
+        matrices, vectors = ([w for w in self.trained.values() if (w.ndim > 1) is many] for many in (True, False))
+        groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, settings.learning_rate, fused=True)
         kind = "constant_with_warmup" if settings.schedule == "constant" and settings.warmup else settings.schedule
         self.rate = get_scheduler(kind, self.optimizer, round(settings.warmup * len(steps)), len(steps))
         self.seconds, self.losses, self.epochs = 0.0, [], []
@@ -288,16 +285,12 @@ class _Run:
         if odd := [name for name, value in measured.items() if not math.isfinite(value)]:
             raise LabError(f"'{odd[0]}' is {measured[odd[0]]} after epoch {len(self.epochs)}: lower the learning rate")
         self.epochs[-1] |= measured
-        if check.patience is not None and check.best(self.epochs) == len(self.epochs) - 1:
+        if check.patience is None:
+            return False
+        since = len(self.epochs) - 1 - check.best(self.epochs)
+        if not since:
             self.best = {name: weight.detach().clone() for name, weight in self.trained.items()}
-        return check.enough(self.epochs)
-
-
-def _groups(weights: Collection[torch.nn.Parameter], settings: TrainSettings) -> list[dict[str, Any]]:
-    """Weight decay for matrices alone: norms and biases, which are vectors, go without."""
-    matrices = [weight for weight in weights if weight.ndim > 1]
-    vectors = [weight for weight in weights if weight.ndim <= 1]
-    return [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        return since >= check.patience
 
 
 def _answer_logits(
@@ -315,12 +308,12 @@ def _answer_logits(
     return logits.float().flatten(0, 1), labels[:, columns].flatten()
 
 
-def answer_loss(network: PreTrainedModel, rows: Sequence[Row], pad: int, batch_size: int = 32) -> float:
+def answer_loss(network: PreTrainedModel, rows: Sequence[Row], pad: int) -> float:
     """Mean cross-entropy of the rows' answer tokens, in the network's own precision; what a check watches."""
     total, count = 0.0, 0
-    for start in range(0, len(rows), batch_size):
+    for start in range(0, len(rows), 32):
         with torch.inference_mode():
-            logits, wanted = _answer_logits(network, Collator(pad)(rows[start : start + batch_size]), network.device)
+            logits, wanted = _answer_logits(network, Collator(pad)(rows[start : start + 32]), network.device)
         total += cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum").item()
         count += int((wanted != IGNORED).sum())
     return total / count

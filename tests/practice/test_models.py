@@ -172,7 +172,7 @@ def test_a_hub_model_is_pinned_at_first_use_and_stays_where_it_was_pinned(hub, t
     "model, said",
     [
         ("acme/gated", "acme/gated is gated: accept its terms on the hub's page of acme/gated, then run hf auth login"),
-        ("acme/gone", "the hub has no model acme/gone: check the id; for a private one run hf auth login"),
+        ("acme/gone", "acme/gone is not on the hub: check the id; for a private one run hf auth login"),
         ("acme/pickled", "acme/pickled has no safetensors weights, and pickled ones are not read"),
     ],
 )
