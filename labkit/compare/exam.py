@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from labkit.compare.arms import Hybrid
+from labkit.compare.lab import Lab, spread
 from labkit.compare.score import score
+from labkit.data import Item
 from labkit.errors import LabError
+from labkit.model import Model
 from labkit.profile import TRAINED
 from labkit.quiet import bar
 from labkit.rag.augment import build_messages
 from labkit.store import address
 from labkit.tune.deploy import LIMITS, Check, Limits, export, merge, weight_checks
 
-if TYPE_CHECKING:
-    from labkit.compare.lab import Lab
-    from labkit.data import Item
-    from labkit.model import Model
-
 EXAM = 60  # questions, some of each kind
 
 
 def exam_items(lab: Lab) -> list[Item]:
     """The questions of the exam, none of which any training pair asks: some of each kind."""
-    from labkit.compare.lab import spread
-
     return spread(lab.questions, EXAM)
 
 
