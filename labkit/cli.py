@@ -368,8 +368,9 @@ def embed(
     check(resolve, profile)
     with session(profile) as progress:
         reading = _given(password=password, seconds=seconds, megabytes=megabytes)
-        result = embed_folder(folder, out, profile, address or ("local" if ray else None), progress, embedder, reading)
-    print(f"{result.chunks} chunks, vectors of {result.dimensions} numbers: {out}")
+        at = address or ("local" if ray else None)
+        chunks, dimensions = embed_folder(folder, out, profile, at, progress, embedder, reading)
+    print(f"{chunks} chunks, vectors of {dimensions} numbers: {out}")
 
 
 @app.command()
