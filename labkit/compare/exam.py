@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from labkit.compare.arms import Hybrid
 from labkit.compare.lab import Lab, spread
@@ -51,18 +51,16 @@ def exam_checks(
 
     Both are rows of `sit_exam`, in the same order.
     """
-
-    def share(flags: list[Any]) -> float:
-        """The share that is true; of nothing all: what was never there cannot be lost."""
-        return float(np.mean(flags or [1]))
-
-    answerable = [(row, base) for row, base in zip(rows, base_rows, strict=True) if row["answerable"]]
-    return [
-        Check("accuracy", share([row["correct"] for row, _ in answerable]), limits.accuracy),
-        Check("style", share([row["style"] for row in rows]), limits.style),
-        Check("reading kept", share([row["correct"] for row, base in answerable if base["correct"]]), limits.kept),
-        Check("answers finished", share([row["output_tokens"] < room for row in rows]), limits.finished),
-    ]
+    answers, before = pd.DataFrame(rows), pd.DataFrame(base_rows)
+    can = answers.answerable == 1
+    shares = {
+        "accuracy": (answers.correct[can], limits.accuracy),
+        "style": (answers["style"], limits.style),
+        "reading kept": (answers.correct[can & (before.correct == 1)], limits.kept),
+        "answers finished": (answers.output_tokens < room, limits.finished),
+    }
+    # Of nothing all: what was never there cannot be lost.
+    return [Check(name, float(flags.mean()) if len(flags) else 1.0, limit) for name, (flags, limit) in shares.items()]
 
 
 def merge_into(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache, cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -37,7 +37,7 @@ from labkit.rag.chunk import Chunk, chunk_documents
 from labkit.rag.embed import GROUP, Embedder, load_embedder
 from labkit.rag.index import FaissStore
 from labkit.rag.ingest import Document, Ingested, ingest
-from labkit.rag.retrieve import Hit, Retriever, Search, retriever
+from labkit.rag.retrieve import Retriever, retriever
 from labkit.store import Artifacts, Cache, address, provenance, runs_folder
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Lab:
         method, reranker = method or self.profile.method, self.profile.reranker
         return retriever(method, store, pinned(reranker) if reranker and method == "rerank" else reranker)
 
-    def old_retriever(self) -> Search:
+    def old_retriever(self) -> Retriever:
         """The profile's retriever over the documents as first written, which the hybrid trains with.
 
         What it found is kept, and shipped for the adapters that are: near ties differ between processors.
@@ -255,14 +255,15 @@ class Lab:
         }
 
 
-class Recalled:
-    """Searches the documents as first written; the ids of what it found are kept by texts, settings and questions."""
+class Recalled(Retriever):
+    """Searches the documents as first written; the ids of what it found are kept by texts, settings and questions.
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    Scores are 1 / rank.
+    """
 
-    def search_batch(self, queries: Sequence[str], top_k: int) -> list[list[Hit]]:
-        """The hits for each query, best first; their score is 1 / rank."""
+    lab: Any
+
+    def _find(self, queries: list[str], top_k: int) -> list[list[tuple[Chunk, float]]]:
         lab, p = self.lab, self.lab.profile
         chunks = {chunk.id: chunk for chunk in lab.chunks(lab.original.documents)}
 
@@ -273,8 +274,8 @@ class Recalled:
 
         texts = address(texts=[[chunk.id, chunk.title, chunk.text] for chunk in chunks.values()])
         by = [p.method, p.reranker if p.method == "rerank" else None, top_k, lab.embedder.fingerprint.split(":")[0]]
-        rankings = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
-        return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in rankings]
+        rankings = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=queries)
+        return [[(chunks[name], 1 / rank) for rank, name in enumerate(names, start=1)] for names in rankings]
 
 
 def load(profile: Profile, adapter: Path | None = None) -> Model:

@@ -289,18 +289,11 @@ def last_month(lab: Lab) -> pd.DataFrame:
     folder = lab.artifacts.folder(build, what="last month's log/1", asked=texts, **depends(lab, "rag", 0))
     with Log(folder / "log.sqlite") as log:
         rows = log.answers()
-    stated = [_stating(lab, item) for item, _ in pairs]
     facts = [item.evidence[0] for item, _ in pairs]
+    stated = [[chunk.id for chunk in lab.vectors.chunks if holds(Hit(chunk, 0.0, 1), fact)] for fact in facts]
     right = [fact.passage.replace(fact.value, "") if some else "" for fact, some in zip(facts, stated, strict=True)]
     rows = rows.assign(id=[item.id for item, _ in pairs], stated=stated, right=right)
     return rows.assign(cause=[_cause(row) for row in rows.itertuples()])
-
-
-def _stating(lab: Lab, item: Item) -> list[str]:
-    """The chunks that state an item's fact."""
-    fact = item.evidence[0]
-    near = [chunk for chunk in lab.vectors.chunks if chunk.document_id in (fact.document, *fact.also)]
-    return [chunk.id for chunk in near if holds(Hit(chunk, 0.0, 1), fact)]
 
 
 def _cause(row: Any) -> str:
