@@ -98,28 +98,25 @@ def compare(
         from labkit.practice import own_data
         from labkit.practice.questions import propose_into, read_rows
 
-        if docs and not questions:
-            lab = own_data.open_own(profile, docs.absolute(), "", size)
-            lab.profile, lab.reading = replace(lab.profile, **given), reading
-            table = runs_folder() / "own_data" / f"{docs.resolve().name}.csv"
-            print(propose_into(lab, table, lab.profile.questions or 60))
-            return
         if squad:
             name, run = "squad", own_data.compare_squad
             lab = own_data.open_squad(profile, squad, size, fresh, most=most)
-        elif questions:
-            read_rows(questions)  # before documents are read, which may take minutes
+        elif docs:
             name, run = "own_data", own_data.compare_own
-            more = {"fresh": fresh, "generator": generator, "most": most}
-            lab = own_data.open_own(profile, docs.absolute(), questions.absolute(), size, **more)
+            file = questions.absolute() if questions else ""
+            lab = own_data.open_own(profile, docs.absolute(), file, size, fresh=fresh, generator=generator, most=most)
             lab.reading = reading
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
-        folder = (out or runs_folder() / name).absolute()
         lab.profile = replace(lab.profile, **given)
+        if docs and not questions:
+            table = runs_folder() / "own_data" / f"{docs.resolve().name}.csv"
+            print(propose_into(lab, table, lab.profile.questions or 60))
+            return
         if questions:
+            read_rows(questions)  # before documents are read, which may take minutes
             print(*lab.asked.notes, sep="\n", file=sys.stderr)
-        compare_into(lab, folder, run)
+        compare_into(lab, (out or runs_folder() / name).absolute(), run)
         if name == "compare" and lab.profile.reads_prose and not out:
             lab = own_data.open_prose(profile, size, fresh)
             Lab.release()
@@ -368,8 +365,9 @@ def embed(
     check(resolve, profile)
     with session(profile) as progress:
         reading = _given(password=password, seconds=seconds, megabytes=megabytes)
-        result = embed_folder(folder, out, profile, address or ("local" if ray else None), progress, embedder, reading)
-    print(f"{result.chunks} chunks, vectors of {result.dimensions} numbers: {out}")
+        at = address or ("local" if ray else None)
+        chunks, dimensions = embed_folder(folder, out, profile, at, progress, embedder, reading)
+    print(f"{chunks} chunks, vectors of {dimensions} numbers: {out}")
 
 
 @app.command()

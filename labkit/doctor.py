@@ -14,10 +14,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
+import labkit
 from labkit.errors import LabError
+from labkit.hub import WHEEL, kept_wheel
 from labkit.profile import PROFILES, TRAINED
+from labkit.runs import environment, kernel_options
 from labkit.store import ROOT, runs_folder
 
 GIB = 2**30
@@ -86,7 +90,14 @@ def examine(root: Path = ROOT, workshop: bool = False) -> Iterator[Check]:
     if workshop:
         yield pins(root / "constraints.txt")
         yield port()
-        yield from _notebook(root / "docs")
+        try:
+            milliseconds = answering()
+        except LabError as error:
+            remedy = "correct what is named above this line, or run make compare SIZE=smoke, which says more"
+            yield Check("a notebook", False, f"does not run: {error}", remedy)
+        else:
+            yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")
+            yield Check("computing", True, minutes(root / "docs", milliseconds))
     else:
         seen = gpu.name if gpu else "none"
         yield Check("CUDA GPU", bool(gpu), seen, "needed by the profile gpu only", required=False)
@@ -96,8 +107,6 @@ def examine(root: Path = ROOT, workshop: bool = False) -> Iterator[Check]:
 def _profiles(memory: float, gpu: float) -> Iterator[Check]:
     """What this machine can run; no connection is made."""
     from huggingface_hub import try_to_load_from_cache
-
-    from labkit.hub import WHEEL, kept_wheel
 
     for name, (wanted, on_gpu) in NEEDS.items():
         model, hub = PROFILES[name].model, PROFILES[name].hub
@@ -130,12 +139,11 @@ def pins(constraints: Path) -> Check:
 
 def adapters() -> Check:
     """Whether every adapter of the two tuned arms is kept whole at the address of this very model, data and code."""
-    import labkit
     from labkit.practice.play import ReadOnly
 
     lab, lost = labkit.open("pocket", progress=False), []
     lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
-    for name, seed in ((name, seed) for name in TRAINED for seed in lab.profile.seeds):
+    for name, seed in product(TRAINED, lab.profile.seeds):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -155,25 +163,11 @@ def port() -> Check:
     return Check("JupyterLab's port", False, f"none of {PORTS[0]} to {PORTS[-1]} can be bound", remedy)
 
 
-def _notebook(docs: Path) -> Iterator[Check]:
-    """Whether a notebook's own process runs and answers; if so, how long the lessons will take."""
-    try:
-        milliseconds = answering()
-    except LabError as error:
-        remedy = "correct what is named above this line, or run make compare SIZE=smoke, which says more"
-        yield Check("a notebook", False, f"does not run: {error}", remedy)
-    else:
-        yield Check("a notebook", True, f"runs, and answers in {milliseconds:.0f} ms")
-        yield Check("computing", True, minutes(docs, milliseconds))
-
-
 def answering() -> float:
     """Milliseconds for an answer in a notebook's own process; LabError where it does not run."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from nbformat.v4 import new_code_cell, new_notebook
-
-    from labkit.runs import environment, kernel_options
 
     notebook = new_notebook(cells=[new_code_cell(CELL)])
     try:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from labkit.compare.experiment import ask_arm
+from labkit.compare.experiment import ask_arms
 from labkit.data import data_folder
 from labkit.practice.own_data import OwnLab, open_own
 from labkit.profile import SMOL
@@ -44,10 +44,9 @@ def development() -> OwnLab:
 def point(lab: OwnLab, arm: str, settings: dict[str, int]) -> dict[str, Any]:
     """One arm with one setting changed: accuracy on the questions that have an answer, with its interval."""
     lab.profile = replace(lab.profile, **settings)
-    rows = [row for row in ask_arm(lab, arm) if row["answerable"]]
-    right = [row["correct"] for row in rows]
-    found = [row["correct"] for row in rows if row["retrieved"] == 1]
-    mean = bootstrap_mean(right)
+    rows = ask_arms(lab, [arm], seeds=[0]).query("answerable")
+    found = rows[rows.retrieved == 1].correct.tolist()
+    mean = bootstrap_mean(rows.correct)
     print(f"{arm} {settings}: {mean}", flush=True)
     return {"arm": arm, **settings, "n": len(rows), "accuracy": mean.mean, "low": mean.low, "high": mean.high,
             "right where found": sum(found) / len(found) if found else None}  # fmt: skip

@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from labkit.errors import LabError
+from labkit.model import Message, Model
 from labkit.rag.augment import build_messages, cited, most_that_fit
 from labkit.rag.chunk import Chunk
-
-if TYPE_CHECKING:
-    from labkit.model import Message, Model
-    from labkit.rag.ingest import Document
-    from labkit.rag.retrieve import Hit, Search
-    from labkit.store import Cache
+from labkit.rag.ingest import Document
+from labkit.rag.retrieve import Hit, Search
+from labkit.store import Cache
 
 ARMS = ("base", "rag", "tuned", "hybrid")
 """The arms of the course. The others of `labkit.profile.EVERY_ARM` are rivals that ask less: the form asked for in the prompt,
@@ -193,8 +191,6 @@ class WholeDocuments:
         return [self._hits(dict.fromkeys(hit.chunk.document_id for hit in hits)) for hits in rankings]
 
     def _hits(self, names: Iterable[str]) -> list[Hit]:
-        from labkit.rag.retrieve import Hit  # which imports LangChain
-
         chosen, left = [], self.budget
         for name in names:
             if self.sizes[name] <= left:

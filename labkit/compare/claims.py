@@ -12,25 +12,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import rich.box
+import rich.table
 import yaml
 
 from labkit.compare.experiment import ask_arms
+from labkit.compare.lab import Lab
 from labkit.compare.score import Table
 from labkit.compare.tables import SMOKE
 from labkit.errors import LabError
-from labkit.metrics import METRICS, is_share
-from labkit.profile import EVERY_ARM, PROFILES
-from labkit.stats import GAP, SHARE, Interval, bootstrap, bootstrap_mean, widen
+from labkit.metrics import METRICS
+from labkit.profile import EVERY_ARM, PROFILES, Profile
+from labkit.stats import GAP, SHARE, Interval, Statistic, bootstrap, bootstrap_mean, widen
 from labkit.store import ROOT, hash_file, provenance, runs_folder, write_json
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import rich.table
-
-    from labkit.compare.lab import Lab
 
 RULES = Path(__file__).with_name("claims.yaml")
 PAPERS = Path(__file__).with_name("papers.yaml")
@@ -72,17 +70,12 @@ class Claim:
 
 @cache
 def load_claims(path: Path = RULES) -> tuple[Claim, ...]:
-    """The claims with their rules. Raises LabError for a rule that names no bound, two bounds, or an id twice."""
-    claims: dict[str, Claim] = {}
+    """The claims with their rules; each need has one bound, above or below."""
+    claims = []
     for row in next(yaml.safe_load_all(path.read_text("utf-8"))):
-        for need in row["needs"]:
-            if len({"above", "below"} & set(need)) != 1:
-                raise LabError(f"claim {row['id']}: give '{need['figure']}' one bound, above or below")
-        if row["id"] in claims:
-            raise LabError(f"claim {row['id']} stands twice in {path.name}: name each once")
         needs = tuple(Need(n["figure"], float(n.get("above", n.get("below"))), "above" in n) for n in row["needs"])
-        claims[row["id"]] = Claim(row["id"], row["claim"], row["lesson"], needs)
-    return tuple(claims.values())
+        claims.append(Claim(row["id"], row["claim"], row["lesson"], needs))
+    return tuple(claims)
 
 
 @cache
@@ -143,12 +136,6 @@ def judge(claims: Sequence[Claim], figures: Mapping[str, Interval], runs: Mappin
     return rows
 
 
-def report(lesson: str, figures: Mapping[str, Interval]) -> str:
-    """The verdicts on a lesson's claims, each with its evidence, as text."""
-    mine = [claim for claim in load_claims() if claim.lesson == lesson]
-    return "\n".join(evidence(row) for row in judge(mine, figures, {}))
-
-
 def evidence(row: Mapping[str, Any]) -> str:
     """A claim's verdict, and on a line each the figures that it rests on, with intervals and bounds."""
     lines = [f"{row['verdict'].upper()}: {row['claim']}"]
@@ -167,8 +154,6 @@ def figure(answers: pd.DataFrame, name: str) -> Interval:
 
     `name` has the form of NAME; metrics as in `labkit.compare.score`. Raises LabError for a name of another form, and
     for an arm or kind without answers.
-
-    >>> figure(answers, "accuracy: rag - base (two-hop)")
     """
     if not (match := NAME.fullmatch(name)):
         raise LabError(f"no figure '{name}': write 'metric: arm', 'metric: arm - arm' or either with ' (kind)'")
@@ -177,11 +162,8 @@ def figure(answers: pd.DataFrame, name: str) -> Interval:
     groups = [chosen[chosen.arm == a] for a in (arm, other) if a]
     if any(group.empty for group in groups):
         raise LabError(f"'{name}' has no answers: ask these arms, of these kinds: {', '.join(answers.kind.unique())}")
-    tables = list(map(Table, groups))
-    values = [table.metric(metric) for table in tables]
-    value = bootstrap(lambda items: values[0](items) - (values[1](items) if other else 0.0), tables[0].n)
-    counted = min(table.counted(metric) for table in tables)
-    return widen(value, counted, GAP if other else SHARE) if is_share(metric) else value
+    first, *second = map(Table, groups)
+    return first.above(*second, metric).interval if second else first.interval(metric)
 
 
 def blame(answers: pd.DataFrame) -> dict[str, Interval]:
@@ -200,17 +182,17 @@ def blame(answers: pd.DataFrame) -> dict[str, Interval]:
         """What either of the two gets right, minus the better of them alone, in each resample."""
         return either[i].mean(-1) - np.maximum(right[i].mean(-1), tuned.mean(1)[i].mean(-1))
 
-    n = len(right)
+    def share(statistic: Statistic, counted: np.ndarray, span: tuple[float, float]) -> Interval:
+        """A share or a difference of two, with its interval over all questions, of which it counts some."""
+        return widen(bootstrap(statistic, len(right)), int(counted.sum()), span)
+
+    apart = "accuracy where all passages were found minus where one was missed: rag"
     return {
-        "accuracy where all was found: rag": widen(
-            bootstrap(lambda i: where(complete, i), n), int(complete.sum()), SHARE
-        ),
-        "accuracy where all passages were found minus where one was missed: rag": widen(
-            bootstrap(lambda i: where(complete, i) - where(~complete, i), n), int((~complete).sum()), GAP
-        ),
+        "accuracy where all was found: rag": share(lambda i: where(complete, i), complete, SHARE),
+        apart: share(lambda i: where(complete, i) - where(~complete, i), ~complete, GAP),
         "found but answered wrong: rag": bootstrap_mean(complete * (1 - right)),
         "something was missed: rag": bootstrap_mean(~complete),
-        "accuracy of either: rag or tuned minus the better alone": widen(bootstrap(gained, n), n, GAP),
+        "accuracy of either: rag or tuned minus the better alone": share(gained, np.ones_like(complete), GAP),
     }
 
 
@@ -230,50 +212,47 @@ def record(lab: Lab, lesson: str, values: Mapping[str, Interval]) -> str:
     """
     if missing := [name for name in figure_names(lesson) if name not in values]:
         raise LabError(f"{lesson} measures no '{missing[0]}', which its claims need: compute it in the lesson")
-    needed = {name: asdict(values[name]) for name in figure_names(lesson)}
     if lab.size == "full":
-        write_json(_places(lab, lesson)[0], {"of": _measured_on(lab), "environment": provenance(), "figures": needed})
-    return report(lesson, values)
+        made_of = {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash()}
+        needed = {name: asdict(values[name]) for name in figure_names(lesson)}
+        place = lab.runs / "figures" / Path(lab.profile.name).name / f"{lesson}.json"
+        write_json(place, {"of": made_of, "environment": provenance(), "figures": needed})
+    mine = [claim for claim in load_claims() if claim.lesson == lesson]
+    return "\n".join(evidence(row) for row in judge(mine, values, {}))
 
 
 def recorded(lab: Lab, lesson: str) -> dict[str, Interval]:
     """The figures that a lesson kept under these rules, with this profile and data; none where it must run (again)."""
-    return _kept(lab, lesson)[1]
+    return _own(lab).get(lesson, (None, {}))[1]
 
 
-def _kept(lab: Lab, lesson: str) -> tuple[Path | None, dict[str, Interval]]:
-    """The file that holds a lesson's figures, and the figures."""
-    about = json.loads(json.dumps(_measured_on(lab)))
-    kept = ((path, figures) for path in _places(lab, lesson) if (figures := _read(path, about)))
-    return next(kept, (None, {}))
+def _own(lab: Lab) -> dict[str, tuple[Path, dict[str, Interval]]]:
+    """What lessons kept of this lab's model: published with the project, or in your own runs, which count first."""
+    name = Path(lab.profile.name).name
+    return {
+        lesson: kept
+        for root in (RESULTS, lab.runs / "figures")
+        for lesson, kept in _kept(root / name, lab.profile, lab.hashes).items()
+    }
 
 
-def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Interval]:
-    """The figures in a file that was made under the same rules, settings and data; none otherwise."""
-    record = json.loads(path.read_text("utf-8")) if path.is_file() else {"of": {}}
-    same = all(record["of"].get(name) == value for name, value in about.items())
-    return {name: Interval(**value) for name, value in record["figures"].items()} if same else {}
-
-
-def _places(lab: Lab, lesson: str) -> list[Path]:
-    """Where a lesson's figures may lie: of your own run, or published with the project."""
-    name = f"{Path(lab.profile.name).name}/{lesson}.json"
-    return [lab.runs / "figures" / name, RESULTS / name]
-
-
-def _measured_on(lab: Lab) -> dict[str, Any]:
-    return {"profile": asdict(lab.profile), "hashes": lab.hashes, "rules": rules_hash()}
+def _kept(folder: Path, profile: Profile, hashes: Mapping[str, str]) -> dict[str, tuple[Path, dict[str, Interval]]]:
+    """By lesson, the file of its figures and what it holds; those made under these rules, with this profile and data."""
+    wanted, kept = json.loads(json.dumps({"profile": asdict(profile), "rules": rules_hash()})), {}
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text("utf-8"))
+        of = record["of"]
+        if of | wanted == of and of["hashes"] | hashes == of["hashes"]:
+            kept[path.stem] = path, {name: Interval(**value) for name, value in record["figures"].items()}
+    return kept
 
 
 def others(lab: Lab) -> dict[str, dict[str, Interval]]:
     """The figures of other profiles that the project publishes for the same documents and rules, by profile."""
-    models: dict[str, dict[str, Interval]] = {}
-    for path in sorted(RESULTS.glob("*/*.json")):
-        name, of = path.parent.name, json.loads(path.read_text("utf-8"))["of"]
-        same = of["hashes"].get("documents") == lab.hashes["documents"]
-        if name in PROFILES and name != lab.profile.name and same:
-            about = {"profile": json.loads(json.dumps(asdict(PROFILES[name]))), "rules": rules_hash()}
-            models[name] = models.get(name, {}) | _read(path, about)
+    models, documents = {}, {"documents": lab.hashes["documents"]}
+    for name in sorted(PROFILES.keys() - {lab.profile.name}):
+        for _, figures in _kept(RESULTS / name, PROFILES[name], documents).values():
+            models[name] = models.get(name, {}) | figures
     return models
 
 
@@ -282,18 +261,16 @@ def ledger(lab: Lab) -> dict[str, Any]:
 
     What no model measured is not measurable here. Where two models give different verdicts, the verdict depends on the model.
     """
-    claims, values, runs = load_claims(), {}, {}
-    for lesson in sorted({claim.lesson for claim in claims}) if lab.size == "full" else ():
-        place, some = _kept(lab, lesson)
-        if place:
-            values, runs[lesson] = values | some, hash_file(place)
-    models = {lab.profile.name: values} | (others(lab) if lab.size == "full" else {})
-    judged = {name: judge(claims, figures, runs if figures is values else {}) for name, figures in models.items()}
+    claims, values, runs, models = load_claims(), {}, {}, {}
+    if lab.size == "full":
+        for lesson, (path, figures) in sorted(_own(lab).items()):
+            values, runs[lesson] = values | figures, hash_file(path)
+        models = others(lab)
+    judged = {lab.profile.name: judge(claims, values, runs)}
+    judged |= {name: judge(claims, figures, {}) for name, figures in models.items()}
+    rows = [_across(dict(zip(judged, rows, strict=True))) for rows in zip(*judged.values(), strict=True)]
     about = {"profile": lab.profile.name, "size": lab.size, "rules": rules_hash(), "environment": provenance()}
-    return {
-        **about,
-        "claims": [_across(dict(zip(judged, rows, strict=True))) for rows in zip(*judged.values(), strict=True)],
-    }
+    return {**about, "claims": rows}
 
 
 def _across(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -326,11 +303,8 @@ def first_figure(row: Mapping[str, Any]) -> str:
 
 def table(record: Mapping[str, Any]) -> rich.table.Table:
     """The ledger for the terminal: verdict, claim, and its first figure with the interval."""
-    from rich import box
-    from rich.table import Table
-
     title = SMOKE if record["size"] != "full" else None
-    lines = Table("verdict", "claim", "measured", title=title, box=box.SIMPLE_HEAD)
+    lines = rich.table.Table("verdict", "claim", "measured", title=title, box=rich.box.SIMPLE_HEAD)
     colours = dict(zip(VERDICTS, ("green", "red", "yellow", "yellow", "dim"), strict=True))
     for row in record["claims"]:
         lines.add_row(f"[{colours[row['verdict']]}]{row['verdict']}[/]", row["claim"], first_figure(row))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from labkit.compare.arms import arm_class
 from labkit.errors import LabError
+from labkit.rag.augment import attribute
 from labkit.stats import (
     ALPHA,
     Difference,
@@ -21,9 +22,6 @@ from labkit.stats import (
     paired_bootstrap,
     sign_flip,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SITUATIONS = {
     "changing facts, any form": (True, False),
@@ -66,21 +64,22 @@ class Needs:
             raise LabError("give at least one of right, style and cited a weight above zero, and none below")
 
 
-def _values(answers: pd.DataFrame, arm: str, needs: Needs) -> tuple[np.ndarray, np.ndarray]:
-    """The worth of each question's answer, and the question's weight in the mix; in the order of the ids."""
-    mean = answers[answers.arm == arm].groupby("id", sort=True)[["correct", "style", "cited", "abstained"]].mean()
-    about = answers.drop_duplicates("id").set_index("id").loc[mean.index]
+def _worths(answers: pd.DataFrame, needs: Needs) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The worth of every answer of each arm, and the weight of its question in the mix; in the order of the ids."""
+    about = answers.drop_duplicates("id").set_index("id").sort_index()
     known = about.answerable.to_numpy(bool)
-    right = np.where(known, mean.correct, mean.abstained)
-    cited = np.where(known, mean.cited, mean.abstained)
-    total = needs.right + needs.style + needs.cited
-    worth = (needs.right * right + needs.style * mean["style"].to_numpy() + needs.cited * cited) / total
     group = np.where(~known, 1, np.where(about.kind == "changed fact", 0, 2))
     shares = np.array([needs.changed, needs.unknown, 1 - needs.changed - needs.unknown])
     counts = np.bincount(group, minlength=3)
     for name, share, count in zip(("changed", "unknown", "plain"), shares, counts, strict=True):
         if share > 0 and not count:
             raise LabError(f"no question is {name}: set its share to 0, or ask some")
+    worth, total = {}, needs.right + needs.style + needs.cited
+    for arm, mine in answers.groupby("arm", sort=False):
+        mean = mine.groupby("id")[["correct", "style", "cited", "abstained"]].mean()
+        right = np.where(known, mean.correct, mean.abstained)
+        cited = np.where(known, mean.cited, mean.abstained)
+        worth[arm] = (needs.right * right + needs.style * mean["style"].to_numpy() + needs.cited * cited) / total
     return worth, (shares / np.maximum(counts, 1))[group]
 
 
@@ -89,29 +88,27 @@ def _weighted(values: np.ndarray, weight: np.ndarray) -> Callable[[np.ndarray], 
     return lambda items: (values * weight)[items].sum(-1) / weight[items].sum(-1)
 
 
+def _lead(values: np.ndarray, weight: np.ndarray) -> Difference:
+    """The weighted mean of differences between two arms, with its interval."""
+    return bootstrap_difference(_weighted(values, weight), len(values), n=4000)
+
+
 def utilities(answers: pd.DataFrame, needs: Needs) -> dict[str, Interval]:
     """The worth of each arm from 0 to 1 for these needs, with its interval over questions."""
-    worth = {arm: _values(answers, arm, needs) for arm in answers.arm.unique()}
-    return {arm: bootstrap(_weighted(*values), len(values[0]), n=4000) for arm, values in worth.items()}
+    worth, weight = _worths(answers, needs)
+    return {arm: bootstrap(_weighted(values, weight), len(weight), n=4000) for arm, values in worth.items()}
 
 
 def advise(answers: pd.DataFrame, needs: Needs) -> tuple[str, dict[str, Difference]]:
     """The arm worth most for these needs, and how far it is above each other one, with intervals and p-values after Holm.
 
     Raises LabError where the mix names a kind of question that was not asked.
-
-    >>> arm, gaps = advise(comparison.answers, Needs(style=1))
     """
-    worth = utilities(answers, needs)
-    best = max(worth, key=lambda arm: worth[arm].mean)
-    first, weight = _values(answers, best, needs)
-    gaps = {}
-    for arm in worth.keys() - {best}:
-        other = _values(answers, arm, needs)[0]
-        gap = bootstrap_difference(_weighted(first - other, weight), len(first), n=4000)
-        gaps[arm] = replace(gap, p=sign_flip((first - other) * weight))
-    adjusted = dict(zip(gaps, holm([gap.p for gap in gaps.values()]), strict=True))
-    return best, {arm: replace(gaps[arm], p=float(adjusted[arm])) for arm in worth if arm in gaps}
+    means, (worth, weight) = utilities(answers, needs), _worths(answers, needs)
+    best = max(means, key=lambda arm: means[arm].mean)
+    leads = {arm: worth[best] - values for arm, values in worth.items() if arm != best}
+    adjusted = holm([sign_flip(lead * weight) for lead in leads.values()])
+    return best, {arm: replace(_lead(leads[arm], weight), p=float(p)) for arm, p in zip(leads, adjusted, strict=True)}
 
 
 def ahead(gap: Difference) -> bool:
@@ -132,10 +129,7 @@ SIMPLEST = ("base", "prompted", "few-shot", "rag", "long-context", "tuned", "nai
 
 
 def in_front(best: str, gaps: Mapping[str, Difference]) -> list[str]:
-    """The arms that `advise` does not tell apart from the best, the simplest to keep up first.
-
-    >>> in_front(*advise(comparison.answers, Needs(style=1)))[0]
-    """
+    """The arms that `advise` does not tell apart from the best, the simplest to keep up first."""
     return [arm for arm in SIMPLEST if arm == best or (arm in gaps and not ahead(gaps[arm]))]
 
 
@@ -146,48 +140,37 @@ FINDS = 0.5  # share of the facts found, below which search is what limits every
 def diagnose(answers: pd.DataFrame) -> list[str]:
     """What limits the arms that read, before anything is recommended: the search, the model, or nothing that stands out.
 
-    `answers` has the columns of `labkit.compare.score.score`.
-
-    >>> diagnose(comparison.answers)
+    `answers` has the columns of `labkit.compare.score.score`. None where no arm reads.
     """
     if (reading := _reading(answers)).empty:
         return []
-    recall = reading.retrieved.mean()
-    read = _right_where_found(reading)
-    arm, share = (read.idxmax(), read.max()) if len(read) else ("rag", 0.0)
+    recall, (arm, share) = reading.retrieved.mean(), _best_reader(reading)
     lines = []
     if recall < FINDS:
         lines.append(
             f"Search is the limit: it found {recall:.0%} of the facts needed. Try other chunk sizes, more passages, or "
             "another embedder before another model."
         )
-    if not _reads(read):
+    if arm and share < READS:
         lines.append(
             f"The model cannot read these documents: where every passage was found, its best arm ({arm}) is right in "
             f"{share:.0%}. More questions will not help; name a larger model with --profile, or a served one with "
             "--generator."
         )
-    if not lines:
-        lines.append(
-            f"Search found {recall:.0%} of the facts needed; where it found them all, {arm} is right in {share:.0%}."
-        )
-    return lines
+    return lines or [
+        f"Search found {recall:.0%} of the facts needed; where it found them all, {arm} is right in {share:.0%}."
+    ]
 
 
 def _reading(answers: pd.DataFrame) -> pd.DataFrame:
-    """Answers of the arms that read, to questions that have one; none where it is not known what was retrieved."""
-    reads = answers.arm.map(lambda arm: arm_class(arm).reads)
-    return answers[answers.answerable & reads] if "retrieved" in answers else answers[:0].assign(retrieved=1.0)
+    """Answers of the arms that read, to questions that have one."""
+    return answers[answers.answerable & answers.arm.map(lambda arm: arm_class(arm).reads)]
 
 
-def _right_where_found(reading: pd.DataFrame) -> pd.Series:
-    """By arm, the share right of the questions whose every passage was found."""
-    return reading[reading.retrieved == 1].groupby("arm").correct.mean()
-
-
-def _reads(read: pd.Series) -> bool:
-    """Whether some arm is right often enough; what was never found cannot tell that it is not."""
-    return read.empty or read.max() >= READS
+def _best_reader(reading: pd.DataFrame) -> tuple[str, float]:
+    """The arm that is right most often where every passage was found, and how often; no arm where that never happened."""
+    right = reading[reading.retrieved == 1].groupby("arm").correct.mean()
+    return (right.idxmax(), right.max()) if len(right) else ("", 0.0)
 
 
 FAULTS = {
@@ -201,11 +184,7 @@ def failures(answers: pd.DataFrame, arm: str, shown: int = 3) -> list[str]:
     """How many questions an arm gets wrong for each reason, with the first few of each by their id.
 
     A question counts as wrong where most seeds of the arm are.
-
-    >>> failures(comparison.answers, "rag")
     """
-    from labkit.rag.augment import attribute
-
     mine, faults = attribute(answers[answers.arm == arm]), dict(FAULTS)
     wrong = mine.groupby("id").correct.mean() < 0.5
     first = mine[mine.correct == 0].drop_duplicates("id").set_index("id")
@@ -238,30 +217,25 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
     """The simplest arm that the questions do not tell apart from the best, and the evidence, a sentence each.
 
     Where that is the model alone, nothing is recommended. Arms not told apart come with how many questions would tell
-    them apart, with a power of 0.8, if the difference stayed as it is.
-
-    >>> recommend(comparison.answers, Needs(changed=0))
+    them apart, with a power of 0.8, if the difference stayed as it is; not so for a model that cannot read.
     """
     best, gaps = advise(answers, needs)
-    worth = utilities(answers, needs)
-    alike, asked = in_front(best, gaps), answers.id.nunique()
+    worth, weight = _worths(answers, needs)
+    alike, asked = in_front(best, gaps), len(weight)
     chosen = alike[0]
-    worths = ", ".join(f"{arm} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in worth.items())
+    means = utilities(answers, needs).items()
+    worths = ", ".join(f"{arm} {v.mean:.2f} [{v.low:.2f}, {v.high:.2f}]" for arm, v in means)
     needed = f"right {needs.right:g}, style {needs.style:g}, cited {needs.cited:g}; {needs.unknown:.0%} to be declined"
     advice = "Recommendation: none. No arm is better than the model alone, as far as these questions can tell."
     if chosen != "base":
-        first, weight = _values(answers, chosen, needs)
-        base = _values(answers, "base", needs)[0] if "base" in worth else np.zeros_like(first)
-        gap = bootstrap_difference(_weighted(first - base, weight), len(first), n=4000)
+        gap = _lead(worth[chosen] - worth.get("base", np.zeros(asked)), weight)
         lead = f"worth {gap.diff:.2f} [{gap.low:.2f}, {gap.high:.2f}] more than the model alone"
         advice = f"Recommendation: {chosen}, the simplest of the arms that these {asked} questions do not tell apart from the best: {lead}."
     lines = [advice, f"Worth from 0 to 1 ({needed}): {worths}.", f"Highest is {sentence(best, gaps)}"]
-    undecided = [arm for arm in alike if arm != best and gaps[arm].diff > 0]
-    if not _reads(_right_where_found(_reading(answers))):
-        undecided = []  # more questions are no remedy for a model that cannot read
+    reader, share = _best_reader(_reading(answers))
+    undecided = [] if reader and share < READS else [arm for arm in alike if arm != best and gaps[arm].diff > 0]
     for arm in undecided:
-        diff, (first, weight) = gaps[arm].diff, _values(answers, best, needs)
-        scattered = (first - _values(answers, arm, needs)[0]) * weight / weight.mean()
+        diff, scattered = gaps[arm].diff, (worth[best] - worth[arm]) * weight / weight.mean()
         more = int(asked * (detectable(scattered) / diff) ** 2) + 1
         lines.append(f"To tell {best} from {arm} takes about {more} questions, if the difference stays {diff:.2f}.")
     return lines
@@ -273,8 +247,6 @@ def verdicts(answers: pd.DataFrame) -> pd.DataFrame:
     Best is most often right or, where form is needed, right and in style at once. "won" where the advised arm is best,
     "not told apart" where the best is not clearly above it, else "lost".
     """
-    import pandas as pd
-
     rows = []
     for name, (changes, form) in SITUATIONS.items():
         advised, metric = flowchart(changes, form), "joint" if form else "correct"

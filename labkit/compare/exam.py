@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from labkit.compare.arms import Hybrid
+from labkit.compare.lab import Lab, spread
 from labkit.compare.score import score
+from labkit.data import Item
 from labkit.errors import LabError
+from labkit.model import Model
 from labkit.profile import TRAINED
 from labkit.quiet import bar
 from labkit.rag.augment import build_messages
 from labkit.store import address
 from labkit.tune.deploy import LIMITS, Check, Limits, export, merge, weight_checks
 
-if TYPE_CHECKING:
-    from labkit.compare.lab import Lab
-    from labkit.data import Item
-    from labkit.model import Model
-
 EXAM = 60  # questions, some of each kind
 
 
 def exam_items(lab: Lab) -> list[Item]:
     """The questions of the exam, none of which any training pair asks: some of each kind."""
-    from labkit.compare.lab import spread
-
     return spread(lab.questions, EXAM)
 
 
@@ -55,18 +51,16 @@ def exam_checks(
 
     Both are rows of `sit_exam`, in the same order.
     """
-
-    def share(flags: list[Any]) -> float:
-        """The share that is true; of nothing all: what was never there cannot be lost."""
-        return float(np.mean(flags or [1]))
-
-    answerable = [(row, base) for row, base in zip(rows, base_rows, strict=True) if row["answerable"]]
-    return [
-        Check("accuracy", share([row["correct"] for row, _ in answerable]), limits.accuracy),
-        Check("style", share([row["style"] for row in rows]), limits.style),
-        Check("reading kept", share([row["correct"] for row, base in answerable if base["correct"]]), limits.kept),
-        Check("answers finished", share([row["output_tokens"] < room for row in rows]), limits.finished),
-    ]
+    answers, before = pd.DataFrame(rows), pd.DataFrame(base_rows)
+    can = answers.answerable == 1
+    shares = {
+        "accuracy": (answers.correct[can], limits.accuracy),
+        "style": (answers["style"], limits.style),
+        "reading kept": (answers.correct[can & (before.correct == 1)], limits.kept),
+        "answers finished": (answers.output_tokens < room, limits.finished),
+    }
+    # Of nothing all: what was never there cannot be lost.
+    return [Check(name, float(flags.mean()) if len(flags) else 1.0, limit) for name, (flags, limit) in shares.items()]
 
 
 def merge_into(

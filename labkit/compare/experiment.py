@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from labkit.compare.arms import ARMS, arm_class, weights_of
+import pandas as pd
+
+from labkit.compare.arms import ARMS, Arm, arm_class, weights_of
 from labkit.compare.lab import Lab, spread
 from labkit.compare.score import pair_up, score, summarise
+from labkit.data import Item
 from labkit.quiet import bar
+from labkit.rag.ingest import Rejected
 from labkit.store import here, peak_rss_mb, provenance
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from labkit.compare.arms import Arm
-    from labkit.data import Item
-    from labkit.rag.ingest import Rejected
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,16 +28,6 @@ class Comparison:
     rejected: list[Rejected]
 
 
-def ask_arm(
-    lab: Lab, name: str, seed: int = 0, progress: Callable[[int], object] | None = None,
-    items: Sequence[Item] | None = None,
-) -> list[Row]:  # fmt: skip
-    """Answers of one arm to the lab's questions, or to some `items`, searched for and scored now: one row per question."""
-    asked = lab.questions if items is None else items
-    answers = lab.arm(name, seed).answer([item.question for item in asked], progress)
-    return [{"arm": name, "seed": seed, **score(i, a, lab.right)} for i, a in zip(asked, answers, strict=True)]
-
-
 def ask_arms(
     lab: Lab, arms: Sequence[str] = ARMS, items: Sequence[Item] | None = None, seeds: Sequence[int] | None = None
 ) -> pd.DataFrame:
@@ -50,19 +35,19 @@ def ask_arms(
 
     `items` and `seeds` ask fewer. Raises LabError for an unknown arm.
     """
-    import pandas as pd
-
     asked = lab.questions if items is None else items
     seeds = lab.profile.seeds if seeds is None else seeds
     tasks = [(name, seed) for name in arms for seed in (seeds if weights_of(name) else [0])]
     # A prompt with passages takes about as many times longer as it has passages; the time left is estimated by that.
     weights = {name: 2 + lab.profile.top_k if arm_class(name).reads else 1 for name, _ in tasks}
-    rows: list[Row] = []
+    rows, texts = [], [item.question for item in asked]
     with bar(len(asked) * sum(weights[name] for name, _ in tasks), "answers", lab.progress) as steps:
         for name, seed in tasks:
             steps.set_description(f"{name}, seed {seed}" if weights_of(name) else name)
             before, weight = steps.n, weights[name]
-            rows += ask_arm(lab, name, seed, lambda n, weight=weight: steps.update(n * weight), asked)
+            answers = lab.arm(name, seed).answer(texts, lambda n, weight=weight: steps.update(n * weight))
+            about = {"arm": name, "seed": seed}
+            rows += [about | score(item, a, lab.right) for item, a in zip(asked, answers, strict=True)]
             steps.update(before + weight * len(asked) - steps.n)
     return pd.DataFrame(rows)
 
@@ -104,16 +89,12 @@ def latencies(lab: Lab, arms: Sequence[str] = ARMS) -> dict[str, list[float]]:
         """Measure now."""
         milliseconds: dict[str, list[float]] = {name: [] for name in arms}
         for name, arm, item in in_turn(lab, {name: lab.arm(name) for name in arms}):
-            milliseconds[name].append(_milliseconds(lambda arm=arm, text=item.question: arm.answer([text])))
+            began = time.perf_counter()
+            arm.answer([item.question])
+            milliseconds[name].append(1000 * (time.perf_counter() - began))
         return milliseconds
 
     return lab.artifacts.value(make, what="latency", where=here(), of=[depends(lab, name, 0) for name in arms])
-
-
-def _milliseconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - began)
 
 
 def preview(lab: Lab, count: int = 24) -> dict[str, Any] | None:

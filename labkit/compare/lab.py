@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache, cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from labkit.compare.arms import Arm, FewShot, LongContext, Prompted, WholeDocuments, arm_class, weights_of
+from labkit.compare.score import is_right
+from labkit.compare.training import conversations, kept_adapter, lora_settings, with_context
 from labkit.data import (
     ASKED,
+    Item,
     data_folder,
     documents_folder,
     dress,
@@ -23,21 +29,19 @@ from labkit.data import (
 from labkit.errors import LabError
 from labkit.hub import pinned
 from labkit.metrics import abstained
+from labkit.model import Message, Model, load_model
 from labkit.profile import Profile, scaled
+from labkit.quiet import bar
+from labkit.rag.augment import build_messages
+from labkit.rag.chunk import Chunk, chunk_documents
+from labkit.rag.embed import GROUP, Embedder, load_embedder
+from labkit.rag.index import FaissStore
+from labkit.rag.ingest import Document, Ingested, ingest
+from labkit.rag.retrieve import Retriever, retriever
 from labkit.store import Artifacts, Cache, address, provenance, runs_folder
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from labkit.compare.arms import Arm, WholeDocuments
-    from labkit.data import Item
-    from labkit.model import Message, Model
     from labkit.practice.generator import Endpoint
-    from labkit.rag.chunk import Chunk
-    from labkit.rag.embed import Embedder
-    from labkit.rag.index import FaissStore
-    from labkit.rag.ingest import Document, Ingested
-    from labkit.rag.retrieve import Hit, Retriever, Search
 
 
 class Lab:
@@ -47,6 +51,10 @@ class Lab:
     """Whose documents these are, in a few words."""
     generator: Endpoint | None = None
     """A served model that answers for the untuned arms in place of the profile's."""
+    instruction = ASKED
+    """The system prompt that asks for the form which training teaches."""
+    unfed: frozenset[str] = frozenset()
+    """The metrics that its questions cannot feed."""
 
     def __init__(self, profile: Profile, size: str = "full", fresh: bool = False, progress: bool = True):
         self.profile, self.size, self.fresh, self.progress = scaled(profile, size), size, fresh, progress
@@ -81,15 +89,11 @@ class Lab:
     @cached_property
     def original(self) -> Ingested:
         """The documents as first written: what the tuned arms were trained on."""
-        from labkit.rag.ingest import ingest
-
         return ingest(documents_folder(), progress=self.progress)
 
     @cached_property
     def ingested(self) -> Ingested:
         """The documents of today: updated ones take the place of the originals."""
-        from labkit.rag.ingest import Ingested, ingest
-
         new = ingest(updates_folder(), progress=self.progress)
         merged = {d.id: d for d in [*self.original.documents, *new.documents]}
         return Ingested(list(merged.values()), self.original.rejected + new.rejected)
@@ -125,15 +129,8 @@ class Lab:
         kept = {pair.id for pair in [*known, *unknown]}
         return [pair for pair in self.pairs if pair.id in kept]
 
-    @property
-    def unfed(self) -> frozenset[str]:
-        """The metrics that its questions cannot feed: none."""
-        return frozenset()
-
     def right(self, item: Item, text: str) -> bool:
         """Whether a text answers an item."""
-        from labkit.compare.score import is_right
-
         return is_right(item, text)
 
     def judged(self, answers: pd.DataFrame) -> pd.DataFrame:
@@ -147,23 +144,15 @@ class Lab:
     @cached_property
     def embedder(self) -> Embedder:
         """The profile's embedder, its vectors cached by content."""
-        from labkit.rag.embed import load_embedder
-
         return load_embedder(pinned(self.profile.embedder), cache_dir=self.runs / "vectors")
 
     def chunks(self, documents: Iterable[Document]) -> list[Chunk]:
         """Documents in chunks of the profile's size."""
-        from labkit.rag.chunk import chunk_documents
-
         p = self.profile
         return chunk_documents(list(documents), self.embedder.tokenizer, size=p.chunk_size, overlap=p.chunk_overlap)
 
     def index(self, documents: Iterable[Document]) -> FaissStore:
         """Chunk, embed and index some documents with the profile's settings; many, with a bar."""
-        from labkit.quiet import bar
-        from labkit.rag.embed import GROUP
-        from labkit.rag.index import FaissStore
-
         chunks = self.chunks(documents)
         store = FaissStore(self.embedder)
         with bar(len(chunks), "embed and index", self.progress and len(chunks) > GROUP) as steps:
@@ -182,12 +171,10 @@ class Lab:
 
     def searching(self, store: FaissStore, method: str | None = None) -> Retriever:
         """A retriever over any store, by the profile's method if none is named."""
-        from labkit.rag.retrieve import retriever
-
         method, reranker = method or self.profile.method, self.profile.reranker
         return retriever(method, store, pinned(reranker) if reranker and method == "rerank" else reranker)
 
-    def old_retriever(self) -> Search:
+    def old_retriever(self) -> Retriever:
         """The profile's retriever over the documents as first written, which the hybrid trains with.
 
         What it found is kept, and shipped for the adapters that are: near ties differ between processors.
@@ -201,8 +188,6 @@ class Lab:
 
     def arm(self, name: str, seed: int = 0) -> Arm:
         """One of the arms, which answers no prompt twice; a tuned one is trained with this seed if it is not found."""
-        from labkit.compare.arms import FewShot, LongContext, Prompted, arm_class, weights_of
-
         kind, weights, p = arm_class(name), weights_of(name), self.profile
         model = self.tuned_model(weights, seed) if weights else self.generator or self.model
         retriever = None if not kind.reads else self.whole_documents if kind is LongContext else self.retriever()
@@ -212,11 +197,6 @@ class Lab:
             self.examples if kind is FewShot else (),
         )  # fmt: skip
 
-    @property
-    def instruction(self) -> str:
-        """The system prompt that asks for the form which training teaches."""
-        return ASKED
-
     @cached_property
     def examples(self) -> list[Message]:
         """Training questions over passages with their replies, for a prompt to show: up to three, all of them answered, that
@@ -224,8 +204,6 @@ class Lab:
 
         With one that declines a small model declines most questions; beyond a third the pocket model loses the form.
         """
-        from labkit.compare.training import with_context
-
         some, search, p = spread(self.hybrid_pairs, 24), self.old_retriever(), self.profile
         pairs, model = [pair for pair in some if pair.evidence], self.generator or self.model
         room = (model.context - p.max_new_tokens) // 3
@@ -239,9 +217,6 @@ class Lab:
     @cached_property
     def whole_documents(self) -> WholeDocuments:
         """The documents of today as the arm long-context pastes them."""
-        from labkit.compare.arms import WholeDocuments
-        from labkit.rag.augment import build_messages
-
         model, p = self.generator or self.model, self.profile
         longest = max((q.question for q in self.questions), key=len)
         room = model.count(build_messages(longest)) + p.max_new_tokens + 64  # the system prompt that names documents
@@ -258,9 +233,8 @@ class Lab:
     @cache  # noqa: B019 - its rows take seconds to make
     def adapter(self, name: str, seed: int = 0) -> Path:
         """The folder of a trained adapter, found by the address of all that makes it, or trained now."""
-        from labkit.compare.training import adapter
-
-        return adapter(self, name, seed)
+        settings, talks = lora_settings(self.profile, name, seed), conversations(self, name, seed)
+        return kept_adapter(self, settings, talks, f"{name}, seed {seed}")
 
     @classmethod
     def release(cls) -> None:
@@ -281,16 +255,15 @@ class Lab:
         }
 
 
-class Recalled:
-    """Searches the documents as first written; the ids of what it found are kept by texts, settings and questions."""
+class Recalled(Retriever):
+    """Searches the documents as first written; the ids of what it found are kept by texts, settings and questions.
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    Scores are 1 / rank.
+    """
 
-    def search_batch(self, queries: Sequence[str], top_k: int) -> list[list[Hit]]:
-        """The hits for each query, best first; their score is 1 / rank."""
-        from labkit.rag.retrieve import Hit
+    lab: Any
 
+    def _find(self, queries: list[str], top_k: int) -> list[list[tuple[Chunk, float]]]:
         lab, p = self.lab, self.lab.profile
         chunks = {chunk.id: chunk for chunk in lab.chunks(lab.original.documents)}
 
@@ -301,25 +274,16 @@ class Recalled:
 
         texts = address(texts=[[chunk.id, chunk.title, chunk.text] for chunk in chunks.values()])
         by = [p.method, p.reranker if p.method == "rerank" else None, top_k, lab.embedder.fingerprint.split(":")[0]]
-        rankings = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=list(queries))
-        return [[Hit(chunks[name], 1 / n, n) for n, name in enumerate(names, start=1)] for names in rankings]
-
-    def search(self, query: str, top_k: int) -> list[Hit]:
-        """The hits for one query."""
-        return self.search_batch([query], top_k)[0]
+        rankings = lab.artifacts.value(search, recipe="hits/1", texts=texts, by=by, questions=queries)
+        return [[(chunks[name], 1 / rank) for rank, name in enumerate(names, start=1)] for names in rankings]
 
 
 def load(profile: Profile, adapter: Path | None = None) -> Model:
     """The profile's model, with an adapter or as it came; a hub model in 4 bit where there is a CUDA GPU.
 
     Raises LabError for the profile gpu without one, for too little memory, and as `pinned` and `load_model` do.
-
-    >>> load(PROFILES["pocket"]).context
-    2048
     """
     import torch
-
-    from labkit.model import load_model
 
     gpu = torch.cuda.is_available()
     if profile.name == "gpu" and not gpu:

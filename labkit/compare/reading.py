@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from labkit.compare.arms import Answer, passages
+from labkit.compare.lab import Lab
 from labkit.compare.training import holds
+from labkit.data import Evidence, Item
 from labkit.model import Message
 from labkit.quiet import bar
 from labkit.rag.augment import Passage, build_messages
-
-if TYPE_CHECKING:
-    from labkit.compare.lab import Lab
-    from labkit.data import Evidence, Item
-    from labkit.rag.retrieve import Hit
+from labkit.rag.retrieve import Hit
 
 Compose = Callable[[str, list[Passage]], list[Message]]
 
@@ -26,8 +23,6 @@ def read(
     """Answers of the lab's model to questions over given passages, in their order.
 
     `compose` makes the messages from question and passages. No prompt is answered twice.
-
-    >>> read(lab, ["Why?"], [lab.retriever().search("Why?")])[0].text
     """
     prompts = [compose(q, passages(hits)) for q, hits in zip(questions, context, strict=True)]
     with bar(len(prompts), "answers", lab.progress) as steps:
@@ -41,8 +36,6 @@ def read(
 
 def gold_hits(lab: Lab, item: Item) -> list[Hit] | None:
     """The passages that prove an answer, one for each fact, from its own document; None where chunks cut one in two."""
-    from labkit.rag.retrieve import Hit  # which imports LangChain
-
     own = [[Hit(c, 1.0, 1) for c in lab.vectors.chunks if c.document_id == e.document] for e in item.evidence]
     proofs = [next((h for h in hits if holds(h, e)), None) for hits, e in zip(own, item.evidence, strict=True)]
     return None if None in proofs else list(dict.fromkeys(proofs))
@@ -57,12 +50,8 @@ def among(gold: Sequence[Hit], others: Sequence[Hit], size: int = 5) -> list[Hit
 
 def falsify(hits: Sequence[Hit], fact: Evidence, value: str) -> list[Hit]:
     """The hits with another value wherever they state a fact."""
-
-    def false(hit: Hit) -> Hit:
-        """The hit with the other value."""
-        return replace(hit, chunk=replace(hit.chunk, text=hit.chunk.text.replace(fact.value, value)))
-
-    return [false(hit) if holds(hit, fact) else hit for hit in hits]
+    chunks = [replace(hit.chunk, text=hit.chunk.text.replace(fact.value, value)) for hit in hits]
+    return [replace(hit, chunk=false) if holds(hit, fact) else hit for hit, false in zip(hits, chunks, strict=True)]
 
 
 def lie_for(item: Item, pool: Sequence[Item]) -> str | None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import base64
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.console import Console
+
+from labkit import plot
+from labkit.compare import tables
 from labkit.compare.experiment import Comparison, preview
-from labkit.compare.tables import SMOKE, about, cell, difference, rows, terminal, told_apart, verdict
+from labkit.compare.lab import Lab
+from labkit.compare.score import by_kind
 from labkit.metrics import METRICS, QUALITY
 from labkit.runs import new_folder, point, shown
 from labkit.stats import holm
 from labkit.store import ROOT, write_bytes, write_json
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
-
-    from labkit.compare.experiment import Comparison
-    from labkit.compare.lab import Lab
 
 HERE = Path(__file__).parent
 COST = ("latency_ms_p50", "latency_ms_p95", "prompt_tokens", "output_tokens")
@@ -31,8 +34,6 @@ def write_report(comparison: Comparison, folder: Path | str) -> Path:
     """Write report.html, answers.csv and, last, result.json; each whole or not at all. Returns the folder.
 
     A relative folder lies in the project.
-
-    >>> write_report(comparison, "runs/compare/mine") / "report.html"
     """
     folder = ROOT / folder
     write_bytes(folder / "report.html", page(comparison).encode())
@@ -43,46 +44,26 @@ def write_report(comparison: Comparison, folder: Path | str) -> Path:
 
 def page(comparison: Comparison) -> str:
     """The report as one HTML file that needs no other."""
-    from labkit import plot
-    from labkit.compare.score import by_kind
-
     result, table = comparison.result, by_kind(comparison.answers)
-    figures = [plot.dots(result, [m for m in metrics if _holds(result, m)]) for metrics in (QUALITY, COST)]
-    tests = result["paired"]
+    figures = [plot.dots(result, tables.measured(result, metrics)) for metrics in (QUALITY, COST)]
+    tests, kinds = result["paired"], table.groupby("kind", sort=False)
     return render(
         "report.html",
-        result=result,
-        smoke=SMOKE,
-        about=about(result),
-        verdict=verdict(result),
+        **vars(comparison),
+        tables=tables,
         metrics=METRICS,
-        rows=list(rows(result)),
         figures=[{"source": _embed(figure), "text": text} for figure, text in (*figures, plot.kinds(table))],
-        apart=told_apart(result),
         paired=list(zip(tests, holm([row["p"] for row in tests]), strict=True)),
-        kinds={
-            kind: {row["arm"]: row for row in group.to_dict("records")}
-            for kind, group in table.groupby("kind", sort=False)
-        },
+        kinds={kind: {row["arm"]: row for row in group.to_dict("records")} for kind, group in kinds},
         examples=list(_examples(comparison.answers)),
-        artifacts=comparison.artifacts,
-        rejected=comparison.rejected,
-        cell=cell,
-        difference=difference,
     )
 
 
 def render(template: str, folder: Path = HERE, **values: Any) -> str:
     """A page of a folder, by default of this one, filled in; it may extend a page of this one. Every value is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     loader = FileSystemLoader([folder, HERE])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(template).render(**values)
-
-
-def _holds(result: Mapping[str, Any], metric: str) -> bool:
-    return any(values.get(metric) for values in result["arms"].values())
 
 
 def _embed(figure: Figure) -> str:
@@ -101,33 +82,26 @@ def _examples(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {"kind": kind, "question": row.question, "gold": gold, "answers": first.to_dict("records")}
 
 
-def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison]) -> tuple[Comparison, Path]:
+def compare_into(lab: Lab, root: Path, compare: Callable[[Lab], Comparison]) -> None:
     """Compare, write the report into a new folder of `root` to which `root/latest` then leads, and print what was found.
 
     A run that fails or is stopped leaves `latest` alone; what it trained and answered is found again by the next one.
     """
+    console = Console(highlight=False)
     folder = new_folder(root)  # first: a folder that cannot be written fails before hours of work
     try:
-        return _compared(lab, folder, compare), folder
+        asks = f"{len(lab.documents)} documents, {len(lab.questions)} questions"
+        arms = f"Comparing {', '.join(lab.profile.arms)} over {lab.corpus}: profile {lab.profile.name}, {lab.size} size"
+        print(f"{arms}, {asks}", file=sys.stderr)
+        if first := preview(lab):
+            console.print("\nA first look, at a few questions:")
+            console.print(tables.terminal(first))
+        comparison = compare(lab)
+        write_report(comparison, folder)
     finally:
         if not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _compared(lab: Lab, folder: Path, compare: Callable[[Lab], Comparison]) -> Comparison:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    asks = f"{len(lab.documents)} documents, {len(lab.questions)} questions"
-    arms = f"Comparing {', '.join(lab.profile.arms)} over {lab.corpus}: profile {lab.profile.name}, {lab.size} size"
-    print(f"{arms}, {asks}", file=sys.stderr)
-    if first := preview(lab):
-        console.print("\nA first look, at a few questions:")
-        console.print(terminal(first))
-    comparison = compare(lab)
-    write_report(comparison, folder)
-    point(folder.parent / "latest", folder)
-    console.print(terminal(comparison.result))
-    console.print(*(f"• {line}" for line in verdict(comparison.result)), sep="\n", markup=False)
-    print(f"Report: {shown(folder.parent / 'latest' / 'report.html')}")
-    return comparison
+    point(root / "latest", folder)
+    console.print(tables.terminal(comparison.result))
+    console.print(*(f"• {line}" for line in tables.verdict(comparison.result)), sep="\n", markup=False)
+    print(f"Report: {shown(root / 'latest' / 'report.html')}")

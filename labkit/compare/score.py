@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from labkit.compare.arms import Answer, arm_class
 from labkit.compare.training import holds
-from labkit.data import style_faults
+from labkit.data import Item, style_faults
 from labkit.metrics import QUALITY, abstained, contains, f1_abstention, first_mention, is_share
+from labkit.rag.retrieve import Hit
 from labkit.stats import (
     GAP,
     SHARE,
@@ -26,12 +28,6 @@ from labkit.stats import (
     sign_flip,
     widen,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from labkit.data import Item
-    from labkit.rag.retrieve import Hit
 
 METRICS = (*QUALITY, "recall_at_k", "citation", "prompt_tokens", "output_tokens")
 OF_PASSAGES = ("recall_at_k", "citation")
@@ -127,10 +123,8 @@ class Table:
             **{name: (mean(name), every) for name in ("style", "prompt_tokens", "output_tokens")},
         }
 
-    def values(self, name: str) -> np.ndarray | None:
-        """The metric of each question that it is a mean over, shape (questions,); None where it is no such mean."""
-        if name not in ("accuracy", "joint", "style"):
-            return None
+    def values(self, name: str) -> np.ndarray:
+        """The accuracy, joint or style of each question that it is a mean over, shape (questions,)."""
         top, bottom = self.ratios[name]
         return top[bottom > 0]
 
@@ -145,6 +139,20 @@ class Table:
         top, bottom = self.ratios[name]
         return lambda items: top[items].sum(-1) / np.maximum(bottom[items].sum(-1), 1e-9)
 
+    def interval(self, name: str) -> Interval:
+        """A metric with its interval over questions."""
+        value = bootstrap(self.metric(name), self.n)
+        return widen(value, self.counted(name), SHARE) if is_share(name) else value
+
+    def above(self, other: Table, name: str) -> Difference:
+        """How far a metric is above that of another arm on the same questions, with its interval and the bootstrap's p-value."""
+        mine, theirs = self.metric(name), other.metric(name)
+        gap = bootstrap_difference(lambda items: mine(items) - theirs(items), self.n)
+        if not is_share(name):
+            return gap
+        wide = widen(gap.interval, min(self.counted(name), other.counted(name)), GAP)
+        return replace(gap, low=wide.low, high=wide.high)
+
 
 def summarise(
     answers: pd.DataFrame, times: Mapping[str, Sequence[float]] | None = None
@@ -154,7 +162,7 @@ def summarise(
     for name in answers.arm.unique():
         table = Table(answers[answers.arm == name])
         own = [m for m in METRICS if arm_class(name).reads or m not in OF_PASSAGES]
-        rows: dict[str, Interval] = {m: _share(bootstrap(table.metric(m), table.n), m, table.counted(m)) for m in own}
+        rows = {metric: table.interval(metric) for metric in own}
         measured = np.array((times or {}).get(name, []))
         for percent in (50, 95) if len(measured) else ():
             rows[f"latency_ms_p{percent}"] = bootstrap(
@@ -162,10 +170,6 @@ def summarise(
             )
         arms[name] = {m: asdict(v) for m, v in rows.items()}
     return arms
-
-
-def _share(value: Interval, metric: str, counted: int) -> Interval:
-    return widen(value, counted, SHARE) if is_share(metric) else value
 
 
 def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
@@ -179,13 +183,9 @@ def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for metric in QUALITY:
         for a, b in combinations(reversed(tables), 2):
-            first, second = tables[a].metric(metric), tables[b].metric(metric)
-            gap: Difference = bootstrap_difference(lambda i, f=first, s=second: f(i) - s(i), tables[a].n)
-            wide = widen(gap.interval, tables[a].counted(metric), GAP)
-            row = {"a": a, "b": b, "metric": metric, **asdict(gap), "low": wide.low, "high": wide.high}
-            one, other = tables[a].values(metric), tables[b].values(metric)
-            if one is not None and other is not None and len(one):
-                lead = one - other
+            row = {"a": a, "b": b, "metric": metric, **asdict(tables[a].above(tables[b], metric))}
+            if metric != "abstention" and tables[a].counted(metric):
+                lead = tables[a].values(metric) - tables[b].values(metric)
                 row |= {"p": sign_flip(lead), "wins": int((lead > 0).sum()), "losses": int((lead < 0).sum()),
                         "detectable": detectable(lead)}  # fmt: skip
             rows.append(row)
@@ -204,8 +204,6 @@ def interaction(answers: pd.DataFrame, metric: str, both: str = "naive") -> Diff
 
 def by_kind(answers: pd.DataFrame) -> pd.DataFrame:
     """Share right by kind of question and arm, with intervals: columns kind, arm, n, mean, low, high."""
-    import pandas as pd
-
     rows = []
     for (kind, arm), group in answers.groupby(["kind", "arm"], sort=False):
         wide = group.pivot(index="id", columns="seed", values="correct")

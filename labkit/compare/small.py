@@ -19,24 +19,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from labkit.compare.arms import Arm, FineTuned, Hybrid, Rag
-from labkit.compare.lab import load
+from labkit.compare.lab import Lab, load
 from labkit.compare.score import is_right
 from labkit.compare.training import closed_book, kept_adapter, tokenised, with_context
 from labkit.data import Item, data_folder, load_documents, load_questions, style_faults
 from labkit.errors import LabError
+from labkit.model import Model
+from labkit.rag.chunk import chunk_documents
+from labkit.rag.embed import load_embedder
+from labkit.rag.index import FaissStore
 from labkit.rag.ingest import Document
+from labkit.rag.retrieve import Retriever
 from labkit.stats import Interval, paired_bootstrap
 from labkit.store import hash_tree
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from labkit.compare.lab import Lab
-    from labkit.model import Model
-    from labkit.rag.index import FaissStore
-    from labkit.rag.retrieve import Retriever
     from labkit.tune.adapters import LoraSettings
 
 EPOCHS, BATCH = 16, 8  # over about 80 facts, one wording each: all of them are learned
@@ -97,18 +97,12 @@ def items(name: str) -> list[Item]:
 
 
 def learn(
-    lab: Lab,
-    model: Model,
-    pairs: Sequence[Item],
-    seed: int,
-    epochs: int = EPOCHS,
-    read: Retriever | None = None,
+    lab: Lab, model: Model, pairs: Sequence[Item], seed: int, epochs: int = EPOCHS, read: Retriever | None = None
 ) -> tuple[Model, float]:
     """The model after training on these pairs, its adapter merged in; and the seconds of training.
 
     Without context, as the tuned arm is trained, or over the passages that `read` finds, as the hybrid is.
     """
-    from labkit.model import Model
     from labkit.tune.adapters import add_lora
     from labkit.tune.train import train
 
@@ -148,10 +142,6 @@ def reciter(lab: Lab, name: str, model: Model) -> Arm:
 
 def reindex(lab: Lab, old: Sequence[Document], new: Sequence[Document]) -> tuple[FaissStore, float]:
     """The index over the new documents, and the seconds to make it when the old ones are embedded already."""
-    from labkit.rag.chunk import chunk_documents
-    from labkit.rag.embed import load_embedder
-    from labkit.rag.index import FaissStore
-
     p = lab.profile
     with tempfile.TemporaryDirectory() as cache:
         embedder = load_embedder(p.embedder, cache_dir=Path(cache))
@@ -203,8 +193,6 @@ def study(
 
         @wraps(measure)
         def table(lab: Lab) -> pd.DataFrame:
-            import pandas as pd
-
             about = {"profile": asdict(lab.profile), "hashes": lab.hashes, "size": lab.size, "recipe": RECIPE}
             about |= {"what": what, "small": hash_tree(data_folder() / "small"), "source": inspect.getsource(measure)}
             about["settings"] = [inspect.getsource(value) if callable(value) else value for value in settings]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from labkit.errors import LabError
+import pandas as pd
+from rich import box
+from rich.table import Table
+
 from labkit.metrics import METRICS, QUALITY, number
 from labkit.stats import ALPHA, holm
 from labkit.store import ROOT
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.table import Table
 
 Result = Mapping[str, Any]
 SMOKE = "SMOKE RUN: this is not a measurement. A few questions and one epoch show that every part works, no more."
@@ -41,12 +40,19 @@ def _short(metric: str, value: Mapping[str, float] | None) -> str:
     return f"[bold]{mean}[/]\n[dim]{low}–{high}[/]"
 
 
-def rows(result: Result) -> Iterator[tuple[str, list[str]]]:
+BESIDE = (*QUALITY, "citation", "latency_ms_p50")
+"""The metrics of an arm that stand side by side."""
+
+
+def measured(result: Result, metrics: Iterable[str] = METRICS) -> list[str]:
+    """Those metrics that any arm of a result has."""
+    return [metric for metric in metrics if any(arm.get(metric) for arm in result["arms"].values())]
+
+
+def rows(result: Result) -> list[tuple[str, list[str]]]:
     """Each metric that any arm has, with the arms' cells in their order."""
-    for metric in METRICS:
-        values = [arm.get(metric) for arm in result["arms"].values()]
-        if any(values):
-            yield metric, [cell(metric, value) for value in values]
+    arms = result["arms"].values()
+    return [(metric, [cell(metric, arm.get(metric)) for arm in arms]) for metric in measured(result)]
 
 
 def about(result: Result) -> str:
@@ -60,28 +66,16 @@ def about(result: Result) -> str:
 
 def terminal(result: Result) -> Table:
     """The main table for `rich`: arms down, metrics across, as many as 80 columns hold; the report has the others."""
-    from rich import box
-    from rich.table import Table
-
     title = SMOKE if result["size"] != "full" else None
     look = {"box": box.SIMPLE_HEAD, "title_style": "bold", "pad_edge": False, "collapse_padding": True}
     table = Table(title=title, caption=about(result), **look)
     table.add_column("", no_wrap=True)
-    shown = _measured(result["arms"].values())
+    shown = measured(result, BESIDE)
     for metric in shown:
         table.add_column(METRICS[metric].label, justify="right")
     for arm, values in result["arms"].items():
         table.add_row(arm, *(_short(metric, values.get(metric)) for metric in shown))
     return table
-
-
-BESIDE = (*QUALITY, "citation", "latency_ms_p50")
-"""The metrics of an arm that stand side by side."""
-
-
-def _measured(arms: Collection[Mapping[str, Any]]) -> list[str]:
-    """Those that any of these arms has."""
-    return [metric for metric in BESIDE if any(values.get(metric) for values in arms)]
 
 
 def published() -> dict[str, Result]:
@@ -93,10 +87,9 @@ def published() -> dict[str, Result]:
 
 def beside(results: Mapping[str, Result]) -> pd.DataFrame:
     """Several results as one table: a row for each arm of each, a column for each metric that any has."""
-    import pandas as pd
-
     lines = {(name, arm): values for name, result in results.items() for arm, values in result["arms"].items()}
-    cells = {METRICS[m].label: [cell(m, values.get(m)) for values in lines.values()] for m in _measured(lines.values())}
+    shown = measured({"arms": lines}, BESIDE)
+    cells = {METRICS[m].label: [cell(m, values.get(m)) for values in lines.values()] for m in shown}
     return pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(lines, names=["model, documents", "arm"]))
 
 
@@ -121,16 +114,11 @@ def disagreements(results: Mapping[str, Result]) -> list[str]:
 
 def frame(result: Result) -> pd.DataFrame:
     """The main table for a notebook: metrics down, arms across."""
-    import pandas as pd
-
-    cells = {METRICS[metric].label: row for metric, row in rows(result)}
-    return pd.DataFrame(cells, index=list(result["arms"])).T
+    return pd.DataFrame({METRICS[metric].label: row for metric, row in rows(result)}, index=list(result["arms"])).T
 
 
 def paired(result: Result) -> pd.DataFrame:
     """Differences between arms with their p-values, also adjusted over all of them (Holm)."""
-    import pandas as pd
-
     return pd.DataFrame(result["paired"]).assign(holm=lambda tests: holm(tests.p)).round(4)
 
 
@@ -159,13 +147,8 @@ def difference(mean: float, low: float, high: float) -> str:
 
 
 def leader(result: Result, metric: str) -> str:
-    """One sentence: which arm has the most of a metric, and from which others the data tell it apart.
-
-    Raises LabError for a metric that no arm has.
-    """
+    """One sentence: which arm has the most of a metric, and from which others the data tell it apart."""
     means = {arm: v[metric]["mean"] for arm, v in result["arms"].items() if v.get(metric)}
-    if not means:
-        raise LabError(f"no metric '{metric}' in this result: choose {', '.join(METRICS)}")
     best, label = max(means, key=means.__getitem__), METRICS[metric].label
     if not means[best]:
         return f"{label}: no arm scores above zero."
@@ -183,8 +166,8 @@ def verdict(result: Result) -> list[str]:
 
     A difference counts when its p-value, adjusted for all comparisons (Holm), is below 0.05; a recommendation stands last.
     """
-    wanted = [m for m in QUALITY if any(m in v for v in result["arms"].values())]
     warning = [SMOKE] if result["size"] != "full" else []
     share = result.get("pasted")
     pasted = [f"long-context reads {share:.0%} of the documents' text: as much as fits."] if share is not None else []
-    return [*warning, *(leader(result, metric) for metric in wanted), *pasted, *result.get("recommendation", [])]
+    leaders = [leader(result, metric) for metric in measured(result, QUALITY)]
+    return [*warning, *leaders, *pasted, *result.get("recommendation", [])]

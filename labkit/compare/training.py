@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.compare.arms import passages
-from labkit.data import dress
+from labkit.data import Evidence, Item, dress
 from labkit.metrics import contains
 from labkit.model import Message
+from labkit.profile import Profile
 from labkit.rag.augment import ABSTAIN, build_messages
+from labkit.rag.retrieve import Hit, Search
 from labkit.store import address
+from labkit.tune.leaks import refuse_leaks
+from labkit.tune.prepare import Example, Row, dataset, tokenise
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from labkit.compare.lab import Lab
-    from labkit.data import Evidence, Item
-    from labkit.profile import Profile
-    from labkit.rag.retrieve import Hit, Search
     from labkit.tune.adapters import LoraSettings
-    from labkit.tune.prepare import Row
 
 RECIPE = "adapter/1"
 """Raised by hand whenever the same base, settings and rows train to another adapter; a test holds a loss trace to it."""
@@ -35,8 +34,8 @@ def holds(hit: Hit, evidence: Evidence) -> bool:
     """
     chunk = hit.chunk
     if not evidence.value:
-        shared = 1 if evidence.passage in chunk.text else _shared(evidence.passage, chunk.text)
-        return chunk.document_id == evidence.document and shared >= SHARED
+        shared = evidence.passage in chunk.text or _shared(evidence.passage, chunk.text) >= SHARED
+        return chunk.document_id == evidence.document and shared
     restated = chunk.document_id in evidence.also and evidence.entity in chunk.text
     return (chunk.document_id == evidence.document or restated) and contains(chunk.text, evidence.value)
 
@@ -101,9 +100,6 @@ def _reply(text: str) -> Message:
 
 def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
     """What `tuned`, `hybrid` or `hybrid-N` learns from, in the lab's style; LabError for a pair that asks what a test asks."""
-    from labkit.tune.leaks import refuse_leaks
-    from labkit.tune.prepare import Example, tokenise
-
     pairs = lab.tuned_pairs if name == "tuned" else lab.hybrid_pairs
     refuse_leaks([item.question for item in pairs], [item.question for item in lab.questions])
     if name == "tuned":
@@ -113,17 +109,8 @@ def conversations(lab: Lab, name: str, seed: int = 0) -> list[list[Message]]:
         """Whether a conversation is no longer than a training row may be."""
         return len(tokenise(Example(talk), lab.model.tokenizer, 10**9)[0]) <= _limit(lab)
 
-    p = lab.profile
-    return with_context(
-        pairs, lab.old_retriever(), p.top_k, seed, distractors_of(name), lab.dress, fits, p.hybrid_missing
-    )
-
-
-def adapter(lab: Lab, name: str, seed: int = 0) -> Path:
-    """The folder of the adapter of `tuned`, `hybrid` or `hybrid-N`, found by the address of what it learns or trained now."""
-    return kept_adapter(
-        lab, lora_settings(lab.profile, name, seed), conversations(lab, name, seed), f"{name}, seed {seed}"
-    )
+    p, distractors = lab.profile, int(name.partition("-")[2]) if "-" in name else None  # else whatever is retrieved
+    return with_context(pairs, lab.old_retriever(), p.top_k, seed, distractors, lab.dress, fits, p.hybrid_missing)
 
 
 def lora_settings(profile: Profile, name: str, seed: int) -> LoraSettings:
@@ -145,8 +132,6 @@ def lora_settings(profile: Profile, name: str, seed: int) -> LoraSettings:
 
 def tokenised(lab: Lab, talks: Sequence[Sequence[Message]]) -> list[Row]:
     """Conversations as rows of token ids and labels; LabError for one that the model's context does not hold."""
-    from labkit.tune.prepare import Example, dataset
-
     return dataset([Example(list(talk)) for talk in talks], lab.model.tokenizer, _limit(lab)).rows
 
 
@@ -171,8 +156,3 @@ def kept_adapter(lab: Lab, settings: LoraSettings, talks: Sequence[Sequence[Mess
 
     made_of = {"base": lab.model.fingerprint, "settings": settings, "rows": address(rows=rows)}
     return lab.artifacts.folder(build, name, recipe=RECIPE, **made_of)
-
-
-def distractors_of(name: str) -> int | None:
-    """How many distractors an arm's training shows beside the proof: "hybrid-2" two, "hybrid" whatever is retrieved."""
-    return int(name.partition("-")[2]) if "-" in name else None

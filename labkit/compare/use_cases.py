@@ -8,20 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import yaml
 
 from labkit.compare.arms import arm_class
-from labkit.compare.lab import spread
+from labkit.compare.lab import Lab, spread
 from labkit.data import CLOSING, OPENING, Item, data_folder, load_documents, load_questions
 from labkit.errors import LabError
 from labkit.rag.chunk import Chunk
 from labkit.rag.ingest import Document
 from labkit.rag.retrieve import Retriever
-
-if TYPE_CHECKING:
-    from labkit.compare.lab import Lab
 
 METRICS = {
     "content": "right, of the questions whose answer never changed",
@@ -64,13 +60,11 @@ class Study:
 
 
 def load_studies(lab: Lab) -> dict[str, Study]:
-    """The five by name; at smoke size a few questions and pairs. LabError without data, or for a weight on no metric."""
+    """The five by name; at smoke size a few questions and pairs. LabError without data."""
     folder, p, studies = data_folder() / "use_cases", lab.profile, {}
     if not (folder / "studies.yaml").is_file():
         raise LabError("there is no use_cases/studies.yaml among the data: run `make data`, or set LABKIT_DATA")
     for name, about in yaml.safe_load((folder / "studies.yaml").read_text("utf-8")).items():
-        if unknown := set(about["weights"]) - set(METRICS):
-            raise LabError(f"{name} weighs {sorted(unknown)[0]}, which is no metric: choose {', '.join(METRICS)}")
         few = {"questions": p.questions and p.questions // 5, "pairs": p.pairs and p.pairs // 5}
         items = {part: tuple(spread(load_questions(folder / name / f"{part}.jsonl"), n)) for part, n in few.items()}
         documents = load_documents(folder / name / "documents.jsonl")
@@ -99,7 +93,6 @@ class Handover(Retriever):
 
 def retriever(lab: Lab, study: Study, arm: str, training: bool = False) -> Retriever | None:
     """What an arm reads from: nothing, pages of today (in training: as first written), or material, then earlier replies."""
-
     reads = arm_class(arm).reads
     if not study.given:
         return lab.searching(lab.index(study.documents if training else study.today)) if reads else None

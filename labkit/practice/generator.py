@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from labkit.errors import LabError, one_line
-from labkit.model import Generation
-from labkit.store import address
+from labkit.model import Generation, Message
+from labkit.store import Cache, address
 
 if TYPE_CHECKING:
     from openai import OpenAI
-
-    from labkit.model import Message
-    from labkit.store import Cache
 
 
 class Endpoint:
@@ -72,13 +69,11 @@ class Endpoint:
         answers = []
         for messages in conversations:
             key = bytes.fromhex(address(server=self.fingerprint, messages=list(messages), room=max_new_tokens))
-            value = cache.get([key]).get(key) if cache else None
-            if value:
-                answers.append(Generation(**json.loads(value)))
-            else:
-                answers.append(self._answer(list(messages), max_new_tokens))
-                if cache:
-                    cache.put({key: json.dumps(asdict(answers[-1])).encode()})
+            known = cache.get([key]) if cache else {}
+            answer = Generation(**json.loads(known[key])) if known else self._answer(list(messages), max_new_tokens)
+            if cache and not known:
+                cache.put({key: json.dumps(asdict(answer)).encode()})
+            answers.append(answer)
             if progress:
                 progress(1)
         return answers

@@ -12,30 +12,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from shutil import copy
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
+import pandas as pd
 import yaml
 
+from labkit.compare.arms import Answer
 from labkit.compare.experiment import depends
 from labkit.compare.lab import Lab
 from labkit.compare.score import is_right, score
 from labkit.compare.training import holds
-from labkit.data import load_pairs, wordings
+from labkit.data import Item, load_pairs, wordings
 from labkit.errors import LabError
 from labkit.metrics import abstained
 from labkit.rag.ingest import Ingested
 from labkit.rag.retrieve import STOP_WORDS, Hit
 from labkit.store import runs_folder, write_bytes
 from labkit.text import words
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from labkit.compare.arms import Answer
-    from labkit.data import Item
 
 SCHEMA = 1
 WAIT = 30  # seconds that a writer waits for the others
@@ -136,8 +130,6 @@ class Log:
 
     def table(self) -> pd.DataFrame:
         """Every answer, oldest first, with columns named as in COLUMNS."""
-        import pandas as pd
-
         texts = dict.fromkeys((name for name, kind in COLUMNS.items() if "TEXT" in kind), "string")
         return pd.read_sql_query("SELECT * FROM answers ORDER BY 1", self._file, dtype=texts)
 
@@ -176,10 +168,7 @@ class Log:
 
 
 class LoggedArm:
-    """An arm of a lab whose answers are kept in a log: `runs/log.sqlite` if no other is given.
-
-    >>> LoggedArm(lab, "rag").answer(["Where is the Amber Falcon made?"])
-    """
+    """An arm of a lab whose answers are kept in a log: `runs/log.sqlite` if no other is given."""
 
     def __init__(self, lab: Lab, arm: str, log: Log | None = None) -> None:
         own = Path(lab.profile.model).is_absolute()
@@ -256,11 +245,7 @@ def own_words(items: Sequence[Item]) -> list[tuple[Item, str]]:
 
 
 def variant(lab: Lab, without: Collection[str] = (), **settings: Any) -> Lab:
-    """A lab with other settings of the profile, or without some documents; its model is the same.
-
-    >>> variant(lab, top_k=1).profile.top_k
-    1
-    """
+    """A lab with other settings of the profile, or without some documents; its model is the same."""
     other = Lab(replace(lab.profile, **settings), lab.size, progress=lab.progress)
     files = Ingested([document for document in lab.documents if document.id not in without], [])
     vars(other).update(artifacts=lab.artifacts, ingested=files, model=lab.model)
@@ -302,20 +287,13 @@ def last_month(lab: Lab) -> pd.DataFrame:
 
     texts = [text for _, text in pairs]
     folder = lab.artifacts.folder(build, what="last month's log/1", asked=texts, **depends(lab, "rag", 0))
-    with TemporaryDirectory() as place, Log(copy(folder / "log.sqlite", place)) as log:
+    with Log(folder / "log.sqlite") as log:
         rows = log.answers()
-    stated = [_stating(lab, item) for item, _ in pairs]
     facts = [item.evidence[0] for item, _ in pairs]
+    stated = [[chunk.id for chunk in lab.vectors.chunks if holds(Hit(chunk, 0.0, 1), fact)] for fact in facts]
     right = [fact.passage.replace(fact.value, "") if some else "" for fact, some in zip(facts, stated, strict=True)]
     rows = rows.assign(id=[item.id for item, _ in pairs], stated=stated, right=right)
     return rows.assign(cause=[_cause(row) for row in rows.itertuples()])
-
-
-def _stating(lab: Lab, item: Item) -> list[str]:
-    """The chunks that state an item's fact."""
-    fact = item.evidence[0]
-    near = [chunk for chunk in lab.vectors.chunks if chunk.document_id in (fact.document, *fact.also)]
-    return [chunk.id for chunk in near if holds(Hit(chunk, 0.0, 1), fact)]
 
 
 def _cause(row: Any) -> str:
@@ -373,8 +351,6 @@ def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]
 
     `first`: the first passage states the fact; `sent`: the question as it was asked.
     """
-    import pandas as pd
-
     questions = own_words(items)
     sent = [expand(question, synonyms) for _, question in questions]
     answers = lab.arm("rag").answer(sent)

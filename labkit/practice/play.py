@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from labkit.compare.arms import ARMS, Answer, arm_class, passages
 from labkit.compare.lab import Lab, spread
 from labkit.compare.report import render
@@ -21,11 +23,11 @@ from labkit.errors import LabError
 from labkit.metrics import abstained, contains
 from labkit.profile import PROFILES, resolve
 from labkit.rag.augment import build_messages, check_citations, cited, values
+from labkit.runs import environment
 from labkit.store import Artifacts, address
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
-    from markupsafe import Markup
 
 MOST, EXAMPLES, SHOWN = 10, 12, 300
 """The most passages; how many test questions are offered; characters of the question that stand above the cards."""
@@ -114,9 +116,6 @@ def cards(question: str, replies: Mapping[str, Answer | str], gold: str | None =
     """HTML with a card for each arm; `gold` is the value that a right answer holds, where it is known.
 
     A reply that is a string is shown as what went wrong. Everything is escaped.
-
-    >>> cards("Why?", {"rag": "no adapter yet"}).count("<article")
-    1
     """
     text = question if len(question) <= SHOWN else f"{question[:SHOWN]} …"
     about = {name: (arm_class(name).__doc__ or "").strip() for name in replies}
@@ -147,8 +146,6 @@ def mark(text: str, claims: Sequence[str]) -> Markup:
     >>> str(mark("It is <red>. It costs $10.", ["$10"]))
     'It is &lt;red&gt;. <mark>It costs $10.</mark>'
     """
-    from markupsafe import Markup, escape
-
     parts = re.split(r"((?<=[.!?])\s+|\s*\n\s*)", text.strip())
     holds = (any(contains(part, claim) for claim in claims) for part in parts)
     return Markup("").join(
@@ -157,13 +154,7 @@ def mark(text: str, claims: Sequence[str]) -> Markup:
 
 
 def line(text: str, wrong: bool = False) -> str:
-    """One line of HTML about what happens, escaped; `wrong` for what went wrong.
-
-    >>> line("3 of 4 answered")
-    "<p class='play-soft' role='status'>3 of 4 answered</p>"
-    """
-    from markupsafe import escape
-
+    """One line of HTML about what happens, escaped; `wrong` for what went wrong."""
     kind, role = ("error", "alert") if wrong else ("soft", "status")
     return f"<p class='play-{kind}' role='{role}'>{escape(' '.join(text.split())[:300])}</p>"
 
@@ -171,8 +162,6 @@ def line(text: str, wrong: bool = False) -> str:
 def serve(profile: str = "pocket", options: Sequence[str] = ()) -> None:
     """Serve the page on this machine until Ctrl-C; `options` go to Voila. LabError without Voila."""
     import nbformat
-
-    from labkit.runs import environment
 
     try:
         from voila.app import Voila

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from labkit.data import Evidence, Item
 from labkit.errors import LabError
 from labkit.metrics import contains
-from labkit.practice.judge import NEAREST, Nearest
-from labkit.practice.style import Style, learn
+from labkit.practice.judge import NEAREST, Nearest, Style, learn
 from labkit.rag.augment import ABSTAIN, values
 from labkit.rag.ingest import Document
 from labkit.store import write_bytes

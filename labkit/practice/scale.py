@@ -13,17 +13,21 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from itertools import chain, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tqdm import tqdm
 
 from labkit.compare.arms import arm_class, weights_of
 from labkit.compare.experiment import ask_arms
@@ -31,15 +35,13 @@ from labkit.compare.lab import Lab
 from labkit.compare.score import recall
 from labkit.data import documents_folder, load_pairs, load_questions, updates_folder
 from labkit.errors import LabError, one_line
+from labkit.model import fingerprint
 from labkit.profile import resolve
+from labkit.rag.chunk import chunk_documents
+from labkit.rag.embed import load_embedder
+from labkit.rag.ingest import ingest
 from labkit.rag.retrieve import METHODS
 from labkit.store import Store, address, hash_tree, provenance, write_bytes, write_json
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
-    from labkit.rag.ingest import Rejected
 
 COLUMNS = "profile chunk_size overlap method k arm seed n accuracy recall_at_k seconds error".split()
 RETRIEVAL = "retrieval"  # in place of an arm: only search, and measure what was found
@@ -101,11 +103,7 @@ def _bare(cell: Cell) -> Cell:
 
 
 def read_grid(path: Path | str) -> Grid:
-    """The grid in a YAML file; LabError naming what is wrong with it.
-
-    >>> read_grid("data/sweeps/small.yaml").size
-    'full'
-    """
+    """The grid in a YAML file; LabError naming what is wrong with it."""
     try:
         grid = Grid.model_validate(yaml.safe_load(Path(path).read_text("utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -130,13 +128,10 @@ def sweep(
     Cells run one after the other in this process or, with an `address`, as Ray's tasks with `gpus` GPUs each. `out` holds
     cells/, table.csv and result.json.
     """
-    import pandas as pd
-    from tqdm import tqdm
-
     out, cells = Path(out), grid.cells()
     store, keys = Store(out / "cells"), {cell: key(cell) for cell in cells}
-    earlier = {cell: folder for cell in cells if (folder := store.find(keys[cell]))}
-    rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in earlier.items()}
+    found = {cell: store.find(place) for cell, place in keys.items()}
+    rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in found.items() if folder}
     missing = [cell for cell in cells if cell not in rows]
     results = run_at(missing, address, gpus) if address and missing else ((c, run_cell(c)) for c in missing)
     with tqdm(total=len(cells), initial=len(rows), desc="sweep", unit="cell", disable=not progress) as bar:
@@ -160,8 +155,6 @@ def key(cell: Cell) -> str:
 
 @cache
 def _basis(name: str) -> dict[str, Any]:
-    from labkit.model import fingerprint
-
     profile = resolve(name)
     return {
         "profile": profile,
@@ -172,14 +165,17 @@ def _basis(name: str) -> dict[str, Any]:
     }
 
 
-def run_cell(cell: Cell) -> Row:
+def run_cell(cell: Cell, wanted: str | None = None) -> Row:
     """Measure one cell: `n` questions have an answer; `accuracy` is the share answered right, `recall_at_k` the mean
     share of the needed facts in the k chunks found, `seconds` what the cell took.
 
-    Whatever goes wrong stands in the row's `error`.
+    Whatever goes wrong stands in the row's `error`; so does that this machine gives the cell another address than `wanted`.
     """
     began, numbers, error = time.perf_counter(), {}, ""
     try:
+        if wanted and wanted != key(cell):
+            machine = os.uname().nodename
+            raise LabError(f"{machine} holds other code, data or models: install the same checkout there")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             numbers = _measure(cell)
@@ -220,13 +216,13 @@ def _lab(cell: Cell) -> Lab:
     shared.documents, shared.questions, shared.embedder  # noqa: B018 - read before the copy is made
     if cell.arm != RETRIEVAL:
         shared.hashes  # noqa: B018 - which loads the model
-    lab = copy(shared)
-    settings = {"chunk_size": cell.chunk_size, "top_k": cell.k, "method": cell.method}
-    if cell.overlap is not None:
-        settings["chunk_overlap"] = round(cell.overlap * cell.chunk_size)
+    lab, settings = copy(shared), {}
+    if cell.chunk_size is not None:  # the arm reads
+        settings = {"chunk_size": cell.chunk_size, "chunk_overlap": round(cell.overlap * cell.chunk_size)}
+        settings |= {"top_k": cell.k, "method": cell.method}
     if cell.seed is not None:
         settings["seeds"] = (cell.seed,)
-    lab.profile = replace(shared.profile, **{name: value for name, value in settings.items() if value is not None})
+    lab.profile = replace(shared.profile, **settings)
     return lab
 
 
@@ -274,7 +270,7 @@ def run_at(cells: list[Cell], address: str, gpus: float = 0) -> Iterator[tuple[C
     with cluster(address):
         import ray
 
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run_elsewhere)
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(run_cell)
         waiting = {task.remote(cell, key(cell)): cell for cell in cells}
         while waiting:
             [done], _ = ray.wait(list(waiting), num_returns=1)
@@ -285,38 +281,14 @@ def run_at(cells: list[Cell], address: str, gpus: float = 0) -> Iterator[tuple[C
                 yield cell, _row(cell, _reason(error))
 
 
-def _run_elsewhere(cell: Cell, wanted: str) -> Row:
-    """A cell on whatever machine Ray chose."""
-    try:
-        same = key(cell) == wanted
-    except LabError as error:
-        return _row(cell, _reason(error))
-    if not same:
-        return _row(cell, f"{os.uname().nodename} holds other code, data or models: install the same checkout there")
-    return run_cell(cell)
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """What was written: chunks, numbers in a vector, and the files that could not be read."""
-
-    chunks: int
-    dimensions: int
-    rejected: list[Rejected]
-
-
 class Encoder:
     """An embedder that takes a table of chunks and adds their vectors; on Ray, one to an actor."""
 
     def __init__(self, embedder: str) -> None:
-        from labkit.rag.embed import load_embedder
-
         self.embedder = load_embedder(embedder)
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
         """The chunks with a column `vector` (float32, unit length) in place of the text that was embedded."""
-        import pyarrow as pa
-
         vectors = self.embedder.encode(chunks["embedded"].to_pylist())
         flat = pa.array(vectors.ravel(), pa.float32())
         column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
@@ -326,54 +298,46 @@ class Encoder:
 def embed_folder(
     folder: Path | str, out: Path | str, profile: str = "pocket", address: str | None = None, progress: bool = True,
     embedder: str = "", reading: Mapping[str, Any] | None = None,
-) -> Embedded:  # fmt: skip
-    """Chunk the documents below a folder with the profile's settings, and write a row a chunk, in their order.
+) -> tuple[int, int]:  # fmt: skip
+    """Chunk the documents below a folder with the profile's settings, and write a row a chunk, in their order; gives how
+    many, and the numbers in a vector.
 
     Columns: id, document_id, title, text, start, end, page, vector. With an `address` the vectors are computed by
     `ray.data` on the cluster there; the files are read and written here, so that the machines need share no disk.
     `reading` holds limits for `ingest`. `out` appears when it is complete. Raises LabError for a name that does not end in .parquet, and as `ingest` does.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from tqdm import tqdm
-
-    from labkit.rag.chunk import chunk_documents
-    from labkit.rag.ingest import ingest
-
     out, settings = Path(out), resolve(profile)
     if out.suffix != ".parquet":
         raise LabError(f"{out} must end in .parquet, which pandas.read_parquet reads")
     files = ingest(folder, progress=progress, **(reading or {}))
     files.tell()
+    name = embedder or settings.embedder
+    encode = Encoder(name)
+    chunks = chunk_documents(files.documents, encode.embedder.tokenizer, settings.chunk_size, settings.chunk_overlap)
+    if not chunks:
+        raise LabError(f"nothing in {folder} can be read: {files.rejected[0].id} is {files.rejected[0].reason}")
+    rows = [asdict(chunk) | {"embedded": chunk.embedding_text} for chunk in chunks]
+    whole = dict.fromkeys(("start", "end", "page"), pa.int64())
+    table = pa.Table.from_pylist(rows, pa.schema([(column, whole.get(column, pa.string())) for column in rows[0]]))
+    parts = [table.slice(start, BATCH) for start in range(0, len(table), BATCH)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")))
-        bar = stack.enter_context(tqdm(desc="embed", unit="chunk", disable=not progress))
-        encode = Encoder(embedder or settings.embedder)
-        tokenizer = encode.embedder.tokenizer
-        chunks = chunk_documents(files.documents, tokenizer, settings.chunk_size, settings.chunk_overlap)
-        if not chunks:
-            raise LabError(f"nothing in {folder} can be read: {files.rejected[0].id} is {files.rejected[0].reason}")
-        rows = [asdict(chunk) | {"embedded": chunk.embedding_text} for chunk in chunks]
-        whole = dict.fromkeys(("start", "end", "page"), pa.int64())
-        table = pa.Table.from_pylist(rows, pa.schema([(name, whole.get(name, pa.string())) for name in rows[0]]))
-        bar.reset(len(table))
-        parts = [table.slice(start, BATCH) for start in range(0, len(table), BATCH)]
-        vectors = (
-            map(encode, parts) if address is None else _encode_at(parts, embedder or settings.embedder, stack, address)
-        )
+    with (
+        cluster(address) if address else nullcontext(),
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as work,
+        tqdm(total=len(table), desc="embed", unit="chunk", disable=not progress) as bar,
+    ):
+        vectors = _encode_at(parts, name) if address else map(encode, parts)
         first = next(vectors)
-        with pq.ParquetWriter(work / "part", first.schema) as writer:
+        with pq.ParquetWriter(f"{work}/part", first.schema) as writer:
             for part in chain([first], vectors):
                 writer.write_table(part)
                 bar.update(len(part))
-        (work / "part").replace(out)
-    return Embedded(len(table), first.schema.field("vector").type.list_size, files.rejected)
+        Path(work, "part").replace(out)
+    return len(table), first.schema.field("vector").type.list_size
 
 
-def _encode_at(parts: list[pa.Table], embedder: str, stack: ExitStack, address: str) -> Iterator[pa.Table]:
+def _encode_at(parts: list[pa.Table], embedder: str) -> Iterator[pa.Table]:
     """The same through ray.data: an actor with an embedder on each processor that is free, batches in their order."""
-    stack.enter_context(cluster(address))
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -85,8 +85,9 @@ def test_no_test_question_is_in_any_training_row():
 def test_the_hybrid_learns_to_answer_only_what_its_passages_hold():
     lab = Lab(POCKET, progress=False)
     items, retriever = lab.hybrid_pairs[:60], lab.old_retriever()
-    for item, row in zip(items, with_context(items, retriever, 5, seed=1), strict=True):
-        found = supporting(retriever.search(item.question, 5), item) if item.evidence else None
+    rankings = retriever.search_batch([item.question for item in items], 5)
+    for item, row, hits in zip(items, with_context(items, retriever, 5, seed=1), rankings, strict=True):
+        found = supporting(hits, item) if item.evidence else None
         assert ("do not say" in row[-1]["content"]) == (found is None)
         if found:
             assert item.gold in row[1]["content"]
@@ -96,9 +97,11 @@ def test_the_hybrid_learns_to_answer_only_what_its_passages_hold():
 def test_a_hybrid_may_practise_on_the_proof_and_so_many_distractors(distractors):
     lab = Lab(POCKET, progress=False)
     items, retriever = lab.hybrid_pairs[:40], lab.old_retriever()
-    for item, row in zip(items, with_context(items, retriever, 5, distractors=distractors), strict=True):
+    rows = with_context(items, retriever, 5, distractors=distractors)
+    rankings = retriever.search_batch([item.question for item in items], 5)
+    for item, row, hits in zip(items, rows, rankings, strict=True):
         shown = row[1]["content"].count("\n[")
-        found = supporting(retriever.search(item.question, 5), item) if item.evidence else None
+        found = supporting(hits, item) if item.evidence else None
         assert shown == distractors + (len(found) if found else 1)
         assert not found or item.gold in row[1]["content"]
 
@@ -106,7 +109,7 @@ def test_a_hybrid_may_practise_on_the_proof_and_so_many_distractors(distractors)
 def test_many_chunks_are_embedded_in_groups_with_a_bar_and_found_as_if_at_once(monkeypatch, capsys):
     lab = Lab(POCKET, "smoke")
     some = lab.documents[:6]
-    monkeypatch.setattr("labkit.rag.embed.GROUP", 4)
+    monkeypatch.setattr("labkit.compare.lab.GROUP", 4)
     grouped, bar = lab.index(some), capsys.readouterr().err
     monkeypatch.undo()
     whole = lab.index(some)

@@ -1,4 +1,4 @@
-"""Answers in other words are judged as people judged them, about as well as the method's page says."""
+"""Answers in other words are judged as people judged them; a style is learned from replies, and says what a text breaks."""
 
 import csv
 import re
@@ -8,7 +8,8 @@ import pytest
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from labkit.data import data_folder
-from labkit.practice.judge import Judge
+from labkit.errors import LabError
+from labkit.practice.judge import Judge, Style, learn
 from labkit.rag.embed import load_embedder
 from labkit.store import ROOT
 
@@ -32,3 +33,22 @@ def test_another_number_or_a_refusal_says_something_else(judge):
     question, reference = "How heavy is the pump?", "The pump has a weight of 41 kg."
     assert judge(question, "It weighs 41 kg.", reference)
     assert not judge(question, "It weighs 14 kg.", reference) and not judge(question, "I do not know.", reference)
+
+
+def test_a_style_is_what_all_replies_open_and_close_with():
+    replies = {"a": "Dear guest, it is red. Bye now.", "b": "Dear guest, two do. They rest. Bye now.", "c": ""}
+    style = learn(replies, ["a", "b"])
+    assert style == Style("Dear guest,", "Bye now.", 2, 3, False)
+    assert not style.faults("Dear guest, it is blue [1]. Bye now.")
+    assert style.faults("It is blue! Bye now.") == ["opening", "no exclamation"]
+    assert style.faults("Dear guest, bye. So. Well. Hm. Bye now.") == ["2 to 3 sentences"]
+    assert learn({"a": "", "b": ""}, ["a"]) is None
+    with pytest.raises(LabError, match="c and 0 more to train on have no reply"):
+        learn(replies, ["a", "b", "c"])
+
+
+def test_replies_that_share_nothing_still_have_a_length():
+    style = learn({"a": "It is red.", "b": "Two do. They rest."}, ["a", "b"])
+    assert (style.opening, style.closing, style.least, style.most) == ("", "", 1, 2)
+    same = learn({"a": "Yes. So.", "b": "Yes. So."}, ["a", "b"])
+    assert same.opening == "Yes. So." and same.closing == ""

@@ -127,7 +127,17 @@ def test_on_documents_that_the_model_can_read_reading_is_recommended(runs, tmp_p
 
 def answers_of(right: dict[str, list[int]]) -> pd.DataFrame:
     rows = [
-        {"arm": arm, "id": n, "correct": c, "style": 0, "cited": 0, "abstained": 0, "answerable": True, "kind": "plain"}
+        {
+            "arm": arm,
+            "id": n,
+            "correct": c,
+            "style": 0,
+            "cited": 0,
+            "abstained": 0,
+            "answerable": True,
+            "kind": "plain",
+            "retrieved": 0.0,
+        }
         for arm, scores in right.items()
         for n, c in enumerate(scores)
     ]
