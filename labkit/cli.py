@@ -89,6 +89,9 @@ def compare(
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
     if most and not (docs or squad):
         raise LabError("--most takes some of your own questions: name them with --docs, --questions or --squad")
+    everywhere = os.environ.get("LABKIT_PASSWORD", "")  # a password that is set for every command asks for nothing here
+    if not docs and (seconds or megabytes or password != everywhere):
+        raise LabError("--password, --seconds and --megabytes are for reading your documents: name them with --docs")
     if (questions or generator or docs) and (docs is None or not docs.is_dir()):
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
     with session(profile):
