@@ -51,13 +51,13 @@ class _Lines:
             self.stream.write(f"{state}\n")
 
 
-def bar(total: int, what: str, shown: bool = True) -> tqdm:
-    """A bar over `total` steps with the share done and the time left; hidden unless `shown`.
+def bar(total: int, what: str, shown: bool = True, delay: float = 0) -> tqdm:
+    """A bar over `total` steps with the share done and the time left; hidden unless `shown`, and for the first `delay` seconds.
 
     In a log file, without a terminal, it is a line now and then instead.
     """
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
     if shown and not sys.stderr.isatty() and "ipykernel" not in sys.modules:
         form, seldom = form.replace("|{bar}| ", ""), {"mininterval": EVERY, "maxinterval": 2 * EVERY}
-        return plain_tqdm(total=total, desc=what, bar_format=form, file=_Lines(sys.stderr), **seldom)
-    return tqdm(total=total, desc=what, bar_format=form, disable=not shown)
+        return plain_tqdm(total=total, desc=what, bar_format=form, file=_Lines(sys.stderr), delay=delay, **seldom)
+    return tqdm(total=total, desc=what, bar_format=form, disable=not shown, delay=delay)

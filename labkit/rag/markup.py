@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
@@ -24,6 +24,9 @@ class Reading(NamedTuple):
     parts: list[str]
     notes: Sequence[str] = ()
 
+
+Turned = Callable[[int, int], object]
+"""Hears how many of a file's pages are read."""
 
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # fmt: skip
 _SAMPLE = 100_000
