@@ -56,8 +56,9 @@ def bar(total: int, what: str, shown: bool = True, delay: float = 0) -> tqdm:
 
     In a log file, without a terminal, it is a line now and then instead.
     """
+    options = {"total": total, "desc": what, "delay": delay, "miniters": 0}  # 0: a step may be a part of one
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
     if shown and not sys.stderr.isatty() and "ipykernel" not in sys.modules:
-        form, seldom = form.replace("|{bar}| ", ""), {"mininterval": EVERY, "maxinterval": 2 * EVERY}
-        return plain_tqdm(total=total, desc=what, bar_format=form, file=_Lines(sys.stderr), delay=delay, **seldom)
-    return tqdm(total=total, desc=what, bar_format=form, disable=not shown, delay=delay)
+        form, seldom = form.replace("|{bar}| ", ""), {"mininterval": EVERY}
+        return plain_tqdm(bar_format=form, file=_Lines(sys.stderr), **options, **seldom)
+    return tqdm(bar_format=form, disable=not shown, **options)
