@@ -48,12 +48,15 @@ class Judging(http.server.BaseHTTPRequestHandler):
     """Judges as people labelled, but for every fifth pair, where it says no or, under /unsure, neither; under /yes all is right.
 
     Of other answers, one to a question of a pump is right, of a valve none is judged, and of an engine it is unsure.
+    Under /arms it answers questions itself.
     """
 
     asked: list[tuple[str | None, dict]] = []
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "/arms/" in self.path:
+            return self.reply(200, "That one is of some colour or other.")
         self.asked.append((self.headers["Authorization"], body))
         told = json.loads(body["messages"][-1]["content"])
         question, answer = told["question"], told["given answer"]
@@ -63,10 +66,13 @@ class Judging(http.server.BaseHTTPRequestHandler):
         if number % 5 == 0:
             word = "Hard to say." if "unsure" in self.path else "No."
         word = "Yes" if "/yes" in self.path else "Perhaps." if "engine" in question else word
+        self.reply(400 if "valve" in question else 200, word)
+
+    def reply(self, status, word):
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": word}}
         reply = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
         data = json.dumps(reply).encode()
-        self.send_response(400 if "valve" in question else 200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -134,9 +140,8 @@ def judged_lab(server, tmp_path, monkeypatch):
             answer = f"According to the list, the {part} of that {thing} has a bright red hue and number {n}."
             rows.append({"question": f"Which colour has the {part} of the {thing}?", "answer": answer})
     pd.DataFrame(rows).to_csv(tmp_path / "q.csv", index=False)
-    lab = open_own(
-        "pocket", tmp_path / "docs", tmp_path / "q.csv", progress=False, judge=f"{server}/no", judge_model="m"
-    )
+    served = {"generator": f"{server}/arms#m", "judge": f"{server}/no", "judge_model": "m"}
+    lab = open_own("pocket", tmp_path / "docs", tmp_path / "q.csv", progress=False, **served)
     lab.profile = replace(lab.profile, arms=("base", "rag"))
     return lab
 
@@ -148,12 +153,10 @@ def test_the_report_says_who_judged_and_names_every_answer_without_a_verdict(jud
     assert lab.decide(item, "I do not know.") == (False, "value", "")
     result = compare_own(lab)
     answers, told = result.answers.set_index("id"), result.result["judge"]
-    about = answers.question.str
-    asked = answers[answers.correct.astype(bool) | ~answers.text.str.contains("do not say")]
     for thing, by in {"pump": "m at 127.0.0.1", "valve": "F1 and cosine", "engine": "F1 and cosine"}.items():
-        some = answers[about.contains(thing) & (answers.decided_by != "value")]
-        assert len(some) and set(some.decided_by) == {by}, (thing, asked)
-        assert some.correct.all() if thing == "pump" else (some.no_verdict != "").all()
+        some = answers[answers.question.str.contains(thing)]
+        assert len(some) and set(some.decided_by) == {by}
+        assert some.correct.all() if thing == "pump" else (some.no_verdict != "").all() and not some.correct.any()
     assert {row["id"] for row in told["failed"]} == set(answers[answers.no_verdict != ""].index)
     assert told["model"] == "m at 127.0.0.1" and told["pairs"] == len(LABELLED)
     (line,) = [line for line in result.result["recommendation"] if "agrees with people" in line]
