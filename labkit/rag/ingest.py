@@ -60,6 +60,7 @@ _OTHERS = (
 # Soft hyphens (with the end of a line that they made), spaces without width, marks of direction; joined letters and letters in
 # the forms that they take beside others, as PDF files hold them.
 _UNSEEN = re.compile("\u00ad\n?|[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_COLOURS = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")  # of a terminal, in a log
 _FORMS = re.compile("[\ufb00-\ufdff\ufe70-\ufefc]+")
 _JUNK_TITLES = {"", "untitled", "anonymous", "unspecified"}
 _TOO_MUCH_MEMORY = "reading it takes more memory than is allowed; split it"
@@ -269,7 +270,7 @@ def _join(parts: list[str]) -> tuple[str, tuple[int, ...]]:
 
 def _clean(text: str) -> str:
     """One kind of line end and space; letters instead of their forms in print, and without what is not seen in print."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\u00a0", " ")
+    text = _COLOURS.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\u00a0", " "))
     text = _FORMS.sub(lambda forms: unicodedata.normalize("NFKC", forms[0]), _UNSEEN.sub("", text))
     text = text.encode("utf-8", "replace").decode()  # lone surrogates break every tokenizer
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip()

@@ -4,6 +4,7 @@ import io
 import json
 import time
 import zipfile
+from datetime import date
 from email.message import EmailMessage
 
 import docx
@@ -31,9 +32,10 @@ from reportlab.platypus import Paragraph, SimpleDocTemplate, Table
 from typer.testing import CliRunner
 
 from labkit.console import Commands
+from labkit.encoding import decode
 from labkit.errors import Unreadable
 from labkit.rag.ingest import load_file
-from labkit.rag.markup import decode, read_html, read_markdown
+from labkit.rag.markup import read_html, read_markdown
 from labkit.rag.ocr import REMEDY
 
 RUSSIAN = "Насос весит двенадцать килограммов. "
@@ -64,6 +66,8 @@ def read(tmp_path, name, data):
         ("The pump weighs 12 kg.", "utf-16-le"),
         ("The pump weighs 12 kg.", "utf-16-be"),
         ("The pump", "utf-32-be"),
+        ("ポンプの重さは41キログラムです。", "iso2022_jp"),
+        ("펌프의 무게는 41킬로그램입니다.", "iso2022_kr"),
     ],
 )
 def test_code_pages_are_told_apart(text, encoding):
@@ -101,6 +105,10 @@ def test_binary_data_is_refused(data):
         (f"<!-- {'x' * 3000} --><meta charset=gbk><p>设备重量十二公斤</p>", "gbk"),
         ('<?xml version="1.0" encoding="windows-1251"?><html><body><p>' + RUSSIAN + "</p></body></html>", "cp1251"),
         ("<p>Größe 5 µm</p>", "utf-16-le"),
+        ("<meta charset=windows-874><p>ปั๊มหนัก 41 กิโลกรัม</p>", "cp874"),
+        ("<meta charset=x-sjis><p>ポンプは重い</p>", "cp932"),
+        ("<meta charset=utf-16><p>Größe 5 µm, schön.</p>", "cp1252"),
+        ('<meta charset="utf-8"><p>Größe 5 µm, schön.</p>', "cp1252"),
     ],
 )
 def test_a_declaration_counts_wherever_it_stands(page, encoding):
@@ -113,6 +121,9 @@ def test_a_declaration_counts_wherever_it_stands(page, encoding):
         ("<form><p>one</p><table><tr><td>A</td><td>3 g</td></tr></table></form>", "one\n\nA | 3 g"),
         ("<table><tr><td><blockquote>A</blockquote></td><td><ix:n>383</ix:n></td></tr></table>", "A | 383"),
         ("<table><tr><td><table><tr><td>A</td><td>1</td></tr></table></td></tr></table>", "A | 1"),
+        ("<table><tr><td rowspan=2>Pumps<td>Tern<td>3 g<tr><td>Bolt<td>4 g<tr><td>Valves<td colspan=2>none</table>",
+         "Pumps | Tern | 3 g\nPumps | Bolt | 4 g\nValves | none"),
+        (f"<table><tr><td rowspan=2>{'Menu ' * 40}<td>Tern<tr><td>Bolt</table>", f"{('Menu ' * 40)}| Tern\nBolt"),
         ("<p>Sales of $<ix:nonFraction>383,285</ix:nonFraction> million.</p>", "Sales of $383,285 million."),
         ("<label for=x>Weight</label><input id=x value='12 kg'>", "Weight 12 kg"),
         ("<details><summary>How big?</summary>Three metres.</details>", "How big?\n\nThree metres."),
@@ -390,6 +401,10 @@ def r(text, more=""):
     return f'<w:r>{more}<w:t xml:space="preserve">{text}</w:t></w:r>'
 
 
+def c(text, more=""):
+    return f"<w:tc><w:tcPr>{more}</w:tcPr>{p(r(text))}</w:tc>"
+
+
 @pytest.mark.parametrize(
     "body, wanted",
     [
@@ -403,11 +418,33 @@ def r(text, more=""):
         (p(r("Anchor") + f"<w:r><w:pict><v:shape><v:textbox><w:txbxContent>{p(r('Box'))}{p(r('Two'))}</w:txbxContent>"
            "</v:textbox></v:shape></w:pict></w:r>"), "Anchor\n\nBox\n\nTwo"),
         ("".join(p(f'<w:pPr><w:pStyle w:val="ListNumber"/></w:pPr>{r(t)}') for t in ("one", "two")), "1. one\n2. two"),
+        ("<w:tbl>" + "".join(f"<w:tr>{''.join(cells)}</w:tr>" for cells in (
+            (c("Pumps", '<w:vMerge w:val="restart"/>'), c("Tern"), c("3 g")), (c("", "<w:vMerge/>"), c("Bolt"), c("4 g")),
+            (c("", "<w:vMerge/>"), c("none", '<w:gridSpan w:val="2"/>')), (c("Valves"), c("Nut"), c("5 g")))) + "</w:tbl>",
+         "Pumps | Tern | 3 g\nPumps | Bolt | 4 g\nPumps | none\nValves | Nut | 5 g"),
     ],
-    ids=["equation", "raised", "symbol", "moved", "deleted", "hidden", "text box", "numbers"],
+    ids=["equation", "raised", "symbol", "moved", "deleted", "hidden", "text box", "numbers", "merged"],
 )  # fmt: skip
 def test_what_a_word_file_says_is_read(tmp_path, body, wanted):
     assert read(tmp_path, "a.docx", word(body)) == (f"Revision 7\n\nStart.\n\n{wanted}", ())
+
+
+def test_what_a_style_of_a_word_file_hides_is_left_out(tmp_path):
+    hidden = '<w:style w:type="{}" w:styleId="{}"><w:name w:val="{}"/><w:rPr><w:vanish/></w:rPr></w:style>'
+    styles = (hidden.format("character", "Secret", "Secret") + hidden.format("paragraph", "Top", "Top")).encode()
+    body = p(r("shown, ") + r("not this", '<w:rPr><w:rStyle w:val="Secret"/></w:rPr>') + r("too"))
+    body += p(f'<w:pPr><w:pStyle w:val="Top"/></w:pPr>{r("nor this")}')
+    data = word(body, styles=lambda content: content.replace(b"</w:styles>", styles + b"</w:styles>"))
+    assert read(tmp_path, "a.docx", data)[0].split("\n\n")[2:] == ["shown, too"]
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.odt"])
+def test_an_archive_under_the_name_of_a_document_is_refused_as_what_it_is(tmp_path, name):
+    with pytest.raises(
+        Unreadable, match="a ZIP file without a document of this kind in it; give it its own ending"
+    ) as it:
+        read(tmp_path, name, package(**{"notes/a.txt": "It weighs 12 kg."}))
+    assert it.value.reason == "broken"
 
 
 REL = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -470,6 +507,19 @@ def sheet():
     return data.getvalue()
 
 
+def merged_sheet():
+    book, data = openpyxl.Workbook(), io.BytesIO()
+    for row in (["Kind", "Part", "Code", "Price", "Since"], ["Pumps", "Tern", 4006381333931, 1240.5, date(2031, 5, 8)],
+                [None, "Bolt", 7, 3, None], ["Valves", "Nut", 8, 0.5, None]):  # fmt: skip
+        book.active.append(row)
+    book.active.merge_cells("A2:A3")
+    for row in (2, 3, 4):
+        book.active.cell(row, 4).number_format = '"£"#,##0.00'
+    book.active["E2"].number_format = "d mmmm yyyy"
+    book.save(data)
+    return data.getvalue()
+
+
 def slides():
     a, rel = 'xmlns:a="A"', f'<Relationship Type="{REL}/'
     shape = "<x {a} xmlns:r='R'{more}><a:p><a:r><a:t>{text}</a:t></a:r></a:p></x>"
@@ -509,6 +559,24 @@ def mail():
     return bytes(message)
 
 
+def letter():
+    """Plain text that says nothing beside a page in quoted-printable, a picture in it, a text below, and what is attached."""
+    page = EmailMessage()
+    page.set_content("<p>It weighs 12 kg – größer.<img src='cid:1'></p>", "html", "cp1252", cte="quoted-printable")
+    page.add_related(b"x", "image", "png", cid="<1>", filename="logo.png")
+    message, below, plan = EmailMessage(), EmailMessage(), EmailMessage()
+    message["From"], message["Subject"] = "ann@example.org", "Größe"
+    message.set_content("\n")
+    message.add_alternative("x", "html")
+    message.get_payload()[1] = page
+    message.make_mixed()
+    below.set_content("Best, Zoë", charset="utf-8", cte="base64")
+    plan.set_content("BEGIN", "calendar", filename="plan.ics", disposition="attachment")
+    message.attach(below)
+    message.attach(plan)
+    return bytes(message)
+
+
 NOTEBOOK = {"cells": [{"cell_type": "markdown", "source": ["# Pump\n", "*red*"]}, {"cell_type": "code", "source": "x = a*b*c", "outputs": [{"text": ["12\n"]}]}]}  # fmt: skip
 
 
@@ -516,13 +584,30 @@ NOTEBOOK = {"cells": [{"cell_type": "markdown", "source": ["# Pump\n", "*red*"]}
     "name, data, wanted, note",
     [
         ("a.csv", "Part;Weight\nBolt, long;3 g\n", "Part | Weight\nPart: Bolt, long | Weight: 3 g", ""),
+        ("b.csv", '"Part, full";"Weight, kg"\n"Bolt ""M4""";3\n', 'Part, full | Weight, kg\nPart, full: Bolt "M4" | Weight, kg: 3', ""),
+        ("c.csv", "sep=;\nPart, name;Weight\nBolt;3 g\n".encode("utf-16"), "Part, name | Weight\nPart, name: Bolt | Weight: 3 g", ""),
+        ("d.csv", 'Part,Size\nBolt,"3\nNut,4\n', 'Part | Size\nPart: Bolt | Size: "3\nPart: Nut | Size: 4', "quotes do not pair"),
         ("a.tsv", "1\t2\n3\t4\n", "1 | 2\n3 | 4", ""),
         ("a.xlsx", sheet(), "Prices\n\nPart | Share | Sum\nPart: Bolt | Share: 12.5%\nPart: Nut | Share: 3", "without a value: 1"),
+        ("b.xlsx", merged_sheet(), "Sheet\n\nKind | Part | Code | Price | Since\n"
+         "Kind: Pumps | Part: Tern | Code: 4006381333931 | Price: £1,240.50 | Since: 8 May 2031\n"
+         "Kind: Pumps | Part: Bolt | Code: 7 | Price: £3.00\nKind: Valves | Part: Nut | Code: 8 | Price: £0.50", ""),
         ("a.pptx", slides(), "first\n\nsay hello\n\nsecond", "slide 3 is hidden"),
         ("a.odt", open_document(), "Pump\n\nIt weighs 12.\n\n- item\n\nA | 0 | 0", ""),
         ("a.epub", book(), "begin\n\nend", ""),
+        ("b.epub", package(**{"META-INF/container.xml": '<c><rootfile full-path="O/x/b.opf"/></c>', "O/t/a.xhtml": "<p>end</p>", "O/t/cover.xhtml": "",
+         "O/x/b.opf": '<p><item id="c" href="../t/cover.xhtml"/><item id="1" href="../t/a.xhtml"/><itemref idref="c"/><itemref idref="1"/></p>'}), "end", ""),
         ("a.eml", mail(), "From: ann@example.org\nSubject: The größte pump\n\nIt weighs 12 kg.", "offer.pdf"),
         ("a.rtf", rb"{\rtf1\ansi\ansicpg1250 It weighs \b 12\b0  kg, \'b3\u243?.\par End}", "It weighs 12 kg, łó.\nEnd", ""),
+        ("b.eml", letter(), "From: ann@example.org\nSubject: Größe\n\nIt weighs 12 kg – größer.\n\nBest, Zoë", "plan.ics"),
+        ("c.eml", b"Subject: A\nContent-Type: text/plain\n\n" + "Größe und Gewicht: schön.".encode("cp1252"),
+         "Subject: A\n\nGröße und Gewicht: schön.", ""),
+        ("b.ipynb", json.dumps({"cells": [{"cell_type": "code", "source": ["1 / 0"], "outputs": [
+            {"data": {"text/plain": ["0.82\n", "kg"]}}, {"data": {"text/plain": "<Figure>", "image/png": ""}},
+            {"ename": "ZeroDivisionError", "evalue": "division by zero"}]}]}),
+         "1 / 0\n\n0.82\nkg\nZeroDivisionError: division by zero", ""),
+        ("b.jsonl", '{"part": "Bolt\u2028M4"}\r\n\r\n{"part": "Nut"}\r\n', "part: Bolt\u2028M4\n\npart: Nut", ""),
+        ("b.log", "\x1b[1;31mERROR\x1b[0m pump 7\r\n\x1b[2Kdone", "ERROR pump 7\ndone", ""),
         ("a.ipynb", json.dumps(NOTEBOOK), "Pump\n\nred\n\nx = a*b*c\n\n12", ""),
         ("a.json", '[{"part": "Bolt", "size": {"mm": [3, 4]}}, {"part": null}]', "part: Bolt\nsize.mm: 3\nsize.mm: 4", ""),
         ("a.jsonl", '{"part": "Bolt"}\n{"part": "Nut"}\n', "part: Bolt\n\npart: Nut", ""),
