@@ -131,15 +131,15 @@ def _fill_down(table: Any) -> None:
                     cells[0].addprevious(again) if cells else row.append(again)
             else:
                 cell = cells.pop(0)
-                covers = _number(cell.attrib.pop("rowspan", ""))
+                covers = _number(cell.attrib.pop("rowspan", None))
             if covers > 1:
                 below[column] = cell, covers - 1
-            column += _number(cell.get("colspan", ""))
+            column += max(1, _number(cell.get("colspan")))
         spanning = below
 
 
-def _number(value: str) -> int:
-    return int(value) if re.fullmatch(r"[1-9]\d{0,4}", value) else 1
+def _number(value: str | None, otherwise: int = 1) -> int:
+    return int(value) if value and re.fullmatch(r"-?\d{1,5}", value) else otherwise
 
 
 def _lines(node: Any) -> str:
@@ -157,13 +157,20 @@ def _lines(node: Any) -> str:
         return f"{above}/{below}" if tag == "mfrac" else above + _raised(below)
     if tag == "img":
         return node.get("alt", "")
-    for number, item in enumerate(node.iterchildren("li") if tag == "ol" else (), int(node.get("start", 1))):
-        item.set("label", f"{number}.")
+    if tag == "ol":
+        items, step = list(node.iterchildren("li")), -1 if node.get("reversed") is not None else 1
+        number = _number(node.get("start"), len(items) if step < 0 else 1)
+        for item in items:
+            number = _number(item.get("value"), number)
+            item.set("label", f"{number}.")
+            number += step
     text = _squeeze(node.text) + "".join([_lines(child) + _squeeze(child.tail) for child in node])
     if tag == "li":
         return f"\n{node.get('label', '-')} {text.strip()}"
     if tag in _BLOCKS:
         return f"\n\n{text.strip()}\n\n"
+    if tag in ("s", "strike", "del") and text.strip():
+        return f"~~{text}~~"  # it is seen, and no longer right
     return _raised(text) if tag == "sup" else text
 
 
@@ -220,7 +227,7 @@ def rows_text(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     names: Sequence[str] | None = None
     for row in filter(any, rows):
         named = zip_longest(names or (), row, fillvalue="")
-        yield table_row([f"{name}: {cell}" for name, cell in named if cell] if names else row)
+        yield table_row([f"{name}: {cell}" if name else cell for name, cell in named if cell] if names else row)
         if names is None:
             figures = any(re.fullmatch(r"[-+]?[\d.,]+\s?%?", cell) for cell in row)
             names = row if 1 < len(set(row)) == len(row) and all(row) and not figures else ()

@@ -82,7 +82,7 @@ def _get(node: Any, *names: str) -> str | None:
 # Elements of Word, PowerPoint and OpenDocument as HTML has them, and what was removed or is no text.
 _OFFICE = {
     "p": "p", "tbl": "table", "tr": "tr", "tc": "td", "br": "br", "cr": "br", "tab": "tab", "ptab": "tab", "txbxContent": "div",
-    "sSup": "msup", "f": "mfrac", "sup": "sup",
+    "sSup": "msup", "f": "mfrac", "sup": "sup", "s": "s",
 }  # fmt: skip
 _OPEN_DOCUMENT = {
     "p": "p", "h": "p", "table": "table", "table-row": "tr", "table-cell": "td", "line-break": "br", "tab": "tab", "s": "tab",
@@ -99,12 +99,14 @@ def _as_html(tree: Any, names: dict[str, str] = _OFFICE) -> Any:
     for table in tree.iter("{*}tbl"):
         _spans(table)
     etree.strip_elements(tree, *(f"{{*}}{name}" for name in _REMOVED), with_tail=False)
-    for mark in list(tree.iter("{*}vanish", "{*}vertAlign")):
+    for mark in list(tree.iter("{*}vanish", "{*}vertAlign", "{*}strike", "{*}dstrike")):
         run, value = mark.getparent().getparent(), _get(mark, "val")
         if mark.tag.endswith("vanish") and value not in ("0", "false"):
             run.clear(keep_tail=True)
         elif value == "superscript":
             run.tag = "sup"
+        elif mark.tag.endswith("strike") and value not in ("0", "false"):
+            run.tag = "s"
     for node in list(tree.iter(etree.Element)):
         name = node.tag.rpartition("}")[2]
         if names is _OFFICE:
@@ -302,7 +304,9 @@ def read_mail(data: bytes) -> Reading:
     """A message: sender, receivers, date and subject, and its texts; attachments are named in the notes."""
     from email import message_from_bytes, policy
 
-    message, attached, notes = message_from_bytes(data, policy=policy.default), [], []
+    head, gap, rest = data.partition(b"\r\n\r\n" if b"\r\n" in data[:1000] else b"\n\n")
+    text, notes = decode(head)  # some programs write names there as they are, in any encoding
+    message, attached = message_from_bytes(text.encode() + gap + rest, policy=policy.default), []
     text = _mail_text(message, attached, notes)
     head = [f"{name}: {message[name]}" for name in ("From", "To", "Cc", "Date", "Subject") if message[name]]
     notes += (

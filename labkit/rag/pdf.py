@@ -22,6 +22,12 @@ _LABEL = re.compile(r"[•◦▪·*–-]|\(?\w{1,2}[.)]|\d{1,2}")
 # Letters of a font that does not say what they are, by several programs; and joined letters under their names.
 _UNMAPPED = re.compile(r"/[A-Za-z]{1,3}\d{1,5}(?![\w/.])|/[A-Za-z]{1,3}\d{1,5}(?=/)|\(cid:\d+\)|[\ufffd\ue000-\uf8ff]")
 _JOINED = re.compile(r"/((?:f_)+[bfhijklt]|[TSc]_[ht])(?![a-z]_)")
+# Letters of scripts that are written from right to left; numbers and other words between them, which are not.
+_LEFTWARD = "[\u0590-\u065f\u066d-\u06ef\u06fa-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]"
+_RIGHTWARD = re.compile(
+    rf"[%$€£₪°]*(?!{_LEFTWARD})\w(?:(?:[-.,:/@&'+٪-٬]*|(?<=[a-zA-Z]) (?=\w)|(?<=\w) (?=[a-zA-Z]))(?!{_LEFTWARD})\w)*[%$€£₪°]*"
+)
+_MIRRORED = str.maketrans("()[]{}", ")(][}{")
 _FEW = 50  # characters: what a page may hold beside a scan of it, as a number or a stamp
 
 
@@ -103,9 +109,9 @@ def _pages(reader: Any, data: bytes, password: str, turned: Turned) -> tuple[lis
             raise
         except Exception:  # one bad page must not lose the others
             pass
-        if lost or _is_misspaced(text):
+        if lost or _is_misspaced(text) or _runs_left(text):
             second = _second(data, password) if second is None else second
-            other = "".join(map(_second_text, second[number - 1 : number]))
+            other = "".join(map(_right_to_left if _runs_left(text) else _second_text, second[number - 1 : number]))
             text = other if _unmapped(other) < 0.3 and (lost or len(other) > len(text) // 2) else "" if lost else text
         failed += [number] if damaged or lost and not text.strip() or _unmapped(text) > 0.03 else []
         if len(text.strip()) < _FEW and number not in failed and _pictured(page) > (1 / 3 if text.strip() else 0):
@@ -128,6 +134,35 @@ def _second_text(page: Any) -> str:
     with suppress(Exception):
         return page.extract_text(x_tolerance_ratio=0.15)
     return ""
+
+
+def _runs_left(text: str) -> bool:
+    """Whether most letters of a text are of a script that is written from right to left."""
+    return 2 * len(re.findall(_LEFTWARD, text)) > len(re.findall(r"[^\W\d_]", text))
+
+
+def _right_to_left(page: Any) -> str:
+    """The lines of a page by where their letters stand: pypdf has pieces of Hebrew and Arabic in the order of drawing.
+
+    Within a line that is read from the right, numbers and Latin words run to the right; brackets open where it begins.
+    """
+    with suppress(Exception):
+        text = page.extract_text(x_tolerance_ratio=0.15, char_dir="rtl", char_dir_render="ltr")
+        return "\n".join(map(_in_reading_order, text.split("\n")))
+    return ""
+
+
+def _in_reading_order(line: str) -> str:
+    """A line whose letters were taken from the right.
+
+    >>> _in_reading_order("\u05e9\u05d5\u05e7\u05dc 14 gk )002-XK(")
+    '\u05e9\u05d5\u05e7\u05dc kg 41 (KX-200)'
+    """
+    if not _runs_left(line):
+        return re.sub(rf"{_LEFTWARD}+(?: +{_LEFTWARD}+)*", lambda run: run[0][::-1], line[::-1])
+    line = _RIGHTWARD.sub(lambda run: run[0][::-1], line)
+    bracket = re.search(r"[()\[\]{}]", line)
+    return line.translate(_MIRRORED) if bracket and bracket[0] in ")]}" else line
 
 
 def _unmapped(text: str) -> float:

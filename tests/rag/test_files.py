@@ -131,6 +131,8 @@ def test_a_declaration_counts_wherever_it_stands(page, encoding):
         ("<p><math><mi>x</mi><mo>=</mo><msup><mn>5</mn><mn>2</mn></msup></math></p>", "x=5²"),
         ("<p>10<sup>3</sup> and H<sub>2</sub>O</p>", "10³ and H2O"),
         ("<ol start=4><li>one<li>two</ol>", "4. one\n5. two"),
+        ("<ol start=x><li>one<li value=7>two<li>three</ol><ol reversed><li>b<li>a</ol>", "1. one\n7. two\n8. three\n\n2. b\n1. a"),
+        ("<p>It costs <s>99</s> <del>89</del> 79 coins<del></del>.</p>", "It costs ~~99~~ ~~89~~ 79 coins."),
         ("<button aria-controls=p aria-expanded=false>Q</button><p id=p hidden>Shown on demand.</p>", "Q\n\nShown on demand."),
     ],
 )  # fmt: skip
@@ -258,6 +260,33 @@ def many_forms(page, _):
 )  # fmt: skip
 def test_what_a_pdf_says_is_read(tmp_path, data, wanted):
     assert read(tmp_path, "a.pdf", data) == (wanted, ())
+
+
+def glyphs(writer, *lines):
+    """Put lines of any letters on the first page, from left to right, in a font that says what its glyphs mean."""
+    codes = {char: n for n, char in enumerate(sorted({*"".join(lines)}), start=1)}
+    pairs = " ".join(f"<{n:04x}> <{ord(char):04x}>" for char, n in codes.items())
+    meanings = f"1 begincodespacerange <0000><FFFF> endcodespacerange {len(codes)} beginbfchar {pairs} endbfchar"
+    system = {"/Registry": Text("Adobe"), "/Ordering": Text("Identity"), "/Supplement": NumberObject(0)}
+    kinds = {"/Type": "/Font", "/Subtype": "/CIDFontType2", "/BaseFont": "/ABCDEF+X"}
+    inner = {NameObject(k): NameObject(v) for k, v in kinds.items()} | {NameObject("/DW"): NumberObject(500)}
+    inner[NameObject("/CIDSystemInfo")] = DictionaryObject({NameObject(k): v for k, v in system.items()})
+    kinds = {"/Type": "/Font", "/Subtype": "/Type0", "/BaseFont": "/ABCDEF+X", "/Encoding": "/Identity-H"}
+    font = {NameObject(k): NameObject(v) for k, v in kinds.items()}
+    font[NameObject("/ToUnicode")] = writer._add_object(stream(meanings.encode()))
+    font[NameObject("/DescendantFonts")] = ArrayObject([writer._add_object(DictionaryObject(inner))])
+    page = writer.pages[0]
+    page[NameObject("/Resources")][NameObject("/Font")] = DictionaryObject({NameObject("/F1"): DictionaryObject(font)})
+    shown = ["".join(f"{codes[char]:04x}" for char in line) for line in lines]
+    text = " ".join(f"BT /F1 12 Tf 1 0 0 1 60 {700 - 14 * n} Tm <{line}> Tj ET" for n, line in enumerate(shown))
+    page[NameObject("/Contents")] = writer._add_object(stream(text.encode()))
+
+
+def test_lines_from_right_to_left_are_read_so_and_numbers_and_names_in_them_are_not(tmp_path):
+    # As they stand on the page, from left to right: "The pump weighs 41 kilograms", "(model KX-200 Pro), 5.5% off", a Latin line.
+    lines = (".םרגוליק 41 תלקוש הבאשמה", "החנה 5.5% ,(KX-200 Pro םגד)", "Model KX-200, הבאשמ, 41 kg")
+    read_so = ["המשאבה שוקלת 41 קילוגרם.", "(דגם KX-200 Pro), 5.5% הנחה", "Model KX-200, משאבה, 41 kg"]
+    assert read(tmp_path, "a.pdf", changed(lambda writer: glyphs(writer, *lines)))[0].split("\n") == read_so
 
 
 def test_a_cell_of_several_lines_stays_in_its_row(tmp_path):
@@ -415,6 +444,7 @@ def c(text, more=""):
         (f'<w:moveTo w:id="1" w:author="a">{p(r("moved"))}</w:moveTo>', "moved"),
         (p(f'<w:del w:id="2" w:author="a"><w:r><w:delText>old</w:delText></w:r></w:del>{r("new")}'), "new"),
         (p(r("hidden", "<w:rPr><w:vanish/></w:rPr>") + r("shown")), "shown"),
+        (p(r("99", "<w:rPr><w:strike/></w:rPr>") + r(" 79", '<w:rPr><w:strike w:val="0"/></w:rPr>')), "~~99~~ 79"),
         (p(r("Anchor") + f"<w:r><w:pict><v:shape><v:textbox><w:txbxContent>{p(r('Box'))}{p(r('Two'))}</w:txbxContent>"
            "</v:textbox></v:shape></w:pict></w:r>"), "Anchor\n\nBox\n\nTwo"),
         ("".join(p(f'<w:pPr><w:pStyle w:val="ListNumber"/></w:pPr>{r(t)}') for t in ("one", "two")), "1. one\n2. two"),
@@ -423,7 +453,7 @@ def c(text, more=""):
             (c("", "<w:vMerge/>"), c("none", '<w:gridSpan w:val="2"/>')), (c("Valves"), c("Nut"), c("5 g")))) + "</w:tbl>",
          "Pumps | Tern | 3 g\nPumps | Bolt | 4 g\nPumps | none\nValves | Nut | 5 g"),
     ],
-    ids=["equation", "raised", "symbol", "moved", "deleted", "hidden", "text box", "numbers", "merged"],
+    ids=["equation", "raised", "symbol", "moved", "deleted", "hidden", "struck", "text box", "numbers", "merged"],
 )  # fmt: skip
 def test_what_a_word_file_says_is_read(tmp_path, body, wanted):
     assert read(tmp_path, "a.docx", word(body)) == (f"Revision 7\n\nStart.\n\n{wanted}", ())
@@ -602,6 +632,8 @@ NOTEBOOK = {"cells": [{"cell_type": "markdown", "source": ["# Pump\n", "*red*"]}
         ("b.eml", letter(), "From: ann@example.org\nSubject: Größe\n\nIt weighs 12 kg – größer.\n\nBest, Zoë", "plan.ics"),
         ("c.eml", b"Subject: A\nContent-Type: text/plain\n\n" + "Größe und Gewicht: schön.".encode("cp1252"),
          "Subject: A\n\nGröße und Gewicht: schön.", ""),
+        ("d.eml", "Subject: Größe für alle\r\nFrom: Jürgen <j@example.org>\r\n\r\nx".encode("cp1252"),
+         "From: Jürgen <j@example.org>\nSubject: Größe für alle\n\nx", ""),
         ("b.ipynb", json.dumps({"cells": [{"cell_type": "code", "source": ["1 / 0"], "outputs": [
             {"data": {"text/plain": ["0.82\n", "kg"]}}, {"data": {"text/plain": "<Figure>", "image/png": ""}},
             {"ename": "ZeroDivisionError", "evalue": "division by zero"}]}]}),
