@@ -47,7 +47,7 @@ class _Lines:
 
     def write(self, text: str) -> None:
         """Write one state of the bar as a line of its own."""
-        if state := text.strip("\r\n "):
+        if state := text.replace("\x1b[A", "").strip("\r\n "):  # without the way up from a bar below another
             self.stream.write(f"{state}\n")
 
 
