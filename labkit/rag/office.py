@@ -281,6 +281,9 @@ def read_odf(data: bytes) -> Reading:
     for cell in tree.iter("{*}table-cell"):
         for name, spanned in {"rowspan": "number-rows-spanned", "colspan": "number-columns-spanned"}.items():
             cell.set(name, _get(cell, spanned) or "")
+    for note in list(tree.iter("{*}note")):  # stands where it is referred to, as in Word's files
+        text = " ".join(" ".join(node.itertext()) for node in note.iter("{*}note-body")).split()
+        note[:], note.text = [], f" (note: {' '.join(text)})"
     titles = [node.text for node in [*_xml(package, "meta.xml").iter("{*}title"), *tree.iter("{*}h")]]
     return Reading(next(filter(None, titles), None), [lines_of(_as_html(tree, _OPEN_DOCUMENT))])
 
@@ -342,4 +345,7 @@ def read_rtf(data: bytes) -> Reading:
     """RTF by striprtf."""
     from striprtf.striprtf import rtf_to_text
 
-    return Reading(None, [rtf_to_text(data.decode("latin-1"), errors="replace")])
+    text = data.decode("latin-1")
+    lost = len(re.findall(r"\\footnote\b", text))
+    notes = [f"footnotes that are not read: {lost}; save it as .docx"] if lost else []
+    return Reading(None, [rtf_to_text(text, errors="replace")], notes)

@@ -511,6 +511,19 @@ def slides():
     })  # fmt: skip
 
 
+def merged_slide():
+    cell = "<a:tc{}><a:txBody><a:p><a:r><a:t>{}</a:t></a:r></a:p></a:txBody></a:tc>".format
+    rows = [(cell(' rowSpan="2"', "Pumps"), cell("", "Tern")), (cell(' vMerge="1"', ""), cell("", "Bolt")),
+            (cell(' gridSpan="2"', "both"), cell(' hMerge="1"', "")), (cell("", "Valves"), cell("", "Nut"))]  # fmt: skip
+    rel = f'<Relationship Type="{REL}/'
+    return package(**{
+        "_rels/.rels": f'<R>{rel}officeDocument" Id="a" Target="ppt/presentation.xml"/></R>',
+        "ppt/presentation.xml": '<x xmlns:r="R"><sldId id="1" r:id="a"/></x>',
+        "ppt/_rels/presentation.xml.rels": f'<R>{rel}slide" Id="a" Target="a.xml"/></R>',
+        "ppt/a.xml": f"<x xmlns:a='A'><a:tbl>{''.join(f'<a:tr>{a}{b}</a:tr>' for a, b in rows)}</a:tbl></x>",
+    })  # fmt: skip
+
+
 def open_document():
     text = '<d xmlns:t="T" xmlns:b="B"><t:h>Pump</t:h><t:p>It <t:span>weighs</t:span><t:s/>12.</t:p><t:list><t:list-item><t:p>item</t:p></t:list-item></t:list>'
     table = '<b:table><b:table-row><b:table-cell><t:p>A</t:p></b:table-cell><b:table-cell b:number-columns-repeated="2"><t:p>0</t:p></b:table-cell></b:table-row></b:table></d>'
@@ -570,6 +583,12 @@ NOTEBOOK = {"cells": [{"cell_type": "markdown", "source": ["# Pump\n", "*red*"]}
          "Kind: Pumps | Part: Bolt | Code: 7 | Price: £3.00\nKind: Valves | Part: Nut | Code: 8 | Price: £0.50", ""),
         ("a.pptx", slides(), "first\n\nsay hello\n\nsecond", "slide 3 is hidden"),
         ("a.odt", open_document(), "Pump\n\nIt weighs 12.\n\n- item\n\nA | 0 | 0", ""),
+        ("b.ods", package(**{"content.xml": '<d xmlns:t="T" xmlns:b="B"><t:p>It is 5<t:note><t:note-citation>1</t:note-citation><t:note-body>'
+         '<t:p>without tax</t:p></t:note-body></t:note>.</t:p><b:table><b:table-row><b:table-cell b:number-rows-spanned="2"><t:p>Pumps</t:p>'
+         '</b:table-cell><b:table-cell><t:p>Tern</t:p></b:table-cell></b:table-row><b:table-row><b:covered-table-cell/><b:table-cell>'
+         '<t:p>Bolt</t:p></b:table-cell></b:table-row></b:table></d>'}), "It is 5 (note: without tax).\n\nPumps | Tern\nPumps | Bolt", ""),
+        ("b.rtf", rb"{\rtf1 It weighs 12{\footnote without oil} kg.}", "It weighs 12 kg.", "footnotes that are not read: 1"),
+        ("b.pptx", merged_slide(), "Pumps | Tern\nPumps | Bolt\nboth\nValves | Nut", ""),
         ("a.epub", book(), "begin\n\nend", ""),
         ("b.epub", package(**{"META-INF/container.xml": '<c><rootfile full-path="O/x/b.opf"/></c>', "O/t/a.xhtml": "<p>end</p>", "O/t/cover.xhtml": "",
          "O/x/b.opf": '<p><item id="c" href="../t/cover.xhtml"/><item id="1" href="../t/a.xhtml"/><itemref idref="c"/><itemref idref="1"/></p>'}), "end", ""),
@@ -578,8 +597,8 @@ NOTEBOOK = {"cells": [{"cell_type": "markdown", "source": ["# Pump\n", "*red*"]}
         ("b.eml", letter(), "From: ann@example.org\nSubject: Größe\n\nIt weighs 12 kg – größer.\n\nBest, Zoë", "plan.ics"),
         ("c.eml", b"Subject: A\nContent-Type: text/plain\n\n" + "Größe und Gewicht: schön.".encode("cp1252"),
          "Subject: A\n\nGröße und Gewicht: schön.", ""),
-        ("d.eml", "Subject: Größe für alle\r\nFrom: Jürgen <j@example.org>\r\n\r\nx".encode("cp1252"),
-         "From: Jürgen <j@example.org>\nSubject: Größe für alle\n\nx", ""),
+        ("d.eml", "Subject: Größe für Pumpen\r\nFrom: Jürgen <j@example.org>\r\n\r\nx".encode("cp1252"),
+         "From: Jürgen <j@example.org>\nSubject: Größe für Pumpen\n\nx", ""),
         ("b.ipynb", json.dumps({"cells": [{"cell_type": "code", "source": ["1 / 0"], "outputs": [
             {"data": {"text/plain": ["0.82\n", "kg"]}}, {"data": {"text/plain": "<Figure>", "image/png": ""}},
             {"ename": "ZeroDivisionError", "evalue": "division by zero"}]}]}),
