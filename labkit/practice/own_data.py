@@ -229,11 +229,21 @@ def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
     if free := {item.id for item in lab.questions if is_free(item)}:
         right = answers[answers.id.isin(free) & (answers.correct == 1)].decided_by.value_counts()
         by = ", ".join(f"{n} by {measure}" for measure, n in right.items()) or "none"
-        similar = f"by F1 from {F1} and cosine from {COSINE} on"
+        way = f"where {lab.model_judge.model} says that it is the same" if lab.model_judge else ""
         cautions.append(
             f"No document holds the answers to {len(free)} of the {len(lab.questions)} questions word for word; what was said to "
-            f"them is right where it holds the value, or {_by_model(lab, answers, similar) or similar}. So decided: {by}."
+            f"them is right where it holds the value, or {way or f'by F1 from {F1} and cosine from {COSINE} on'}. So decided: {by}."
         )
+    if lab.model_judge:
+        lost = [f"{row.arm}, {row.id}: {row.no_verdict}" for row in answers[answers.no_verdict != ""].itertuples()]
+        some = (
+            f"on {len(lost)} answers, which F1 and cosine judged: {'; '.join(lost[:20])}{' and so on' * (len(lost) > 20)}"
+            if lost
+            else "on no answer"
+        )
+        agrees = "agrees with people on {agreement:.2f} of {pairs} labelled pairs (kappa {kappa:.2f})"
+        agrees = agrees.format(**lab.model_judge.agreement)
+        cautions.append(f"{lab.model_judge.model} {agrees}. It gave no verdict {some}.")
     if lab.generator and (cut := int(answers.cut.sum())):
         cautions.append(f"{cut} of {len(answers)} answers were cut off at {lab.profile.max_new_tokens} tokens.")
     lessons, golds = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
@@ -246,17 +256,6 @@ def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
         two = f"base and rag were answered by {lab.generator}, tuned and hybrid by {lab.profile.name}"
         cautions.append(f"Two models: {two}; what lies between them is due to the model as well as to the method.")
     return cautions
-
-
-def _by_model(lab: OwnLab, answers: pd.DataFrame, similar: str) -> str:
-    """How a served model judged, if one did: how far it agrees with people, and each answer that it gave no verdict on."""
-    if not lab.model_judge:
-        return ""
-    agreement, lost = lab.model_judge.agreement, answers[answers.no_verdict != ""]
-    trust = "agrees with people on {agreement:.2f} of {pairs} labelled pairs (kappa {kappa:.2f})".format(**agreement)
-    failed = [f"{row.arm}, {row.id}: {row.no_verdict}" for row in lost.itertuples()]
-    rest = f" ({len(failed)} answers: {'; '.join(failed[:20])})" if failed else " (no answer)"
-    return f"where {lab.model_judge.model} says that it is the same. That judge {trust}; where it gave no verdict{rest}, {similar}"
 
 
 MOST = 200  # test questions of a SQuAD file that are asked unless more are wanted

@@ -150,7 +150,7 @@ def check(
         raise LabError(f"row {_some(unfinished)} is a sentence with a gap still: write a question for each")
     if free:
         whose = f"no document holds the answers of {len(free)} rows word for word: {_some(free)}"
-        notes.append(f"{whose}; what is said to them is judged by F1 and cosine (labkit.practice.judge)")
+        notes.append(f"{whose}; what is said to them is judged by what it says (labkit.practice.judge)")
     return items, notes
 
 

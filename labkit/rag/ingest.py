@@ -374,16 +374,16 @@ def serve() -> None:
     _limit("AS", limits.megabytes * 1_000_000)
     _limit("CORE", 0)
     with Connection(int(sys.argv[1])) as pipe, suppress(EOFError, OSError):
-
-        def turned(page: int, pages: int) -> None:
-            """A few microseconds for each page."""
-            pipe.send_bytes(json.dumps([page, pages]).encode())
-
         pipe.send_bytes(b"ready")
         for count in range(1, _FILES_PER_LIFE + 1):
             path = Path(os.fsdecode(pipe.recv_bytes()))
             _limit("CPU", math.ceil(time.process_time() + limits.seconds))
-            pipe.send_bytes(_answer(path, limits, turned, last=count == _FILES_PER_LIFE))
+            tell = partial(_tell, pipe)
+            pipe.send_bytes(_answer(path, limits, tell, last=count == _FILES_PER_LIFE))
+
+
+def _tell(pipe: Connection, page: int, pages: int) -> None:
+    pipe.send_bytes(json.dumps([page, pages]).encode())
 
 
 def _answer(path: Path, limits: Limits, turned: Turned, last: bool) -> bytes:

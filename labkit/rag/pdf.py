@@ -111,7 +111,7 @@ def _pages(reader: Any, data: bytes, password: str, turned: Turned) -> tuple[lis
             pass
         if lost or _is_misspaced(text) or _runs_left(text):
             second = _second(data, password) if second is None else second
-            other = "".join(map(_right_to_left if _runs_left(text) else _second_text, second[number - 1 : number]))
+            other = "".join(map(_second_text, second[number - 1 : number]))
             text = other if _unmapped(other) < 0.3 and (lost or len(other) > len(text) // 2) else "" if lost else text
         failed += [number] if damaged or lost and not text.strip() or _unmapped(text) > 0.03 else []
         if len(text.strip()) < _FEW and number not in failed and _pictured(page) > (1 / 3 if text.strip() else 0):
@@ -131,8 +131,13 @@ def _second(data: bytes, password: str) -> list[Any]:
 
 
 def _second_text(page: Any) -> str:
+    """The text of a page by where its letters stand, with lines of Hebrew and Arabic read from the right."""
     with suppress(Exception):
-        return page.extract_text(x_tolerance_ratio=0.15)
+        text = page.extract_text(x_tolerance_ratio=0.15)
+        if not _runs_left(text):
+            return text
+        text = page.extract_text(x_tolerance_ratio=0.15, char_dir="rtl", char_dir_render="ltr")
+        return "\n".join(map(_in_reading_order, text.split("\n")))
     return ""
 
 
@@ -141,22 +146,13 @@ def _runs_left(text: str) -> bool:
     return 2 * len(re.findall(_LEFTWARD, text)) > len(re.findall(r"[^\W\d_]", text))
 
 
-def _right_to_left(page: Any) -> str:
-    """The lines of a page by where their letters stand: pypdf has pieces of Hebrew and Arabic in the order of drawing.
-
-    Within a line that is read from the right, numbers and Latin words run to the right; brackets open where it begins.
-    """
-    with suppress(Exception):
-        text = page.extract_text(x_tolerance_ratio=0.15, char_dir="rtl", char_dir_render="ltr")
-        return "\n".join(map(_in_reading_order, text.split("\n")))
-    return ""
-
-
 def _in_reading_order(line: str) -> str:
-    """A line whose letters were taken from the right.
+    """A line whose letters were taken from the right, with the numbers and the Latin words in it reversed.
 
-    >>> _in_reading_order("\u05e9\u05d5\u05e7\u05dc 14 gk )002-XK(")
-    '\u05e9\u05d5\u05e7\u05dc kg 41 (KX-200)'
+    pypdf has pieces of Hebrew and Arabic in the order of drawing. Brackets open where the line begins.
+
+    >>> _in_reading_order("\u05d4\u05de\u05e9\u05d0\u05d1\u05d4 14 gk )002-XK(")
+    '\u05d4\u05de\u05e9\u05d0\u05d1\u05d4 kg 41 (KX-200)'
     """
     if not _runs_left(line):
         return re.sub(rf"{_LEFTWARD}+(?: +{_LEFTWARD}+)*", lambda run: run[0][::-1], line[::-1])
