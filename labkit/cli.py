@@ -72,6 +72,8 @@ def compare(
     squad: Annotated[Path | None, typer.Option(help="Both in one JSON file of SQuAD 1.1, 2.0 or XQuAD.")] = None,
     most: Annotated[int | None, typer.Option(min=8, help="Test questions to ask.", show_default="all")] = None,
     generator: Annotated[str, typer.Option(help="URL or URL#model of an OpenAI-like server for base and rag.")] = "",
+    judge: Annotated[str, typer.Option(help="URL of one that judges answers in other words; key: JUDGE_API_KEY.")] = "",
+    judge_model: Annotated[str, typer.Option(help="Its model.", show_default="the first that it lists")] = "",
     embedder: EmbedderName = "",
     password: Password = "",
     seconds: Seconds = None,
@@ -89,8 +91,15 @@ def compare(
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
     if most and not (docs or squad):
         raise LabError("--most takes some of your own questions: name them with --docs, --questions or --squad")
+    if (judge or judge_model) and not (judge and questions):
+        raise LabError("--judge is the URL of a model that judges answers to your questions: give it with --questions")
+    everywhere = os.environ.get("LABKIT_PASSWORD", "")  # a password that is set for every command asks for nothing here
+    if not docs and (seconds or megabytes or password != everywhere):
+        raise LabError("--password, --seconds and --megabytes are for reading your documents: name them with --docs")
     if (questions or generator or docs) and (docs is None or not docs.is_dir()):
         raise LabError(f"no folder of documents{f' at {docs}' if docs else ''}: name one with --docs")
+    if docs and not questions and (generator or most):
+        raise LabError("--generator and --most are for comparing answers: give --questions too")
     with session(profile):
         from labkit.compare.experiment import run_compare
         from labkit.compare.lab import Lab
@@ -104,7 +113,8 @@ def compare(
         elif docs:
             name, run = "own_data", own_data.compare_own
             file = questions.absolute() if questions else ""
-            lab = own_data.open_own(profile, docs.absolute(), file, size, fresh=fresh, generator=generator, most=most)
+            more = {"fresh": fresh, "generator": generator, "most": most, "judge": judge, "judge_model": judge_model}
+            lab = own_data.open_own(profile, docs.absolute(), file, size, **more)
             lab.reading = reading
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)

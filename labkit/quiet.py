@@ -47,17 +47,18 @@ class _Lines:
 
     def write(self, text: str) -> None:
         """Write one state of the bar as a line of its own."""
-        if state := text.strip("\r\n "):
+        if state := text.replace("\x1b[A", "").strip("\r\n "):  # without the way up from a bar below another
             self.stream.write(f"{state}\n")
 
 
-def bar(total: int, what: str, shown: bool = True) -> tqdm:
-    """A bar over `total` steps with the share done and the time left; hidden unless `shown`.
+def bar(total: int, what: str, shown: bool = True, delay: float = 0) -> tqdm:
+    """A bar over `total` steps with the share done and the time left; hidden unless `shown`, and for the first `delay` seconds.
 
     In a log file, without a terminal, it is a line now and then instead.
     """
+    options = {"total": total, "desc": what, "delay": delay, "miniters": 0}  # 0: a step may be a part of one
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
     if shown and not sys.stderr.isatty() and "ipykernel" not in sys.modules:
-        form, seldom = form.replace("|{bar}| ", ""), {"mininterval": EVERY, "maxinterval": 2 * EVERY}
-        return plain_tqdm(total=total, desc=what, bar_format=form, file=_Lines(sys.stderr), **seldom)
-    return tqdm(total=total, desc=what, bar_format=form, disable=not shown)
+        form, seldom = form.replace("|{bar}| ", ""), {"mininterval": EVERY}
+        return plain_tqdm(bar_format=form, file=_Lines(sys.stderr), **options, **seldom)
+    return tqdm(bar_format=form, disable=not shown, **options)

@@ -25,6 +25,14 @@ def test_a_log_file_gets_lines_each_with_the_share_and_the_time_left():
     assert "100%" in lines[-1] and lines[-1].startswith("rag")
 
 
+def test_a_bar_below_another_adds_only_its_states_to_a_log(capsys, monkeypatch):
+    monkeypatch.setattr("labkit.quiet.EVERY", 0.0)
+    with bar(1, "outer") as outer, bar(2, "inner") as inner:
+        inner.update()
+        outer.update()
+    assert all(line.startswith(("outer", "inner")) for line in capsys.readouterr().err.splitlines())
+
+
 def test_a_hidden_bar_says_nothing(capsys):
     with bar(2, "answers", shown=False) as steps:
         steps.update(2)

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
 class Endpoint:
     """A model behind a URL, with what the arms ask of a `Model`: it answers, greedily, and counts prompts.
 
     What a model thinks aloud between <think> and </think> is cut from its answer.
 
-    `name` is the model's; without one, the first that the server lists. A key is read from OPENAI_API_KEY and kept
-    nowhere. Questions and passages go to that server. Its weights cannot be seen, so its `fingerprint` is its address.
+    `name` is the model's; without one, the first that the server lists. A key is read from the environment variable `key`
+    and kept nowhere. Questions and passages go to that server. Its weights cannot be seen, so its `fingerprint` is its address.
     Raises LabError where it cannot be reached or refuses.
     """
 
@@ -33,8 +36,8 @@ class Endpoint:
     context = 4096
     seconds = 120
 
-    def __init__(self, url: str, name: str = "") -> None:
-        self.url, self.host = url.rstrip("/"), urlsplit(url).hostname
+    def __init__(self, url: str, name: str = "", key: str = "OPENAI_API_KEY") -> None:
+        self.url, self.host, self.key = url.rstrip("/"), urlsplit(url).hostname, key
         if urlsplit(url).scheme not in ("http", "https") or not self.host:
             raise LabError(f"'{url}' is no address of a server: give one as http://127.0.0.1:8000/v1")
         models = [name] if name else [model.id for model in self._call(lambda client: client.models.list())]
@@ -92,9 +95,8 @@ class Endpoint:
         """What the server answers; every way to fail as one line with its remedy."""
         import openai
 
-        local = self.host in ("127.0.0.1", "::1", "localhost")
-        http = openai.DefaultHttpxClient(trust_env=not local)  # a proxy cannot reach this machine's own servers
-        key = os.environ.get("OPENAI_API_KEY") or "none"
+        http = openai.DefaultHttpxClient(trust_env=self.host not in LOOPBACK)  # whose servers no proxy reaches
+        key = os.environ.get(self.key) or "none"
         try:
             with openai.OpenAI(base_url=self.url, api_key=key, timeout=self.seconds, http_client=http) as client:
                 return ask(client)
@@ -103,7 +105,7 @@ class Endpoint:
             problems = {
                 openai.APITimeoutError: f"{self.host} did not answer in {self.seconds} s: try again, or a smaller model",
                 openai.APIConnectionError: f"nothing answers at {self.url}: start the server, or check the address",
-                refusals: f"{self.host} refuses the key: put a valid one into OPENAI_API_KEY",
+                refusals: f"{self.host} refuses the key: put a valid one into {self.key}",
                 openai.APIError: f"{self.host} refuses ({one_line(error, 160)}): check the model's name, {self.url}#name",
             }
             raise LabError(next(text for kind, text in problems.items() if isinstance(error, kind))) from error

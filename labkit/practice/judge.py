@@ -3,19 +3,29 @@ to keep the style of your replies."""
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from labkit.data import Evidence, Item, sentences
-from labkit.errors import LabError
+from labkit.data import Evidence, Item, data_folder, sentences
+from labkit.errors import LabError, one_line
 from labkit.metrics import abstained, overlap
+from labkit.practice.generator import LOOPBACK, Endpoint
+from labkit.quiet import bar
 from labkit.rag.chunk import Chunk
 from labkit.rag.embed import Embedder
 from labkit.rag.ingest import Document
 from labkit.rag.retrieve import BM25, Texts, language, stems
 from labkit.text import words
+
+if TYPE_CHECKING:
+    from labkit.model import Message
+    from labkit.store import Cache
 
 F1, COSINE = 0.4, 0.85
 """The least of both for an answer to say the same, chosen on data/judged.csv: docs/method.md has the agreement."""
@@ -68,6 +78,78 @@ class Judge:
         new = ([word for word in self.terms(some) if word not in asked] for some in (answered, right))
         vectors = self.embedder.encode([f"{question} {answer}", f"{question} {reference}"])
         return overlap(*new) >= F1 and float(vectors[0] @ vectors[1]) >= COSINE
+
+
+KEY = "JUDGE_API_KEY"
+KAPPA = 0.6
+"""The least agreement with people for a model's verdicts to count; docs/method.md has that of F1 and cosine."""
+ROOM = 1024  # tokens: some models think before they answer
+ASK = (
+    "You get a question, reference answers, and a given answer as JSON. Does the given answer say the same as one of the reference "
+    "answers? Other words and more detail are fine; another number, name or time is not. Reply with one word: yes or no."
+)
+
+
+class ModelJudge:
+    """A model behind a URL that says whether an answer says what a reference says; questions and answers go to that server.
+
+    Before it is trusted it judges the pairs of data/judged.csv, which people labelled: `agreement` has the share on which
+    both agree, and Cohen's kappa; a reply that is neither yes nor no agrees with nobody. Its key is read from the environment
+    variable JUDGE_API_KEY. Raises LabError for an address that is neither https nor this machine's, for a server that fails
+    then, and for a kappa below 0.6.
+
+    >>> judge = ModelJudge("http://127.0.0.1:8000/v1", "some-model")
+    >>> judge("How heavy is it?", "41 kilograms", ["It weighs 41 kg."])
+    True
+    """
+
+    def __init__(self, url: str, name: str = "", cache: Cache | None = None, progress: bool = False) -> None:
+        url, _, named = url.partition("#")
+        if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in LOOPBACK:
+            raise LabError(f"the judge at '{url}' would get your answers in the clear: give an address with https")
+        self.model, self.cache = Endpoint(url, name or named, KEY), cache
+        self.verdicts: dict[tuple[str, ...], bool | str] = {}
+        self.agreement = self._agreement(progress)
+        if (kappa := self.agreement["kappa"]) < KAPPA:
+            raise LabError(
+                f"{self.model} agrees with people too little to judge (kappa {kappa:.2f}): use another model"
+            )
+
+    def __call__(self, question: str, answer: str, references: Sequence[str]) -> bool | str:
+        """Its verdict, or why it gives none; asked once."""
+        key = (question, answer, *references)
+        if key not in self.verdicts:
+            try:
+                (reply,) = self.model.generate([_talk(*key)], ROOM, cache=self.cache)
+                self.verdicts[key] = _verdict(reply.text)
+            except LabError as error:
+                self.verdicts[key] = str(error)
+        return self.verdicts[key]
+
+    def _agreement(self, progress: bool) -> dict[str, Any]:
+        from statsmodels.stats.inter_rater import cohens_kappa
+
+        rows = list(csv.DictReader((data_folder() / "judged.csv").read_text("utf-8").splitlines()))
+        talks = [_talk(row["question"], row["answer"], row["reference"]) for row in rows]
+        with bar(len(talks), "trying the judge", progress) as steps:
+            replies = self.model.generate(talks, ROOM, progress=steps.update, cache=self.cache)
+        verdicts = [_verdict(reply.text) for reply in replies]
+        pairs = [
+            (row["right"] == "1", v if v in (True, False) else None) for row, v in zip(rows, verdicts, strict=True)
+        ]
+        table = [[pairs.count((human, verdict)) for verdict in (False, True, None)] for human in (False, True, None)]
+        share = sum(human is verdict for human, verdict in pairs) / len(pairs)
+        return {"pairs": len(pairs), "agreement": share, "kappa": float(cohens_kappa(table, return_results=False))}
+
+
+def _talk(question: str, answer: str, *references: str) -> list[Message]:
+    told = {"question": question, "reference answers": references, "given answer": answer}
+    return [{"role": "system", "content": ASK}, {"role": "user", "content": json.dumps(told, ensure_ascii=False)}]
+
+
+def _verdict(reply: str) -> bool | str:
+    word = re.match(r"\W*(yes|no)\b", reply, re.IGNORECASE)
+    return word[1].lower() == "yes" if word else f"its reply is neither yes nor no: {one_line(reply, 40) or 'nothing'}"
 
 
 @dataclass(frozen=True)

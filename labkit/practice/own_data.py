@@ -19,7 +19,7 @@ from labkit.data import Evidence, Item, data_folder
 from labkit.errors import LabError
 from labkit.metrics import abstained, f1, normalise
 from labkit.practice.generator import endpoint
-from labkit.practice.judge import COSINE, F1, Judge, is_free
+from labkit.practice.judge import COSINE, F1, Judge, ModelJudge, is_free
 from labkit.practice.questions import UNKNOWN, Questions, load
 from labkit.profile import PROFILES, resolve
 from labkit.rag.augment import ABSTAIN, FORMS, FRAMED, build_messages
@@ -44,10 +44,13 @@ class OwnLab(Lab):
     most: int | None = None
     reading: Mapping[str, Any] = MappingProxyType({})
     """Limits of `ingest` and the password of your files, where they are not as usual."""
+    model_judge: ModelJudge | None = None
+    """A served model that judges answers that no document holds word for word, before `judge` does."""
 
     def describe(self) -> dict[str, str]:
         """As every lab's, with what it reads."""
         served = {"base and rag answered by": str(self.generator)} if self.generator else {}
+        served |= {"answers judged by": str(self.model_judge.model)} if self.model_judge else {}
         return {**super().describe(), **served, "documents": self.folder.name, "questions from": self.file.name}
 
     @cached_property
@@ -97,9 +100,20 @@ class OwnLab(Lab):
 
     def right(self, item: Item, text: str) -> bool:
         """As every lab's; of an answer that no document holds word for word, also what says the same."""
-        if super().right(item, text) or not is_free(item):
-            return super().right(item, text)
-        return any(self.judge(item.question, text, form) for form in (item.gold, *item.accepted))
+        return self.decide(item, text)[0]
+
+    def decide(self, item: Item, text: str) -> tuple[bool, str, str]:
+        """Whether a text answers an item, what decided it, and why a served judge gave no verdict if it was asked in vain."""
+        holds = super().right(item, text)
+        if holds or not is_free(item) or abstained(text):
+            return holds, "value", ""
+        forms, failure = (item.gold, *item.accepted), ""
+        if self.model_judge:
+            verdict = self.model_judge(item.question, text, forms)
+            if isinstance(verdict, bool):
+                return verdict, str(self.model_judge.model), ""
+            failure = verdict
+        return any(self.judge(item.question, text, form) for form in forms), "F1 and cosine", failure
 
     @cached_property
     def questions(self) -> list[Item]:
@@ -128,13 +142,13 @@ class OwnLab(Lab):
         return sum(item.gold is None for item in self.questions) / len(self.questions)
 
     def judged(self, answers: pd.DataFrame) -> pd.DataFrame:
-        """The answers with the columns style and joint by your replies: both 0 where there are none."""
+        """The answers with the columns style and joint by your replies, both 0 where there are none, and with what decided."""
         style = self.asked.style
         scores = [int(style is not None and not style.faults(text)) for text in answers.text]
-        free, pairs = {i.id: i for i in self.questions if is_free(i)}, zip(answers.id, answers.text, strict=True)
-        exact = [name not in free or super(OwnLab, self).right(free[name], text) for name, text in pairs]
-        decided = ["value" if sure else "F1 and cosine" for sure in exact]
-        return answers.assign(style=scores, joint=answers.correct * scores, decided_by=decided)
+        items, pairs = {item.id: item for item in self.questions}, zip(answers.id, answers.text, strict=True)
+        _, decided, failed = zip(*(self.decide(items[name], text) for name, text in pairs), strict=True)
+        answers = answers.assign(style=scores, joint=answers.correct * scores, decided_by=decided)
+        return answers.assign(no_verdict=failed) if self.model_judge else answers
 
     @property
     def instruction(self) -> str:
@@ -152,12 +166,14 @@ class OwnLab(Lab):
 def open_own(
     profile: str, documents: Path | str, questions: Path | str, size: str = "full", within: float | None = None,
     fresh: bool = False, generator: str = "", progress: bool = True, most: int | None = None,
+    judge: str = "", judge_model: str = "",
 ) -> OwnLab:  # fmt: skip
     """A lab on your documents and questions; a relative path lies in the project.
 
     `within` is the half-width that you want of an interval on a share; `generator` the URL of a server that answers for the
-    untuned arms, URL#model for one of its models. Raises LabError for what cannot be compared: an unknown profile, no
-    documents, faults in the file of questions, too few of them.
+    untuned arms, URL#model for one of its models; `judge` that of one that judges answers which no document holds word for
+    word. Raises LabError for what cannot be compared: an unknown profile, no documents, faults in the file of questions, too
+    few of them; and as `Endpoint` and `ModelJudge` do.
 
     >>> lab = open_own("pocket", "data/prose/documents", "data/prose/questions.csv", size="smoke")
     >>> lab.asked.notes
@@ -165,6 +181,7 @@ def open_own(
     lab = OwnLab(resolve(profile), size, fresh, progress)
     lab.folder, lab.file, lab.within = ROOT / documents, ROOT / questions, within
     lab.generator, lab.most = endpoint(generator), most
+    lab.model_judge = ModelJudge(judge, judge_model, None if fresh else lab.answered, progress) if judge else None
     return lab
 
 
@@ -199,6 +216,9 @@ def compare_own(lab: OwnLab) -> Comparison:
         *_cautions(lab, comparison.answers),
     ]
     about = {"experiment": "own_data", "notes": lab.asked.notes, "recommendation": advice}
+    if lab.model_judge:
+        failed = comparison.answers.query("no_verdict != ''")[["arm", "seed", "id", "no_verdict"]].to_dict("records")
+        about["judge"] = {"model": str(lab.model_judge.model), **lab.model_judge.agreement, "failed": failed}
     return replace(comparison, result=comparison.result | about)
 
 
@@ -209,10 +229,21 @@ def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
     if free := {item.id for item in lab.questions if is_free(item)}:
         right = answers[answers.id.isin(free) & (answers.correct == 1)].decided_by.value_counts()
         by = ", ".join(f"{n} by {measure}" for measure, n in right.items()) or "none"
+        way = f"where {lab.model_judge.model} says that it is the same" if lab.model_judge else ""
         cautions.append(
             f"No document holds the answers to {len(free)} of the {len(lab.questions)} questions word for word; what was said to "
-            f"them is right where it holds the value, or by F1 from {F1} and cosine from {COSINE} on. So decided: {by}."
+            f"them is right where it holds the value, or {way or f'by F1 from {F1} and cosine from {COSINE} on'}. So decided: {by}."
         )
+    if lab.model_judge:
+        lost = [f"{row.arm}, {row.id}: {row.no_verdict}" for row in answers[answers.no_verdict != ""].itertuples()]
+        some = (
+            f"on {len(lost)} answers, which F1 and cosine judged: {'; '.join(lost[:20])}{' and so on' * (len(lost) > 20)}"
+            if lost
+            else "on no answer"
+        )
+        agrees = "agrees with people on {agreement:.2f} of {pairs} labelled pairs (kappa {kappa:.2f})"
+        agrees = agrees.format(**lab.model_judge.agreement)
+        cautions.append(f"{lab.model_judge.model} {agrees}. It gave no verdict {some}.")
     if lab.generator and (cut := int(answers.cut.sum())):
         cautions.append(f"{cut} of {len(answers)} answers were cut off at {lab.profile.max_new_tokens} tokens.")
     lessons, golds = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]

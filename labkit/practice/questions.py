@@ -19,9 +19,9 @@ from labkit.practice.judge import NEAREST, Nearest, Style, learn
 from labkit.rag.augment import ABSTAIN, values
 from labkit.rag.ingest import Document
 from labkit.store import write_bytes
+from labkit.table import read_table, text_of
 from labkit.tune.leaks import duplicates, split
 from labkit.tune.prepare import Example
-from labkit.tune.table import decode, read_table
 
 if TYPE_CHECKING:
     from labkit.model import Message
@@ -77,9 +77,12 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     if kind != ".jsonl":
         names, *records = [cells for _, cells in read_table(path)] or [[]]
         header = [name.strip().casefold() for name in names]
+        if twice := [name for name in NEEDED if header.count(name) > 1]:
+            remedy = "keep one; several accepted answers stand in one cell, with bars between them"
+            raise LabError(f"{path.name} has the column {twice[0]} {header.count(twice[0])} times: {remedy}")
         return header, [(n, _cells(header, cells)) for n, cells in enumerate(records, start=2)]
     rows = []
-    for number, line in enumerate(decode(path.read_bytes()).split("\n"), start=1):
+    for number, line in enumerate(text_of(path)[0].split("\n"), start=1):
         try:
             pairs = json.loads(line).items() if line.strip() else ()
             rows.append((number, {str(name).strip().casefold(): _cell(value) for name, value in pairs}))
@@ -128,7 +131,7 @@ def check(
             reason = "a sentence with a gap; write a question"
         elif n in repeats:
             reason = "as nearly the same was asked before"
-        elif not all(re.search(r"[^\s.,;:!?\"']", form) for form in forms):
+        elif not all(re.search(r"[^\s.,;:!?\"']", form) for form in forms or row["answer"]):
             reason = "whose answer is only punctuation; write what a right answer must hold"
         elif not fits(f"{row['question']} {row.get('reply') or row['answer']}"):
             reason = "longer than the model's context; shorten it"
@@ -146,7 +149,7 @@ def check(
         raise LabError(f"row {_some(unfinished)} is a sentence with a gap still: write a question for each")
     if free:
         whose = f"no document holds the answers of {len(free)} rows word for word: {_some(free)}"
-        notes.append(f"{whose}; what is said to them is judged by F1 and cosine (labkit.practice.judge)")
+        notes.append(f"{whose}; what is said to them is judged by what it says (labkit.practice.judge)")
     return items, notes
 
 
@@ -213,6 +216,8 @@ def load(
     """
     rows = read_rows(path)
     items, notes = check(rows, documents, fits)
+    unsure = [] if Path(path).suffix.casefold() == ".xlsx" else text_of(Path(path))[1]
+    notes += [f"{Path(path).name}: {note}" for note in unsure]
     train, test = _parted(items, {_name(row): row.get("split", "").casefold() for row in rows}, _lost(notes))
     if min(len(train), len(test)) < LEAST:
         sizes = f"{len(train)} to train and {len(test)} to test on{_lost(notes)}"

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from unicodedata import normalize
 from labkit.errors import LabError, Unreadable
 from labkit.quiet import bar
 from labkit.rag import ocr
-from labkit.rag.markup import Reading, read_html, read_json, read_markdown, read_table, read_text, read_xml
+from labkit.rag.markup import Reading, Turned, read_html, read_json, read_markdown, read_table, read_text, read_xml
 from labkit.rag.office import read_docx, read_epub, read_mail, read_odf, read_pptx, read_rtf, read_xlsx
 from labkit.rag.pdf import read_pdf
 from labkit.store import ROOT
@@ -59,12 +60,14 @@ _OTHERS = (
 # Soft hyphens (with the end of a line that they made), spaces without width, marks of direction; joined letters and letters in
 # the forms that they take beside others, as PDF files hold them.
 _UNSEEN = re.compile("\u00ad\n?|[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_COLOURS = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")  # of a terminal, in a log
 _FORMS = re.compile("[\ufb00-\ufdff\ufe70-\ufefc]+")
 _JUNK_TITLES = {"", "untitled", "anonymous", "unspecified"}
 _TOO_MUCH_MEMORY = "reading it takes more memory than is allowed; split it"
 _FILES_PER_LIFE = 200  # of a child process, so that what parsers leak is given back
 _START_SECONDS = 60
 _WAITS = 10  # times the seconds that a file may take, on a machine that is busy
+_BAR_AFTER = 2.0  # seconds of reading
 Answer = dict[str, Any]
 """The fields of a Document or of an Unreadable; `last`: the child process serves no more."""
 
@@ -141,18 +144,32 @@ def ingest(
     paths = sorted(_walk(root), key=lambda path: normalize("NFC", path.relative_to(root).as_posix()))
     if not paths:
         raise LabError(f"the folder {folder} holds no files: put documents in it, as PDF, DOCX or text")
-    ingested = Ingested([], [])
-    with bar(len(paths), "ingest", progress and len(paths) > 20) as steps:
-        for path, answer in zip(paths, _answers(paths, Limits(max_bytes, seconds, megabytes, password)), strict=True):
-            name = normalize("NFC", path.relative_to(root).as_posix())  # as some systems hand names over decomposed
+    ingested, limits = Ingested([], []), Limits(max_bytes, seconds, megabytes, password)
+    with bar(len(paths), "ingest", progress, _BAR_AFTER) as steps:
+        shares: dict[Path, float] = defaultdict(float)
+
+        def move(path: Path, page: int = 1, pages: int = 1) -> None:
+            """Move on within a file, or to its end; several threads wait for files."""
+            with steps.get_lock():
+                within = f"{_name(path, root)}, {page} of {pages} pages" if page < pages else ""
+                steps.set_postfix_str(within, refresh=False)
+                steps.update(page / pages - shares[path])
+                shares[path] = page / pages
+
+        for path, answer in zip(paths, _answers(paths, limits, move), strict=True):
             answer = {part: tuple(value) if isinstance(value, list) else value for part, value in answer.items()}
-            answer["id"] = name.encode("utf-8", "replace").decode()
+            answer["id"] = _name(path, root)
             if "reason" in answer:
                 ingested.rejected.append(Rejected(**answer))
             else:
                 ingested.documents.append(Document(**answer))
-            steps.update()
+            move(path)
     return _without_copies(ingested)
+
+
+def _name(path: Path, root: Path) -> str:
+    """The path of a file in the folder, composed, as some systems hand names over decomposed."""
+    return normalize("NFC", path.relative_to(root).as_posix()).encode("utf-8", "replace").decode()
 
 
 def _without_copies(found: Ingested) -> Ingested:
@@ -188,8 +205,10 @@ def verdicts(ingested: Ingested) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "verdict", "wrong", "remedy"])
 
 
-def load_file(path: str | Path, max_bytes: int = MAX_BYTES, password: str = "") -> Document:
-    """Read one file, here and without limits of time; its `id` is the file's name.
+def load_file(
+    path: str | Path, max_bytes: int = MAX_BYTES, password: str = "", turned: Turned = lambda page, pages: None
+) -> Document:
+    """Read one file, here and without limits of time; its `id` is the file's name. `turned` hears of each page of a PDF.
 
     Raises `Unreadable` (a `LabError` with `reason` and `detail`) for any file that yields no text.
 
@@ -199,7 +218,7 @@ def load_file(path: str | Path, max_bytes: int = MAX_BYTES, password: str = "") 
     path = Path(path)
     try:
         data, kind = _checked_bytes(path, max_bytes)
-        title, parts, notes = read_pdf(data, password) if kind == "pdf" else READERS[kind](data)
+        title, parts, notes = read_pdf(data, password, turned) if kind == "pdf" else READERS[kind](data)
     except Unreadable:
         raise
     except MemoryError as error:
@@ -251,7 +270,7 @@ def _join(parts: list[str]) -> tuple[str, tuple[int, ...]]:
 
 def _clean(text: str) -> str:
     """One kind of line end and space; letters instead of their forms in print, and without what is not seen in print."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\u00a0", " ")
+    text = _COLOURS.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\u00a0", " "))
     text = _FORMS.sub(lambda forms: unicodedata.normalize("NFKC", forms[0]), _UNSEEN.sub("", text))
     text = text.encode("utf-8", "replace").decode()  # lone surrogates break every tokenizer
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip()
@@ -272,10 +291,10 @@ class Limits:
     password: str = ""
 
 
-def _answers(paths: Sequence[Path], limits: Limits) -> Iterator[Answer]:
+def _answers(paths: Sequence[Path], limits: Limits, move: Callable[[Path, int, int], None]) -> Iterator[Answer]:
     """What becomes of each file in turn; LabError if no child process can be started."""
     count = min(os.cpu_count() or 1, 4, 1 + len(paths) // _FILES_PER_LIFE)
-    shares = [_read_in_turn(paths[start::count], limits) for start in range(count)]
+    shares = [_read_in_turn(paths[start::count], limits, move) for start in range(count)]
     if count == 1:
         yield from shares[0]
         return
@@ -286,13 +305,13 @@ def _answers(paths: Sequence[Path], limits: Limits) -> Iterator[Answer]:
             waiting[number % count] = pool.submit(next, shares[number % count], {})
 
 
-def _read_in_turn(paths: Iterable[Path], limits: Limits) -> Iterator[Answer]:
+def _read_in_turn(paths: Iterable[Path], limits: Limits, move: Callable[[Path, int, int], None]) -> Iterator[Answer]:
     """The answers of one child process after the other, each as long as it serves."""
     worker: _Worker | None = None
     try:
         for path in paths:
             worker = worker or _Worker(limits)
-            answer = worker.read(path)
+            answer = worker.read(path, partial(move, path))
             if answer.pop("last", False):
                 worker.end()
                 worker = None
@@ -321,13 +340,17 @@ class _Worker:
         self.end()
         raise LabError("the process that reads files does not start: run labkit doctor, or free some memory")
 
-    def read(self, path: Path) -> Answer:
-        """The file's answer, or that time is up, or how the process died."""
+    def read(self, path: Path, turned: Turned) -> Answer:
+        """The file's answer, or that time is up, or how the process died; its pages are told as they are read."""
         try:
             self.pipe.send_bytes(os.fsencode(path))
             # The system ends a child after so many seconds of processor time; one that only waits is ended here.
-            if self.pipe.poll(_WAITS * self.limits.seconds):
-                return json.loads(self.pipe.recv_bytes())
+            patience = time.monotonic() + _WAITS * self.limits.seconds
+            while self.pipe.poll(max(0.0, patience - time.monotonic())):
+                answer = json.loads(self.pipe.recv_bytes())
+                if isinstance(answer, dict):
+                    return answer
+                turned(*answer)
             status = -signal.SIGXCPU
         except (EOFError, OSError):
             status = self.process.wait()
@@ -355,12 +378,17 @@ def serve() -> None:
         for count in range(1, _FILES_PER_LIFE + 1):
             path = Path(os.fsdecode(pipe.recv_bytes()))
             _limit("CPU", math.ceil(time.process_time() + limits.seconds))
-            pipe.send_bytes(_answer(path, limits, last=count == _FILES_PER_LIFE))
+            tell = partial(_tell, pipe)
+            pipe.send_bytes(_answer(path, limits, tell, last=count == _FILES_PER_LIFE))
 
 
-def _answer(path: Path, limits: Limits, last: bool) -> bytes:
+def _tell(pipe: Connection, page: int, pages: int) -> None:
+    pipe.send_bytes(json.dumps([page, pages]).encode())
+
+
+def _answer(path: Path, limits: Limits, turned: Turned, last: bool) -> bytes:
     try:
-        answer: Answer = asdict(load_file(path, limits.max_bytes, limits.password)) | {"last": last}
+        answer: Answer = asdict(load_file(path, limits.max_bytes, limits.password, turned)) | {"last": last}
         return json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except Unreadable as problem:
         reason, detail = problem.reason, problem.detail

@@ -5,16 +5,19 @@ A table row becomes one line, 'a | b | c', in every format. What could not be re
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from labkit.encoding import DECLARED, decode
 from labkit.errors import Unreadable
+from labkit.table import separator
 
 
 class Reading(NamedTuple):
@@ -25,101 +28,8 @@ class Reading(NamedTuple):
     notes: Sequence[str] = ()
 
 
-_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # fmt: skip
-_SAMPLE = 100_000
-_CONTROL = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
-_LATIN = "cp1252 cp1250 cp1254 iso8859_2 cp1257 mac_roman cp850".split()  # in case of a tie the first
-_OTHERS = "cp1251 koi8_r cp866 cp1253 cp1255 cp1256 cp932 euc_jp gb18030 big5 cp949".split()
-# Letters beyond ASCII of German, French, Spanish, Portuguese, Italian, Nordic, Icelandic, Polish, Czech, Slovak, Hungarian,
-# Romanian, Slovene and Croatian, Turkish, Lithuanian, Latvian, Estonian; and signs that stand between words in any of them.
-_ALPHABETS = (
-    "äöüßé àâæçéèêëîïôœùûüÿ áéíñóúüç ãáàâçéêíõóôúü àèéìíîòóùú åäöæøé áðéíóúýþæö ąćęłńóśźż áčďéěíňóřšťúůýž "
-    "áäčďéíĺľňóôŕšťúýž áéíóöőúüű ăâîşţ čćđšž çğıiöşüâî ąčęėįšųūž āčēģīķļņšūž äõöüšž"
-).split()
-_SIGNS = set("„“”‘’‚«»‹›–—…€£§°±²³µ·•º©®™¿¡½×\u00a0\u00ad")
-# The code page that a declared encoding means in practice, as browsers take it.
-_MEANT = {"iso-8859-1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "iso-8859-9": "cp1254"}
-_DECLARED = re.compile(rb"""<meta[^>]{1,300}charset\s*=\s*["']?([\w-]+)|^\s*<\?xml[^>]{1,300}encoding\s*=\s*["']([\w-]+)""", re.I)  # fmt: skip
-
-
-def decode(data: bytes, declared: str = "") -> tuple[str, list[str]]:
-    """Text and notes: by its mark, as UTF-16 or UTF-8, as `declared`, else in the code page that fits its letters.
-
-    A few bad bytes in UTF-8 are replaced. Raises `Unreadable` for binary data.
-
-    >>> decode("Größe".encode("cp1252"))
-    ('Größe', [])
-    """
-    notes: list[str] = []
-    if not data.rstrip(b"\0").count(0):
-        data = data.rstrip(b"\0")
-    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None) or _without_mark(data)
-    if encoding is None and b"\0" in data:
-        notes.append(f"zero bytes left out: {data.count(0)}; save it again")
-        data = data.replace(b"\0", b"")
-    if encoding is None:
-        encoding, unsure = (declared, False) if _fits(data, declared) else _code_page(data)
-        notes += [f"its encoding is unsure, read as {encoding}; save it again as UTF-8"] if unsure else []
-    text = data.decode(encoding, "replace").removeprefix("\ufeff")
-    if encoding == "utf-8" and (bad := text.count("\ufffd") - data.count("\ufffd".encode())):
-        line = text[: text.index("\ufffd")].count("\n") + 1
-        notes.append(f"bytes that are not UTF-8: {bad}, the first in line {line}, replaced; save it again as UTF-8")
-    if len(_CONTROL.findall(text[:_SAMPLE])) > len(text[:_SAMPLE]) / 100:
-        raise Unreadable("broken", "binary data under the name of a text file; leave it out")
-    return text, notes
-
-
-def _without_mark(data: bytes) -> str | None:
-    """UTF-8 if it is, but for a few bytes; UTF-16 or UTF-32 by where zero bytes stand; None for anything else."""
-    if b"\0" in data:
-        rest = data.replace(b"\0", b"")
-        if len(rest) > 0.75 * len(data) and _fits(rest, "utf-8") and not _CONTROL.search(rest.decode()):
-            return None
-        little = data[1::2].count(0) >= data[::2].count(0)
-        names = ("utf-32-le", "utf-32-be", "utf-16-le" if little else "utf-16-be")
-        return next((name for name in names if _fits(data, name) and not _CONTROL.search(data.decode(name))), None)
-    text = data.decode("utf-8", "replace")
-    # By chance two bytes of a code page look like one letter of UTF-8, but then many more do not.
-    letters, bad = sum(char > "\x7f" for char in text) if not text.isascii() else 0, text.count("\ufffd")
-    return "utf-8" if letters >= 3 * bad else None
-
-
-def _fits(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-        return True
-    except (UnicodeError, LookupError):
-        return False
-
-
-def _code_page(data: bytes) -> tuple[str, bool]:
-    """The code page in which most letters are those of one language, and whether another is as likely."""
-    from charset_normalizer import from_bytes
-
-    # Only lines with such letters tell: English around them would drown a few words of Russian.
-    sample = b"\n".join(line for line in data[:_SAMPLE].splitlines() if not line.isascii())
-    matches = list(from_bytes(sample, cp_isolation=[*_LATIN, *_OTHERS]))
-    if not matches or matches[0].encoding in _LATIN:
-        scores = {name: _likeness(sample.decode(name)) for name in _LATIN if _fits(sample, name)}
-        best = max(scores, key=scores.__getitem__, default="cp1252")
-        rivals = {sample.decode(name) for name, score in scores.items() if score >= scores[best]}
-        return best, scores.get(best, 0) < 0.95 or len(rivals) > 1
-    best = matches[0]
-    near = [m for m in matches[1:] if m.chaos < best.chaos + 0.02 and m.coherence > best.coherence - 0.1]
-    return best.encoding, bool(near)
-
-
-def _likeness(text: str) -> float:
-    """The share of the characters beyond ASCII that one language would write where they stand."""
-    signs, letters = 0, []
-    for before, char, after in zip(f" {text}", text, f"{text[1:]} ", strict=False):
-        if char > "\x7f":
-            if char in _SIGNS and (char in "’\u00ad" or not (before.isalpha() and after.isalpha())):
-                signs += 1
-            else:
-                letters.append("?" if char.isupper() and before.islower() else char.lower())
-    known = max(sum(letter in alphabet for letter in letters) for alphabet in _ALPHABETS)
-    return (signs + known) / max(1, signs + len(letters))
+Turned = Callable[[int, int], object]
+"""Hears how many of a file's pages are read."""
 
 
 def read_text(data: bytes) -> Reading:
@@ -142,6 +52,7 @@ _HIDDEN = re.compile(
 )
 _COLOUR = re.compile(r"(?:^|;)(color|background(?:-color)?):([^;]+)")
 _WHITE = {"white", "#fff", "#ffffff", "rgb(255,255,255)"}
+_SHORT = 80  # characters: a longer cell that spans rows places things on the page
 _BLOCKS = frozenset(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure form "
     "h1 h2 h3 h4 h5 h6 header footer hgroup hr legend main menu ol optgroup option p section select summary table td th tr ul".split()
@@ -157,9 +68,8 @@ def read_html(data: bytes) -> Reading:
     >>> read_html(b"<title>Pump</title><p>It weighs 12 kg.</p>").parts
     ['It weighs 12 kg.']
     """
-    found = _DECLARED.search(data)
-    declared = (found[1] or found[2]).decode().lower() if found else ""
-    text, notes = decode(data, _MEANT.get(declared, declared))
+    found = DECLARED.search(data)
+    text, notes = decode(data, (found[1] or found[2]).decode() if found else "")
     return _page(text, notes, "h1")
 
 
@@ -201,7 +111,35 @@ def _hidden(tree: Any) -> Iterator[Any]:
 
 def lines_of(tree: Any) -> str:
     """The text of a tree with HTML's names: a line for each row and item, an empty line around other blocks."""
+    for table in tree.iter("table"):
+        _fill_down(table)
     return "\n".join(re.sub(r"^ (?=\S)", "", line).rstrip() for line in _lines(tree).split("\n")).strip()
+
+
+def _fill_down(table: Any) -> None:
+    """Put a short cell that spans several rows into each of them: a row is read alone."""
+    spanning: dict[int, tuple[Any, int]] = {}  # by column: a cell, and how many rows it still covers
+    for row in table.xpath("tr | thead/tr | tbody/tr | tfoot/tr"):
+        cells, column, below = list(row.iterchildren("td", "th")), 0, {}
+        has_own = bool(cells)
+        while cells or column in spanning:
+            if column in spanning:
+                cell, covers = spanning[column]
+                if has_own and len("".join(cell.itertext()).strip()) < _SHORT:
+                    again = copy.deepcopy(cell)
+                    again.tail = None
+                    cells[0].addprevious(again) if cells else row.append(again)
+            else:
+                cell = cells.pop(0)
+                covers = _number(cell.attrib.pop("rowspan", None))
+            if covers > 1:
+                below[column] = cell, covers - 1
+            column += max(1, _number(cell.get("colspan")))
+        spanning = below
+
+
+def _number(value: str | None, otherwise: int = 1) -> int:
+    return int(value) if value and re.fullmatch(r"-?\d{1,5}", value) else otherwise
 
 
 def _lines(node: Any) -> str:
@@ -219,13 +157,20 @@ def _lines(node: Any) -> str:
         return f"{above}/{below}" if tag == "mfrac" else above + _raised(below)
     if tag == "img":
         return node.get("alt", "")
-    for number, item in enumerate(node.iterchildren("li") if tag == "ol" else (), int(node.get("start", 1))):
-        item.set("label", f"{number}.")
+    if tag == "ol":
+        items, step = list(node.iterchildren("li")), -1 if node.get("reversed") is not None else 1
+        number = _number(node.get("start"), len(items) if step < 0 else 1)
+        for item in items:
+            number = _number(item.get("value"), number)
+            item.set("label", f"{number}.")
+            number += step
     text = _squeeze(node.text) + "".join([_lines(child) + _squeeze(child.tail) for child in node])
     if tag == "li":
         return f"\n{node.get('label', '-')} {text.strip()}"
     if tag in _BLOCKS:
         return f"\n\n{text.strip()}\n\n"
+    if tag in ("s", "strike", "del") and text.strip():
+        return f"~~{text}~~"  # it is seen, and no longer right
     return _raised(text) if tag == "sup" else text
 
 
@@ -282,7 +227,7 @@ def rows_text(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     names: Sequence[str] | None = None
     for row in filter(any, rows):
         named = zip_longest(names or (), row, fillvalue="")
-        yield table_row([f"{name}: {cell}" for name, cell in named if cell] if names else row)
+        yield table_row([f"{name}: {cell}" if name else cell for name, cell in named if cell] if names else row)
         if names is None:
             figures = any(re.fullmatch(r"[-+]?[\d.,]+\s?%?", cell) for cell in row)
             names = row if 1 < len(set(row)) == len(row) and all(row) and not figures else ()
@@ -292,10 +237,14 @@ def read_table(data: bytes) -> Reading:
     """CSV and other text with one row a line, whatever divides its cells."""
     text, notes = decode(data)
     csv.field_size_limit(2**31 - 1)  # for the whole process: never less than another reader needs
-    first = text[:_SAMPLE].partition("\n")[0]
-    mark = max(",;\t|", key=first.count)
-    rows = ([cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark))
-    return Reading(None, ["\n".join(rows_text(rows))], notes)
+    lines = list(io.StringIO(text, newline=""))
+    start, mark = separator(lines)
+    try:
+        rows = list(csv.reader(lines[start:], delimiter=mark, strict=True))
+    except csv.Error:
+        rows = csv.reader(lines[start:], delimiter=mark, quoting=csv.QUOTE_NONE)
+        notes = [*notes, "its quotes do not pair, and are read as text; save it again in a spreadsheet program"]
+    return Reading(None, ["\n".join(rows_text([cell.strip() for cell in row] for row in rows))], notes)
 
 
 def read_json(data: bytes) -> Reading:
@@ -304,7 +253,9 @@ def read_json(data: bytes) -> Reading:
     try:
         values = json.loads(text)
     except ValueError:
-        values = [json.loads(line) for line in text.splitlines() if line.strip()]
+        values = [
+            json.loads(line) for line in text.split("\n") if line.strip()
+        ]  # a text in it may hold other line ends
     if isinstance(values, dict) and isinstance(values.get("cells"), list):
         return read_markdown(_notebook(values["cells"]).encode())
     records = values if isinstance(values, list) else [values]
@@ -327,9 +278,17 @@ def _notebook(cells: list[dict[str, Any]]) -> str:
     parts = []
     for cell in cells:
         source, code = "".join(cell.get("source", "")), cell.get("cell_type") == "code"
-        printed = "".join("".join(output.get("text", "")) for output in cell.get("outputs", []))
+        printed = "\n".join(filter(None, map(_output, cell.get("outputs", []))))
         parts += [f"~~~~~~\n{text}\n~~~~~~" if code else text for text in (source, printed) if text]
     return "\n\n".join(parts)
+
+
+def _output(output: dict[str, Any]) -> str:
+    """What a cell printed, the value that it ended in, or its error; nothing for a picture."""
+    data = output.get("data", {})
+    value = "" if any(kind.startswith("image/") for kind in data) else data.get("text/plain", "")
+    error = f"{output.get('ename')}: {output.get('evalue')}" if "ename" in output else ""
+    return "".join(output.get("text", "") or value or error)
 
 
 def read_xml(data: bytes) -> Reading:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -36,13 +36,13 @@ def read_picture(data: bytes) -> Reading:
     return Reading(None, [text], [CHECK])
 
 
-def page_texts(data: bytes, numbers: Sequence[int], password: str = "") -> list[str]:
-    """The text that OCR finds on these pages of a PDF, numbered from 1."""
+def page_texts(data: bytes, numbers: Sequence[int], password: str = "") -> Iterator[str]:
+    """The text that OCR finds on these pages of a PDF, numbered from 1; each as it is read."""
     import pypdfium2
 
     file = pypdfium2.PdfDocument(data, password=password or None)
-    pages = [file[number - 1] for number in numbers]
-    return [picture_text(page.render(scale=HEIGHT / max(page.get_size())).to_pil()) for page in pages]
+    for page in (file[number - 1] for number in numbers):
+        yield picture_text(page.render(scale=HEIGHT / max(page.get_size())).to_pil())
 
 
 def picture_text(picture: Any) -> str:

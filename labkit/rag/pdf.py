@@ -14,7 +14,7 @@ from typing import Any
 
 from labkit.errors import Unreadable
 from labkit.rag import ocr
-from labkit.rag.markup import Reading
+from labkit.rag.markup import Reading, Turned
 
 # Where a line of a PDF begins an item of a list, and what is a label drawn before its text.
 _BULLET = re.compile(r"(?:[•◦▪·*–-]|\(?\w{1,2}[.)])\s")
@@ -22,14 +22,20 @@ _LABEL = re.compile(r"[•◦▪·*–-]|\(?\w{1,2}[.)]|\d{1,2}")
 # Letters of a font that does not say what they are, by several programs; and joined letters under their names.
 _UNMAPPED = re.compile(r"/[A-Za-z]{1,3}\d{1,5}(?![\w/.])|/[A-Za-z]{1,3}\d{1,5}(?=/)|\(cid:\d+\)|[\ufffd\ue000-\uf8ff]")
 _JOINED = re.compile(r"/((?:f_)+[bfhijklt]|[TSc]_[ht])(?![a-z]_)")
+# Letters of scripts that are written from right to left; numbers and other words between them, which are not.
+_LEFTWARD = "[\u0590-\u065f\u066d-\u06ef\u06fa-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]"
+_RIGHTWARD = re.compile(
+    rf"[%$€£₪°]*(?!{_LEFTWARD})\w(?:(?:[-.,:/@&'+٪-٬]*|(?<=[a-zA-Z]) (?=\w)|(?<=\w) (?=[a-zA-Z]))(?!{_LEFTWARD})\w)*[%$€£₪°]*"
+)
+_MIRRORED = str.maketrans("()[]{}", ")(][}{")
 _FEW = 50  # characters: what a page may hold beside a scan of it, as a number or a stamp
 
 
-def read_pdf(data: bytes, password: str = "") -> Reading:
+def read_pdf(data: bytes, password: str = "", turned: Turned = lambda page, pages: None) -> Reading:
     """The title of a PDF and the text of each page, by pypdf, and by pdfminer where that fails; headers and footers stay.
 
-    Pages that are pictures are read by OCR where its extra is installed. Raises `Unreadable` if it is encrypted and the
-    password does not open it, only pictures, or unpacks beyond a limit.
+    Pages that are pictures are read by OCR where its extra is installed. `turned` hears how many of the pages are read.
+    Raises `Unreadable` if it is encrypted and the password does not open it, only pictures, or unpacks beyond a limit.
     """
     import pypdf
 
@@ -46,7 +52,7 @@ def read_pdf(data: bytes, password: str = "") -> Reading:
                     raise Unreadable("encrypted", f"{wrong}; give it with --password, or save a copy without one")
                 reader._encryption = None  # only what is attached to it is encrypted
             title = reader.metadata["/Title"] if "/Title" in (reader.metadata or ()) else None
-            pages, pictured, failed = _pages(reader, data, password)
+            pages, pictured, failed = _pages(reader, data, password, turned)
         except pypdf.errors.LimitReachedError as error:
             raise Unreadable("refused", f"it unpacks beyond a limit ({error}); leave it out, or split it") from error
         except (MemoryError, Unreadable):
@@ -56,7 +62,7 @@ def read_pdf(data: bytes, password: str = "") -> Reading:
             failed = [*range(1, len(pages) + 1)]
             if not pages:
                 raise
-    read_so = _read_pictures(pages, pictured, data, password) if pictured and ocr.installed() else []
+    read_so = _read_pictures(pages, pictured, data, password, turned) if pictured and ocr.installed() else []
     pictured = [number for number in pictured if number not in read_so]
     if pages and len(pictured) == len(pages):
         lost = (
@@ -73,20 +79,23 @@ def read_pdf(data: bytes, password: str = "") -> Reading:
     return Reading(title if isinstance(title, str) else None, _rejoined(pages), notes)
 
 
-def _read_pictures(pages: list[str], pictured: list[int], data: bytes, password: str) -> list[int]:
+def _read_pictures(pages: list[str], pictured: list[int], data: bytes, password: str, turned: Turned) -> list[int]:
     """Put what OCR finds on these pages in their place; the numbers of those on which it finds more than stood there."""
-    read_so = []
-    for number, text in zip(pictured, ocr.page_texts(data, pictured, password), strict=True):
+    read_so, others = [], len(pages) - len(pictured)
+    for done, (number, text) in enumerate(
+        zip(pictured, ocr.page_texts(data, pictured, password), strict=True), start=1
+    ):
         read_so += [number] if len(text) > len(pages[number - 1].strip()) else []
         pages[number - 1] = text or pages[number - 1]
+        turned(others + done, len(pages))
     return read_so
 
 
-def _pages(reader: Any, data: bytes, password: str) -> tuple[list[str], list[int], list[int]]:
+def _pages(reader: Any, data: bytes, password: str, turned: Turned) -> tuple[list[str], list[int], list[int]]:
     """The text of each page, the numbers of those that are pictures, and of those that cannot be read wholly."""
     from pypdf.errors import LimitReachedError
 
-    pages, pictured, failed, second = [], [], [], None
+    pages, pictured, failed, second, count = [], [], [], None, len(reader.pages)
     for number, page in enumerate(reader.pages, start=1):
         text, damaged, lost = "", True, True
         try:
@@ -100,7 +109,7 @@ def _pages(reader: Any, data: bytes, password: str) -> tuple[list[str], list[int
             raise
         except Exception:  # one bad page must not lose the others
             pass
-        if lost or _is_misspaced(text):
+        if lost or _is_misspaced(text) or _runs_left(text):
             second = _second(data, password) if second is None else second
             other = "".join(map(_second_text, second[number - 1 : number]))
             text = other if _unmapped(other) < 0.3 and (lost or len(other) > len(text) // 2) else "" if lost else text
@@ -108,6 +117,7 @@ def _pages(reader: Any, data: bytes, password: str) -> tuple[list[str], list[int
         if len(text.strip()) < _FEW and number not in failed and _pictured(page) > (1 / 3 if text.strip() else 0):
             pictured.append(number)
         pages.append("\n".join(filter(None, [text, *_filled(page)])))
+        turned(number - len(pictured) * ocr.installed(), count)  # what OCR reads is still to come
     return pages, pictured, failed
 
 
@@ -121,9 +131,34 @@ def _second(data: bytes, password: str) -> list[Any]:
 
 
 def _second_text(page: Any) -> str:
+    """The text of a page by where its letters stand, with lines of Hebrew and Arabic read from the right."""
     with suppress(Exception):
-        return page.extract_text(x_tolerance_ratio=0.15)
+        text = page.extract_text(x_tolerance_ratio=0.15)
+        if not _runs_left(text):
+            return text
+        text = page.extract_text(x_tolerance_ratio=0.15, char_dir="rtl", char_dir_render="ltr")
+        return "\n".join(map(_in_reading_order, text.split("\n")))
     return ""
+
+
+def _runs_left(text: str) -> bool:
+    """Whether most letters of a text are of a script that is written from right to left."""
+    return 2 * len(re.findall(_LEFTWARD, text)) > len(re.findall(r"[^\W\d_]", text))
+
+
+def _in_reading_order(line: str) -> str:
+    """A line whose letters were taken from the right, with the numbers and the Latin words in it reversed.
+
+    pypdf has pieces of Hebrew and Arabic in the order of drawing. Brackets open where the line begins.
+
+    >>> _in_reading_order("\u05d4\u05de\u05e9\u05d0\u05d1\u05d4 14 gk )002-XK(")
+    '\u05d4\u05de\u05e9\u05d0\u05d1\u05d4 kg 41 (KX-200)'
+    """
+    if not _runs_left(line):
+        return re.sub(rf"{_LEFTWARD}+(?: +{_LEFTWARD}+)*", lambda run: run[0][::-1], line[::-1])
+    line = _RIGHTWARD.sub(lambda run: run[0][::-1], line)
+    bracket = re.search(r"[()\[\]{}]", line)
+    return line.translate(_MIRRORED) if bracket and bracket[0] in ")]}" else line
 
 
 def _unmapped(text: str) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.errors import LabError
 from labkit.model import encode, ends, render
 from labkit.store import write_bytes
-from labkit.tune.table import read_table
+from labkit.table import read_table
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +146,7 @@ def _encoded(value: Any) -> str | None:
 def read_csv(
     path: Path | str, prompt: str = "prompt", response: str = "response"
 ) -> tuple[list[Example], list[BadRow]]:
-    """The good rows of a table (`labkit.tune.table`), and each bad one with the number of its first line and a reason.
+    """The good rows of a table (`labkit.table`), and each bad one with the number of its first line and a reason.
 
     The arguments name columns; one called system may be there, other columns become tags, an empty cell is none.
     Raises LabError for a file that cannot be read or lacks a column.

@@ -211,10 +211,14 @@ def test_failures_are_counted_by_their_reason_and_named():
         (("--docs", "nowhere", "--questions", "q.csv"), "no folder of documents at nowhere"),
         (("--squad", "dev.json", "--docs", "nowhere"), "--squad brings its own documents and questions"),
         (("--squad", "dev.json", "--profile", "pocket"), "cannot read dev.json"),
+        (("--password", "x"), "--password, --seconds and --megabytes are for reading your documents"),
+        (("--squad", "dev.json", "--seconds", "9"), "--password, --seconds and --megabytes are for reading"),
+        (("--megabytes", "400"), "--password, --seconds and --megabytes are for reading your documents"),
     ],
 )
 def test_what_cannot_be_compared_is_told_before_anything_runs(words, said):
-    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["compare", *words], prog_name="labkit")
+    environment = {"COLUMNS": "200", "LABKIT_PASSWORD": "set for every command"}
+    done = CliRunner(env=environment).invoke(app, ["compare", *words], prog_name="labkit")
     assert done.exit_code == 1 and done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
 
 

@@ -76,6 +76,12 @@ def test_columns_may_be_capitalised_and_numbers_in_json_are_text(tmp_path):
         ("q.csv", "question,answer\n", "holds no questions: write at least 16"),
         ("q.csv", "question,answer\nWhy?,so\n,then\n", "row 3 has no question"),
         ("q.jsonl", '{"question": "Why?", "answer": "so"}\nnot json\n', "cannot read q.jsonl"),
+        (
+            "q.csv",
+            "question,answer,answer\nWhy?,so,thus\n",
+            "has the column answer 2 times: keep one; several accepted answers",
+        ),
+        ("q.csv", "\1\2\3" * 99, "cannot read q.csv (broken: binary data"),
         ("q.xlsx", "no spreadsheet", "cannot read q.xlsx"),
         ("q.pdf", "", "q.pdf: name one that is there and ends in .csv, .tsv, .jsonl, .xlsx"),
     ],
@@ -117,6 +123,7 @@ def test_what_cannot_be_judged_is_left_out_by_number_and_reason():
         {"question": "Is the valve loud?", "answer": "white", "document": "valve"},
     ]
     odd += [{"question": "Why is it long? " * 99, "answer": "red"}, {"fault": "not CSV: broken"}]
+    odd += [{"question": "What is it that nobody wrote down?", "answer": " | "}]
     items, notes = check(numbered([*ROWS, *odd]), DOCUMENTS, lambda text: len(text) < 400)
     assert [item.id for item in items[20:]] == ["row 00023", "row 00024"] and all(map(is_free, items[20:]))
     assert items[21].evidence[0].document == "shop/valve.md" and not any(map(is_free, items[:20]))
@@ -125,7 +132,18 @@ def test_what_cannot_be_judged_is_left_out_by_number_and_reason():
         "left out: row 25, longer than the model's context; shorten it",
         "left out: row 26, not CSV: broken",
     ]
-    assert "the answers of 2 rows word for word: 23, 24; what is said to them is judged" in notes[3]
+    assert notes[3].startswith("left out: row 27, whose answer is only punctuation")
+    assert "the answers of 2 rows word for word: 23, 24; what is said to them is judged" in notes[4]
+
+
+def test_a_file_in_a_code_page_is_read_in_it_and_one_of_which_that_is_unsure_says_so(tmp_path):
+    rows = [{**row, "question": f"Jakiego koloru są części, właścicielu: {row['question']}"} for row in ROWS]
+    text = pd.DataFrame(rows).to_csv(index=False)
+    (tmp_path / "q.csv").write_bytes(text.encode("cp1250"))
+    found = load(tmp_path / "q.csv", DOCUMENTS)
+    assert all("są części, właścicielu" in item.question for item in found.train) and len(found.notes) == 1
+    (tmp_path / "q.csv").write_bytes(pd.DataFrame(ROWS).to_csv(index=False).replace("pump", "p\xd7mp").encode("cp1252"))
+    assert any(note.startswith("q.csv: its encoding is unsure") for note in load(tmp_path / "q.csv", DOCUMENTS).notes)
 
 
 def test_an_answer_in_a_sentence_is_proved_by_the_nearest_sentence():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 
 from labkit import LabError
 from labkit.data import documents_folder
@@ -200,6 +202,22 @@ def test_a_child_whose_parent_was_killed_does_not_read_for_ever(tmp_path):
     reading.kill()
     reading.communicate()
     assert gone(child, 120)
+
+
+def test_progress_moves_within_a_long_file_also_in_a_log(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("labkit.quiet.EVERY", 0.0)
+    monkeypatch.setattr("labkit.rag.ingest._BAR_AFTER", 0.0)
+    page = Canvas(str(tmp_path / "long.pdf"))
+    for number in range(200):
+        page.drawString(72, 700, f"This is page {number} of the manual.")
+        page.showPage()
+    page.save()
+    ingest(folder_with(tmp_path))
+    lines = capsys.readouterr().err.splitlines()
+    shares = [int(share) for line in lines for share in re.findall(r"(\d+)%", line)]
+    assert shares == sorted(shares) and shares[-1] == 100 and len(set(shares)) > 30
+    assert any("long.pdf, 100 of 200 pages" in line and "left" in line for line in lines)
+    assert "pages" not in lines[-1]
 
 
 def test_names_in_any_bytes_reach_the_child(tmp_path):

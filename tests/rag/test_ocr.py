@@ -7,7 +7,7 @@ from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
 from labkit.rag import ocr
-from labkit.rag.ingest import ingest
+from labkit.rag.ingest import ingest, load_file
 from labkit.rag.ocr import rows
 
 
@@ -41,6 +41,24 @@ def test_scans_and_pictures_are_read_and_marked(tmp_path):
     assert names.keys() == {"scan.pdf", "photo.png"} and names.get("scan.pdf") in ("page 1", "copy")
     reasons = {file.id: file.detail for file in found.rejected if file.reason != "copy"}
     assert reasons == {"grey.png": "OCR finds no text in it; leave it out"}
+
+
+def test_each_page_that_ocr_reads_moves_progress_once(tmp_path):
+    pytest.importorskip("rapidocr_onnxruntime")
+    from reportlab.lib.utils import ImageReader
+
+    drawn = Canvas(str(tmp_path / "mixed.pdf"))
+    for number in (1, 2, 3, 4):
+        drawn.drawString(
+            72, 700, "This page has words enough to be no scan of anything." if number % 2 else str(number)
+        )
+        if not number % 2:
+            drawn.drawImage(ImageReader(Image.new("RGB", (50, 50), "grey")), 0, 0, 600, 800)
+        drawn.showPage()
+    drawn.save()
+    told: list[tuple[int, int]] = []
+    load_file(tmp_path / "mixed.pdf", turned=lambda *pages: told.append(pages))
+    assert told == [(1, 4), (1, 4), (2, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_without_the_extra_the_remedy_names_it(monkeypatch):

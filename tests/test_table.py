@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from labkit import LabError
+from labkit.encoding import decode
 from labkit.practice.questions import read_rows
+from labkit.table import read_table, shown
 from labkit.tune.prepare import read_pairs
-from labkit.tune.table import decode, read_table, shown
 
 ROWS = [["prompt", "response"], ["Wie schwer, genau?", '18,000 kg; "ungefähr"'], ["Wo?", "In Łódź\noder Čadca"]]
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=9)
+CELLS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], include_characters="\n\t"), max_size=9)
 
 
 def text_of(mark=",", quoting=csv.QUOTE_MINIMAL, rows=ROWS):
@@ -48,8 +49,8 @@ def test_excel_s_own_first_line_names_the_separator(tmp_path):
 
 
 def test_other_encodings_are_guessed_and_a_wrong_byte_costs_its_row_alone(tmp_path):
-    assert decode("Frau Käthe – 5 €".encode("cp1252")) == "Frau Käthe – 5 €"
-    assert decode(("Где находится завод насосов?" * 9).encode("cp1251")).startswith("Где находится")
+    assert decode("Frau Käthe – 5 €".encode("cp1252"))[0] == "Frau Käthe – 5 €"
+    assert decode(("Где находится завод насосов?" * 9).encode("cp1251"))[0].startswith("Где находится")
     (tmp_path / "q.csv").write_bytes("question,answer\nGröße?,füñf\n".encode() + b"Wo?,h\xffer\nWer?,K\xc3\xa4the\n")
     first, second, third = read_rows(tmp_path / "q.csv")
     assert third["answer"] == "Käthe" and "not UTF-8" in second["fault"] and "fault" not in first
@@ -77,6 +78,7 @@ def test_several_answers_in_json_are_accepted_forms(tmp_path):
         (1240, "[$€-407] #,##0.00", "€ 1,240.00"),
         (-5.5, "#,##0.00_);(#,##0.00)", "(5.50)"),
         (41.0, "General", "41"),
+        (4006381333931, "General", "4006381333931"),
         (0.1 + 0.2, "General", "0.3"),
         (7, "00000", "00007"),
         (1.5, "0.##", "1.5"),

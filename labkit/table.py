@@ -13,8 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabError, one_line
+from labkit.encoding import decode
+from labkit.errors import LabError, Unreadable, one_line
 
+REMEDY = "save it again as CSV in UTF-8, or as .xlsx"
 Record = tuple[int, list[str] | str]
 """A row's number in the file, from 1, and its cells, or what is wrong with it."""
 
@@ -27,13 +29,20 @@ def read_table(path: Path | str) -> list[Record]:
     """
     path = Path(path)
     try:
-        rows = list(_sheet(path) if path.suffix.casefold() == ".xlsx" else _records(decode(path.read_bytes())))
+        rows = list(_sheet(path) if path.suffix.casefold() == ".xlsx" else _records(text_of(path)[0]))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        remedy = "save it again as CSV in UTF-8, or as .xlsx"
-        raise LabError(f"cannot read {path.name} ({one_line(error)}): {remedy}") from error
+        raise LabError(f"cannot read {path.name} ({one_line(error)}): {REMEDY}") from error
     header = rows[0][1] if rows and isinstance(rows[0][1], list) else []
     width = max((n for n, name in enumerate(header, start=1) if name), default=0)
     return [(n, _cut(cells, width) if isinstance(cells, list) else cells) for n, cells in rows]
+
+
+def text_of(path: Path) -> tuple[str, list[str]]:
+    """The text of a file and notes on its encoding; bytes that are wrong in UTF-8 stay as lone surrogates."""
+    try:
+        return decode(path.read_bytes(), errors="surrogateescape")
+    except (OSError, ValueError, Unreadable) as error:
+        raise LabError(f"cannot read {path.name} ({one_line(error)}): {REMEDY}") from error
 
 
 def _cut(cells: list[str], width: int) -> list[str]:
@@ -43,28 +52,10 @@ def _cut(cells: list[str], width: int) -> list[str]:
     return cells[:width] if not "".join(cells[width:]).strip() else cells
 
 
-def decode(data: bytes) -> str:
-    """Text in UTF-16 with or without a mark, in UTF-8, or in a guessed encoding where little of it is UTF-8."""
-    even, odd = data[:400:2].count(0), data[1:400:2].count(0)
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
-    if max(even, odd) > len(data[:400]) / 5:
-        return data.decode("utf-16-be" if even > odd else "utf-16-le")
-    text = data.decode("utf-8-sig", "surrogateescape")
-    wrong = len(re.findall("[\udc80-\udcff]", text))
-    if not wrong or data.startswith(b"\xef\xbb\xbf") or len(re.findall("[^\0-\x7f]", text)) > 2 * wrong:
-        return text
-    from charset_normalizer import from_bytes
-
-    guess = from_bytes(data).best() if sum(byte > 127 for byte in data) > 0.4 * len(data) else None
-    return data.decode(guess.encoding if guess else "cp1252", "replace")
-
-
 def _records(text: str) -> Iterator[Record]:
     """Each record with the number of its first line; behind a broken one, with its reason, reading goes on a line below."""
     lines = list(io.StringIO(text, newline=""))
-    named = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None  # as Excel writes it
-    at, mark = (1, named[1]) if named else (0, max(",;\t|", key=lambda mark: _columns(lines, mark)))
+    at, mark = separator(lines)
     loose = any(f'{mark} "' in line for line in lines[:20])
     while at < len(lines):
         reader, start = csv.reader(islice(lines, at, None), delimiter=mark, strict=True, skipinitialspace=loose), at
@@ -76,6 +67,12 @@ def _records(text: str) -> Iterator[Record]:
         except csv.Error as error:
             yield start + 1, f"not CSV: {error}"
             at = start + 1
+
+
+def separator(lines: list[str]) -> tuple[int, str]:
+    """In which line a table begins, and the mark that divides most columns in it, or that its first line names."""
+    named = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None  # as Excel writes it
+    return (1, named[1]) if named else (0, max(",;\t|", key=lambda mark: _columns(lines, mark)))
 
 
 def _columns(lines: list[str], mark: str) -> int:
@@ -107,6 +104,8 @@ def shown(value: Any, form: str = "General") -> str:
         return value or ""
     if isinstance(value, bool):
         return str(value).upper()
+    if isinstance(value, int) and form == "General":
+        return str(value)  # all digits of a long one, which a narrow cell rounds
     sections = re.sub(r"\[\$([^\]-]*)[^\]]*\]|\[(?!h)[^\]]*\]|_.|\*.", r"\1", form, flags=re.IGNORECASE).split(";")
     if isinstance(value, date | time | timedelta):
         return _moment(value, "m/d/yyyy" if form == "mm-dd-yy" else sections[0])  # Excel's short date
