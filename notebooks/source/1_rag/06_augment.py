@@ -213,10 +213,11 @@ for message in agent.invoke({"messages": [{"role": "user", "content": query}]})[
 
 # %% [markdown]
 # The agent searched once, with the question, so it must answer as the arm does. What does its loop cost? We time it
-# and the same steps in plain Python, the fastest of three tries each. Both take answers that the model gave before
+# and the same steps in plain Python, the fastest of five tries each. Both take answers that the model gave before
 # from labkit's cache: the model's own time would hide the difference.
 
 # %%
+from dataclasses import replace
 from timeit import repeat
 
 
@@ -229,18 +230,19 @@ def by_agent(question):
 
 
 def fastest(way, question):
-    return min(repeat(lambda: way(question), number=1, repeat=3))
+    return min(repeat(lambda: way(question), number=1, repeat=5))
 
 
 # %%
 some = questions[::3]
-answered = [rag.answer([question])[0] for question in some]
-assert [by_agent(question) for question in some] == [answer.text for answer in answered]
+assert all(by_agent(question) == rag.answer([question])[0].text for question in some)
 timed = pd.DataFrame([[fastest(way, q) for way in (by_hand, by_agent)] for q in some], columns=["plain", "agent"])
 loop = paired_bootstrap(timed.agent, timed.plain)
-writing = np.mean([answer.generation_seconds for answer in answered])
-print(f"{len(some)} questions, the same answers; agent minus plain: {loop.diff:+.3f} s a question")
-print(f"({loop.low:+.3f} to {loop.high:+.3f}); to write an answer takes the model {writing:.3f} s")
+fresh = replace(rag, cache=None)
+writing = np.mean([fresh.answer([question])[0].generation_seconds for question in some])
+low, more, high = (1000 * seconds for seconds in (loop.low, loop.diff, loop.high))
+print(f"{len(some)} questions, the same answers; agent minus plain: {more:+.1f} ms ({low:+.1f} to {high:+.1f})")
+print(f"the model takes {1000 * writing:.0f} ms to write an answer")
 
 # %% [markdown]
 # ## 3. A token budget
@@ -568,8 +570,6 @@ for message in delimited(query, passages(context[:1])):
     print(message["content"], "\n")
 
 # %%
-from dataclasses import replace
-
 from labkit.compare.reading import falsify, lie_for
 from labkit.compare.score import is_right
 from labkit.metrics import contains
