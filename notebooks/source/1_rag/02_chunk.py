@@ -471,7 +471,7 @@ small = chunk_documents(articles, lab.embedder.tokenizer, size=64, overlap=0, by
 titles = {article.id: article.title for article in articles}
 bare = [replace(chunk, title="") for chunk in small]
 titled = [replace(chunk, title=titles[chunk.document_id]) for chunk in small]
-given = {"text only": bare, "title, text": titled, "title, headings, text": small}
+given = {"text": bare, "title + text": titled, "title + headings + text": small}
 told = {name: recall(ranked(chunks)) for name, chunks in given.items()}
 pd.DataFrame({"recall@5": pd.DataFrame(told).mean()}).round(2)
 
@@ -509,12 +509,12 @@ length = {name: np.mean([sum(tokens[chunk] for chunk in top) for top in tops]) f
 pd.DataFrame({"recall": {name: np.mean(told[name]) for name in ways}, "tokens": length}).round(2)
 
 # %%
-versus = [("title, text", "text only"), ("title, headings, text", "title, text")]
+versus = [("title + text", "text"), ("title + headings + text", "title + text")]
 versus += [("their parents", other) for other in ways if other != "their parents"]
 for a, b in versus:
     gap = paired_bootstrap(told[a], told[b])
     said = "not told apart" if gap.low <= 0 <= gap.high else "shown"
-    print(f"recall, {a} - {b}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}), {said} on these questions")
+    print(f"recall of {a} minus {b}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}), {said} on these questions")
 
 # %% [markdown]
 # ## 12. The claim of the article
