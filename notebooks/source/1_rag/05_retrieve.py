@@ -738,3 +738,5 @@ for name, v in areas.items():
 # 4. The threshold of section 9 was chosen with near misses and strangers together. Choose it for each group alone.
 #    What changes?
 # 5. Replace `retitled` by a rule of your own. Is the second hop still found?
+# 6. In section 10, put three turns about other things in front of each conversation. What does the whole conversation
+#    find now, and why does the rule find as much as before?
