@@ -6,7 +6,8 @@
 # - cut the same text by tokens, sentences, paragraphs and headings, and see what each way breaks;
 # - check that every chunk is an exact span of its document, so that an answer can say where it stands;
 # - see that the embedder ignores everything after a certain number of tokens, without a warning;
-# - vary chunk size and overlap, and test the advice "about 500 tokens, 10 to 20 % overlap".
+# - vary chunk size and overlap, and test the advice "about 500 tokens, 10 to 20 % overlap";
+# - give small chunks of ordinary prose their titles, and hand over the larger chunks around them.
 #
 # *Before this: 01 Ingest. About 25 minutes, two of them for the sweep.*
 
@@ -422,7 +423,101 @@ print("by heading minus by paragraph, with its interval:")
 pd.DataFrame([paired_bootstrap(*pair) for pair in pairs], index=metrics).round(3)
 
 # %% [markdown]
-# ## 11. The claim of the article
+# ## 11. Titles and parents, on ordinary prose
+#
+# The company's documents name a product again in almost every sentence. Ordinary prose says "he" and "there".
+# `data/prose` holds articles on the real world, with questions. We try two ideas on them, with the development
+# questions only: the test questions are for the comparison of lesson 12.
+
+# %%
+from labkit.data import data_folder
+from labkit.practice.questions import check, read_rows
+from labkit.rag.ingest import ingest
+
+prose = data_folder() / "prose"
+articles = ingest(prose / "documents", progress=False).documents
+rows = [row for row in read_rows(prose / "questions.csv") if row["split"] == "dev" and row["answer"]]
+dev, _ = check(rows[:: 1 if SIZE == "full" else 12], articles)
+asked_of = {fact.document for item in dev for fact in item.evidence}
+articles = [article for article in articles if SIZE == "full" or article.id in asked_of]
+print(f"{len(articles)} articles, {len(dev)} questions, for example: {dev[0].question} → {dev[0].gold}")
+
+# %% [markdown]
+# `holds` says whether a passage proves a fact: it contains the value, or, for a question that needs two articles, most
+# of the sentence that each must give.
+
+# %%
+from labkit.compare.training import holds
+from labkit.rag.retrieve import Hit
+
+
+def ranked(chunks, k=5):
+    finder = retriever("fusion", FaissStore.from_chunks(chunks, lab.embedder))
+    return [[hit.chunk for hit in hits] for hits in finder.search_batch([item.question for item in dev], k)]
+
+
+def recall(tops):
+    pairs = zip(dev, tops, strict=True)
+    return [np.mean([any(holds(Hit(chunk, 0, 1), fact) for chunk in top) for fact in i.evidence]) for i, top in pairs]
+
+
+# %% [markdown]
+# **A chunk with its context.** labkit embeds the title and the headings before the text. Anthropic's *contextual
+# retrieval* (2024) has a model write such a line for each chunk. What does it bring? We cut once and embed the same
+# spans three times.
+
+# %%
+small = chunk_documents(articles, lab.embedder.tokenizer, size=64, overlap=0, by="heading")
+titles = {article.id: article.title for article in articles}
+bare = [replace(chunk, title="") for chunk in small]
+titled = [replace(chunk, title=titles[chunk.document_id]) for chunk in small]
+given = {"text": bare, "title + text": titled, "title + headings + text": small}
+told = {name: recall(ranked(chunks)) for name, chunks in given.items()}
+pd.DataFrame({"recall@5": pd.DataFrame(told).mean()}).round(2)
+
+# %% [markdown]
+# **Search small, hand over large.** A small chunk says one thing, so its vector is easy to find. A large one is better
+# to read. So we search the small chunks and hand over their *parents*, the large chunks that they are part of
+# (LangChain's `ParentDocumentRetriever`). That is more text. To be fair, we also give small and large chunks, in the
+# order in which a search finds them, as many tokens as the parents have.
+
+# %%
+large = chunk_documents(articles, lab.embedder.tokenizer, size=256, overlap=0, by="heading")
+tokens = {c: len(lab.embedder.tokenizer.tokenize(c.embedding_text, verbose=False)) for c in [*small, *large]}
+
+
+def parent(chunk):
+    return next(c for c in large if c.document_id == chunk.document_id and c.start <= chunk.start < c.end)
+
+
+def as_long(chunks, others):
+    sums = np.cumsum([tokens[chunk] for chunk in chunks])
+    return chunks[: np.searchsorted(sums, sum(tokens[chunk] for chunk in others), side="right")]
+
+
+# %%
+deep = ranked(small, 40)
+parents = [list(dict.fromkeys(map(parent, chunks[:5]))) for chunks in deep]
+ways = {
+    "five small": [chunks[:5] for chunks in deep],
+    "their parents": parents,
+    "small, as long": list(map(as_long, deep, parents)),
+    "large, as long": list(map(as_long, ranked(large, 10), parents)),
+}
+told |= {name: recall(tops) for name, tops in ways.items()}
+length = {name: np.mean([sum(tokens[chunk] for chunk in top) for top in tops]) for name, tops in ways.items()}
+pd.DataFrame({"recall": {name: np.mean(told[name]) for name in ways}, "tokens": length}).round(2)
+
+# %%
+versus = [("title + text", "text"), ("title + headings + text", "title + text")]
+versus += [("their parents", other) for other in ways if other != "their parents"]
+for a, b in versus:
+    gap = paired_bootstrap(told[a], told[b])
+    said = "not told apart" if gap.low <= 0 <= gap.high else "shown"
+    print(f"recall of {a} minus {b}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}), {said} on these questions")
+
+# %% [markdown]
+# ## 12. The claim of the article
 #
 # The claim is "10–20 % overlap". We compare 15 % overlap with none, and average each question over all sizes. Lesson
 # 19 collects both figures in its ledger, the list of the article's claims and our verdicts.
@@ -444,6 +539,7 @@ print(claims.record(lab, "02_chunk", figures))
 # - A dense search cannot see what exceeds the embedder's limit. Only counting tokens reveals it.
 # - Larger chunks mean fewer vectors and longer prompts, up to the prompt's limit. Compare sizes also by `read` and
 #   `correct`: the same number of larger chunks is more text.
+# - More text holds at least as many facts. So compare parents with other chunks of the same number of tokens.
 # - The right size depends on your documents, your embedder and your reader. On these questions:
 
 # %%

@@ -4,6 +4,7 @@
 # You will put retrieved passages into a prompt, and measure what happens to them:
 #
 # - run the article's four lines as printed, see what fails, and fix them;
+# - write the same as a LangChain chain and as an agent, and see what the agent's loop costs;
 # - keep a prompt within a token budget, and see whether the order of the passages matters;
 # - check every citation against the passage that it names;
 # - remove passages step by step: how much of an answer's quality comes from retrieval?
@@ -126,7 +127,7 @@ tell("share right, fixed minus printed", fixed)
 # A model answers best in the format that it was trained on. The pocket model was trained on the fixed prompt, so part
 # of this gap is our own doing. The difference in tokens is not.
 #
-# ## 2. The same chain in LangChain
+# ## 2. The same in LangChain: a chain and an agent
 #
 # In a program you want to replace, log and test each step by itself. LangChain joins steps with `|`. Any function can
 # be a step, and a dict runs its steps side by side.
@@ -142,7 +143,7 @@ def compose(found):
 
 
 def call(messages):
-    return AIMessage(lab.model.generate([messages], lab.profile.max_new_tokens)[0].text)
+    return AIMessage(lab.model.generate([messages], lab.profile.max_new_tokens, cache=lab.answered)[0].text)
 
 
 search = RunnableLambda(lambda question: retriever.search(question, top_k=lab.profile.top_k))
@@ -157,6 +158,91 @@ rag = lab.arm("rag")
 for question in questions[::7]:
     assert chain.invoke(question) == rag.answer([question])[0].text
 print(len(questions[::7]), "questions, the same answers")
+
+# %% [markdown]
+# A chain always searches once, with the question. In an *agent* the model itself asks for a search, when it wants one
+# and in its own words. The search is a *tool*: a function whose name, arguments and docstring the model gets to read.
+# LangChain's `create_agent` runs the loop: ask the model, run the tools that it asks for, show it what they returned,
+# until it answers without asking for a tool.
+#
+# The models of this course cannot ask for tools. A large model decides by itself whether to search, how often and for
+# what. Here a rule decides: `OneSearch` asks for one search with the user's question, then our model answers from what
+# the search returned.
+
+# %%
+from langchain_core.tools import tool
+
+from labkit.rag.augment import FORMS, build_prompt
+
+
+@tool
+def search_documents(question: str) -> str:
+    """Search the company's documents."""
+    return build_prompt(question, passages(retriever.search(question, top_k=lab.profile.top_k)))
+
+
+# %%
+from langchain_core.language_models import BaseChatModel
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+
+class OneSearch(BaseChatModel):
+    @property
+    def _llm_type(self):
+        return "one search by rule"
+
+    def bind_tools(self, tools, **kwargs):
+        return self  # a model that can ask for tools would get their names and arguments here
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        system, last = messages[0].content, messages[-1].content
+        if messages[-1].type == "human":
+            wish = {"name": "search_documents", "args": {"question": last}, "id": "1"}
+            reply = AIMessage("", tool_calls=[wish])
+        else:
+            reply = call([{"role": "system", "content": system}, {"role": "user", "content": last}])
+        return ChatResult(generations=[ChatGeneration(message=reply)])
+
+
+# %%
+from langchain.agents import create_agent
+
+agent = create_agent(OneSearch(), tools=[search_documents], system_prompt=FORMS["cited"])
+for message in agent.invoke({"messages": [{"role": "user", "content": query}]})["messages"]:
+    print(f"{message.type}: {getattr(message, 'tool_calls', None) or message.content[:200]}")
+
+# %% [markdown]
+# The agent searched once, with the question, so it must answer as the arm does. What does its loop cost? We time it
+# and the same steps in plain Python, the fastest of five tries each. Both take answers that the model gave before
+# from labkit's cache: the model's own time would hide the difference.
+
+# %%
+from dataclasses import replace
+from timeit import repeat
+
+
+def by_hand(question):
+    return call(build_messages(question, passages(retriever.search(question, top_k=lab.profile.top_k)))).content
+
+
+def by_agent(question):
+    return agent.invoke({"messages": [{"role": "user", "content": question}]})["messages"][-1].content
+
+
+def fastest(way, question):
+    return min(repeat(lambda: way(question), number=1, repeat=5))
+
+
+# %%
+some = questions[::3]
+assert all(by_agent(question) == rag.answer([question])[0].text for question in some)
+timed = pd.DataFrame([[fastest(way, q) for way in (by_hand, by_agent)] for q in some], columns=["plain", "agent"])
+loop = paired_bootstrap(timed.agent, timed.plain)
+fresh = replace(rag, cache=None)
+writing = np.mean([fresh.answer([question])[0].generation_seconds for question in some])
+low, more, high = (1000 * seconds for seconds in (loop.low, loop.diff, loop.high))
+print(f"{len(some)} questions, the same answers; agent minus plain: {more:+.1f} ms ({low:+.1f} to {high:+.1f})")
+print(f"the model takes {1000 * writing:.0f} ms to write an answer")
 
 # %% [markdown]
 # ## 3. A token budget
@@ -471,10 +557,8 @@ pd.Series(PLANTED).map(lambda said: said.format(payload=PAYLOAD) or "(nothing)")
 # The usual defence is to *delimit* the passages: put each between tags, and add a rule that says what the tags mean. A
 # passage could write the closing tag itself and so escape. So we replace the brackets inside passages.
 
+
 # %%
-from labkit.rag.augment import FORMS, build_prompt
-
-
 def delimited(question, given):  # Hines et al., Defending with spotlighting, 2024
     safe = [tuple(part.replace("<", "‹").replace(">", "›").strip() for part in passage) for passage in given]
     quoted = [(f"<document>{title}", f"{text}</document>") for title, text in safe]
@@ -486,8 +570,6 @@ for message in delimited(query, passages(context[:1])):
     print(message["content"], "\n")
 
 # %%
-from dataclasses import replace
-
 from labkit.compare.reading import falsify, lie_for
 from labkit.compare.score import is_right
 from labkit.metrics import contains
@@ -569,6 +651,8 @@ fewer, flags = ours.prompt_tokens.mean() < naive.prompt_tokens.mean(), flagged["
 takeaways = {
     "Written as text with numbers, the same passages cost fewer tokens": fewer,
     "The fixed prompt gets better answers than the printed one": fixed.low > 0,
+    "An agent's loop takes time of its own, besides search and model": loop.low > 0,
+    "An agent's loop takes less time than writing the answer": loop.high < writing,
     "A passage in the middle is overlooked more often than at the ends": middle.low > 0,
     "The citation check flags wrong numbers more often than true ones": flags["wrong number"] > flags["true"],
     "Better retrieval makes better answers": gain.low > 0,
