@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from labkit.store import ROOT, provenance, write_bytes, write_json
@@ -52,7 +50,7 @@ def main(
     """
     if unknown := set(topics or []) - set(TOPICS):
         raise typer.BadParameter(f"unknown topic {', '.join(sorted(unknown))}: choose of {', '.join(TOPICS)}")
-    size, figures = Size(quick, tuple(models.split(","))), []
+    size = Size(quick, tuple(models.split(",")))
     if unknown := set(size.models) - {"smol", "pocket"}:
         raise typer.BadParameter(f"unknown model {', '.join(sorted(unknown))}: choose smol, pocket or smol,pocket")
     with tqdm(topics or TOPICS, unit="topic") as bar:
@@ -60,18 +58,15 @@ def main(
             bar.set_description(topic)
             contests = TOPICS[topic][0](size)  # made one by one, so that each lets go of its models
             found = [figure for contest in contests for figure in measure(contest, 1 if quick else rounds)]
-            figures += found
+            show(found)
             if not quick:  # after each topic, so that a stopped run keeps those it did
                 keep(out, topic, found, f"python -m tools.bench {topic} --rounds {rounds} --models {models}")
-    show(figures)
 
 
 def show(figures: Sequence[Figure]) -> None:
-    """The figures as a table on the terminal."""
-    table = Table(*COLUMNS)
+    """The figures on standard output, a line for each."""
     for figure in figures:
-        table.add_row(*cells(asdict(figure)))
-    Console().print(table)
+        tqdm.write(" | ".join(cells(asdict(figure))))
 
 
 def keep(out: Path, topic: str, figures: Sequence[Figure], command: str) -> None:
