@@ -5,6 +5,7 @@ The package is compiled while it is installed, and labkit does not need it: wher
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -47,10 +48,12 @@ def load() -> Llama:
     if hash_file(path) != SMOLLM2.sha256:
         raise LabError(f"{path.name} is not the file that labkit converts: install {SMOLLM2.requirement}")
     threads = torch.get_num_threads()
-    return Llama(
+    llm = Llama(
         str(path), n_ctx=4096, n_batch=READ, n_ubatch=512, n_threads=threads, n_threads_batch=threads,
         flash_attn=True, no_perf=True, verbose=False,
     )  # fmt: skip
+    atexit.register(llm.close)  # before Python takes down the modules that closing needs
+    return llm
 
 
 def one_by_one(prompts: Sequence[list[int]], room: int) -> list[str]:
