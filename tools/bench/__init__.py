@@ -10,7 +10,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 Way = Callable[[], dict[str, float]]
 """Does the work once and gives what was measured, by unit."""
-LESS = {"s", "ms", "MB", "bytes", "loss", "exponent"}
+LESS = {"s", "ms", "MB", "bytes", "loss"}
 """What the units begin with of which less is better."""
 
 
@@ -89,7 +89,7 @@ def better(ours: float, theirs: float, unit: str) -> float | None:
     """
     if not ours or not theirs:
         return None
-    return theirs / ours if unit.split()[0].rstrip(",") in LESS else ours / theirs
+    return theirs / ours if unit.split()[0] in LESS else ours / theirs
 
 
 def timed(

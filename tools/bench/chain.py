@@ -65,7 +65,10 @@ def plain(path: str, dtype: str = "auto") -> tuple[PreTrainedModel, PreTrainedTo
     """A model as transformers loads it, without anything of labkit's."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    network = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
+    from labkit.quiet import quiet
+
+    with quiet():
+        network = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
     return network.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True)
 
 

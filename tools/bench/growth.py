@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from tools.bench import LESS, Contest, Size, clocked
 
 MOST_SECONDS = 180  # that a number of documents is expected to take, or it is left out
-PROPORTION = "growth in proportion to the documents"
 WORDS = 60  # of a document, so that it is one chunk
 
 
@@ -42,22 +41,18 @@ def growth(size: Size) -> Iterator[Contest]:
             yield Contest(f"{count:,} documents", partial(_measured, folder, rounds), rounds=most)
         now = {unit: median(values[unit] for values in rounds) for unit in rounds[0]}
         if before:
-            yield _tenfold(f"{count // 10:,} to {count:,} documents", exponents(before, now))
+            yield Contest(f"{count // 10:,} to {count:,} documents", partial(exponents, before, now), rounds=1)
         before = now
-
-
-def _tenfold(work: str, found: dict[str, float]) -> Contest:
-    return Contest(work, lambda: found, {PROPORTION: lambda: dict.fromkeys(found, 1.0)}, rounds=1)
 
 
 def exponents(few: dict[str, float], many: dict[str, float]) -> dict[str, float]:
     """Of tenfold growth, for the seconds and megabytes that are above zero at both ends.
 
     >>> exponents({"s to index": 2.0, "MB to index": 0.0}, {"s to index": 20.0, "MB to index": 9.0})
-    {'exponent, s to index': 1.0}
+    {'exponent of s to index': 1.0}
     """
     grown = [unit for unit in few if unit.split()[0] in LESS and few[unit] > 0 and many[unit] > 0]
-    return {f"exponent, {unit}": log10(many[unit] / few[unit]) for unit in grown}
+    return {f"exponent of {unit}": log10(many[unit] / few[unit]) for unit in grown}
 
 
 def write(folder: Path, count: int) -> None:

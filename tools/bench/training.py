@@ -114,6 +114,7 @@ def _sft_training(path: str, rows: Sequence[Row], settings: LoraSettings) -> dic
             save_strategy="no", **_silent(settings),
         )  # fmt: skip
         data = Dataset.from_list([{"input_ids": row["input_ids"], "labels": row["labels"]} for row in rows])
+        torch.manual_seed(settings.seed)  # its untrained adapter is ours
         trainer = SFTTrainer(network, arguments, train_dataset=data, processing_class=tokenizer, peft_config=adapter)
         seconds = _run(trainer)
     return _measured(seconds, trainer.model, rows)
