@@ -93,20 +93,17 @@ def _trainer(path: str, rows: Sequence[Row], settings: TrainSettings) -> dict[st
 
 
 def _sft_training(path: str, rows: Sequence[Row], settings: LoraSettings) -> dict[str, float]:
+    """The adapter is peft's, untrained as ours is."""
     import torch
     from datasets import Dataset
-    from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
     from labkit.model import precision
     from labkit.quiet import quiet
+    from labkit.tune.adapters import add_lora
 
     network, tokenizer = plain(path, "float32")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    adapter = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout,
-        target_modules=settings.target_modules, task_type="CAUSAL_LM",
-    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, quiet():
         arguments = SFTConfig(
             folder, num_train_epochs=settings.epochs, per_device_train_batch_size=settings.batch_size,
@@ -114,8 +111,7 @@ def _sft_training(path: str, rows: Sequence[Row], settings: LoraSettings) -> dic
             save_strategy="no", **_silent(settings),
         )  # fmt: skip
         data = Dataset.from_list([{"input_ids": row["input_ids"], "labels": row["labels"]} for row in rows])
-        torch.manual_seed(settings.seed)  # its untrained adapter is ours
-        trainer = SFTTrainer(network, arguments, train_dataset=data, processing_class=tokenizer, peft_config=adapter)
+        trainer = SFTTrainer(add_lora(network, settings), arguments, train_dataset=data, processing_class=tokenizer)
         seconds = _run(trainer)
     return _measured(seconds, trainer.model, rows)
 
