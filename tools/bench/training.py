@@ -113,7 +113,10 @@ def _sft_training(path: str, rows: Sequence[Row], settings: LoraSettings) -> dic
         data = Dataset.from_list([{"input_ids": row["input_ids"], "labels": row["labels"]} for row in rows])
         trainer = SFTTrainer(add_lora(network, settings), arguments, train_dataset=data, processing_class=tokenizer)
         seconds = _run(trainer)
-    return _measured(seconds, trainer.model, rows)
+    # Its losses are computed elsewhere: the trainer puts a forward of its own, in half precision, into the network.
+    fresh = add_lora(plain(path, "float32")[0], settings)
+    fresh.load_state_dict(trainer.model.state_dict())
+    return _measured(seconds, fresh, rows)
 
 
 def _silent(settings: TrainSettings) -> dict[str, Any]:
