@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TRAINER = "Trainer(model, TrainingArguments(num_train_epochs, learning_rate), rows padded to one length), float32"
 SFT = "trl's SFTTrainer with peft, in the same precision, without gradient checkpoints"
-ROWS = {"smol": 12, "pocket": 48}
+ROWS = {"smol": 8, "pocket": 48}
 
 
 def train(size: Size) -> Iterator[Contest]:
