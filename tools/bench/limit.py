@@ -6,92 +6,91 @@ the best rate at which it multiplies one row by weights that fit no cache.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from statistics import median
+import tempfile
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tools.bench import Figure
+from tools.bench import Contest, Size, clocked
+from tools.bench.model import PROMPT, WRITTEN, prompts
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
+    from labkit.compare.lab import Lab
     from labkit.model import Model
 
 PEAK = "PyTorch's product of two large matrices"
 MEMORY = "PyTorch's product of one row and a large matrix"
-PROMPT, WRITTEN = 500, 30  # tokens, about those of a question over passages and of an answer
 
 
-def limit(quick: bool = False) -> list[Figure]:
-    """The share of the machine's limit that reading prompts, writing answers and training LoRA reach, for both models.
+def limit(size: Size) -> Iterator[Contest]:
+    """The share of the machine's limit that reading prompts, writing answers and training LoRA reach.
 
-    >>> [figure.ratio for figure in limit(quick=True)]
+    >>> [contest.work for contest in limit(Size(quick=True, models=("pocket",)))]
     """
     import labkit
-    from labkit.model import load_model
 
-    found = []
-    for name in ("pocket",) if quick else ("smol", "pocket"):
-        path = labkit.open(name, progress=False).profile.model_path
-        found += _of_model(name, load_model(path), rounds=1 if quick else 5)
-        found.append(_training(name, load_model(path, dtype="float32"), 4 if quick else 32))
-    return found
+    for name in size.models:
+        lab = labkit.open(name, progress=False)
+        yield from _answering(lab)
+        yield _training(lab, 4 if size.quick else 16)
 
 
-def _of_model(name: str, model: Model, rounds: int) -> list[Figure]:
+def _answering(lab: Lab) -> Iterator[Contest]:
+    model, asked = lab.model, prompts(lab, 16)
+    dtype, head = model.network.dtype, model.network.get_output_embeddings().weight
+    weights = (_weights(model) + head.numel()) * head.element_size()
+    unit, name = f"tokens/s, {str(dtype).removeprefix('torch.')}", lab.profile.name
+    yield Contest(
+        f"{name}: reading 8 prompts of {PROMPT} tokens",
+        lambda: {unit: 8 * PROMPT / _reading(model.network, asked[:8])},
+        {PEAK: lambda: {unit: _peak(dtype) / _work(model)}},
+    )
+    for rows, what in ((1, "writing one answer"), (16, "writing 16 answers at once")):
+        yield Contest(
+            f"{name}: {what}",
+            lambda rows=rows: {unit: rows / _writing(model.network, asked[:rows])},
+            {MEMORY: lambda rows=rows: {unit: rows * _memory(dtype) / weights}},
+        )
+
+
+def _reading(network: PreTrainedModel, prompts: Sequence[list[int]]) -> float:
+    """Seconds to read prompts, and to write the first id of each."""
     from labkit.model import greedy
 
-    dtype = model.network.dtype
-    prompts = [[(7 * row + 13 * place) % 1000 + 100 for place in range(PROMPT)] for row in range(16)]
-
-    def read(rows: int) -> float:
-        return _seconds(lambda: greedy(model.network, prompts[:rows], (), 1))
-
-    def write(rows: int) -> float:
-        return (_seconds(lambda: greedy(model.network, prompts[:rows], (), WRITTEN + 1)) - read(rows)) / WRITTEN
-
-    shares: dict[str, list[tuple[float, float]]] = {"read": [], "one": [], "many": []}
-    head = model.network.get_output_embeddings().weight
-    size = (_weights(model) + head.numel()) * head.element_size()
-    for _ in range(rounds):  # the limit and the work take turns, so that a busy moment hits both
-        peak, memory = _peak(dtype), _memory(dtype)
-        shares["read"].append((8 * PROMPT / read(8), peak / _work(model)))
-        shares["one"].append((1 / write(1), memory / size))
-        shares["many"].append((16 / write(16), 16 * memory / size))
-    unit = f"tokens/s, {str(dtype).removeprefix('torch.')}"
-    return [
-        Figure(f"{name}: {what}", rival, *map(median, zip(*shares[key], strict=True)), unit)
-        for key, what, rival in (
-            ("read", f"reading 8 prompts of {PROMPT} tokens", PEAK),
-            ("one", "writing one answer", MEMORY),
-            ("many", "writing 16 answers at once", MEMORY),
-        )
-    ]
+    return clocked(lambda: greedy(network, prompts, (), 1))[0]
 
 
-def _training(name: str, model: Model, rows: int) -> Figure:
+def _writing(network: PreTrainedModel, prompts: Sequence[list[int]]) -> float:
+    """Seconds to write one id of each row, reading left out."""
+    from labkit.model import greedy
+
+    both = clocked(lambda: greedy(network, prompts, (), WRITTEN + 1))[0]
+    return (both - _reading(network, prompts)) / WRITTEN
+
+
+def _training(lab: Lab, count: int) -> Contest:
     """Frozen weights cost two products forward and two back to the inputs; gradients of the adapter hardly count."""
-    import tempfile
-
     import torch
 
-    from labkit.model import precision
+    from labkit.model import load_model, precision
     from labkit.tune.adapters import LoraSettings, add_lora
     from labkit.tune.train import train
 
-    work, network = 2 * _work(model), add_lora(model.network, LoraSettings())
-    ids = [[(11 * row + 17 * place) % 1000 + 100 for place in range(PROMPT)] for row in range(rows)]
-    some = [{"input_ids": row, "labels": [-100] * (PROMPT - WRITTEN) + row[-WRITTEN:]} for row in ids]
-    peak = _peak(getattr(torch, precision("cpu")))
-    with tempfile.TemporaryDirectory() as folder:
+    model = load_model(lab.profile.model_path, dtype="float32")
+    work, network, unit = 2 * _work(model), add_lora(model.network, LoraSettings()), f"tokens/s, {precision('cpu')}"
+    learned = [-100] * (PROMPT - WRITTEN)
+    rows = [{"input_ids": ids, "labels": learned + ids[-WRITTEN:]} for ids in prompts(lab, count)]
+
+    def ours() -> dict[str, float]:
         settings = LoraSettings(epochs=1, batch_size=4)
-        seconds = _seconds(lambda: train(network, model.tokenizer, some, settings, folder, progress=False))
-    peak = max(peak, _peak(getattr(torch, precision("cpu"))))
-    return Figure(
-        f"{name}: LoRA training, {rows} rows of {PROMPT} tokens", PEAK, rows * PROMPT / seconds, peak / work,
-        f"tokens/s, {precision('cpu')}",
-    )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            seconds, _ = clocked(lambda: train(network, model.tokenizer, rows, settings, folder, progress=False))
+        return {unit: count * PROMPT / seconds}
+
+    peak = {PEAK: lambda: {unit: _peak(getattr(torch, precision("cpu"))) / work}}
+    return Contest(f"{lab.profile.name}: LoRA training, {count} rows of {PROMPT} tokens", ours, peak, rounds=3)
 
 
 def _weights(model: Model) -> int:
@@ -110,7 +109,7 @@ def _peak(dtype: torch.dtype, size: int = 2048) -> float:
     import torch
 
     left, right = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
-    return 2 * size**3 / min(_seconds(lambda: left @ right) for _ in range(6))
+    return 2 * size**3 / min(clocked(lambda: left @ right)[0] for _ in range(6))
 
 
 def _memory(dtype: torch.dtype, megabytes: int = 256) -> float:
@@ -120,10 +119,4 @@ def _memory(dtype: torch.dtype, megabytes: int = 256) -> float:
     width = 2048
     weights = torch.randn(megabytes * 1_000_000 // width // dtype.itemsize, width, dtype=dtype)
     row = torch.randn(1, width, dtype=dtype)
-    return weights.numel() * dtype.itemsize / min(_seconds(lambda: row @ weights.T) for _ in range(6))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    return weights.numel() * dtype.itemsize / min(clocked(lambda: row @ weights.T)[0] for _ in range(6))

@@ -1,221 +1,239 @@
-"""The model's work beside its rivals: training against Trainer, answering against a plain chain, and starting.
-
-Training is as the article calls it: the same rows, steps, batch, rate and schedule.
-"""
+"""The model's answers beside their rivals: a plain chain, plain transformers and llama.cpp; and how fast labkit starts."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tools.bench import Figure
+from tools.bench import Contest, Size, Way, chain, llama, timed
 
 if TYPE_CHECKING:
+    from labkit.compare.arms import Arm
     from labkit.compare.lab import Lab
     from labkit.data import Item
-    from labkit.model import Model
-    from labkit.tune.prepare import Row
-    from labkit.tune.train import TrainSettings
 
-TRAINER = "Trainer(model, TrainingArguments(num_train_epochs, learning_rate), rows padded to one length), float32"
-CHAIN = "LangChain: FAISS retriever, prompt, HuggingFacePipeline, one question at a time"
-ALONE = "the same model, one question a call"
+CHAIN = "LangChain: FAISS retriever, prompt, HuggingFacePipeline, one question a call, {}"
+ALONE = "labkit, one prompt a call"
+GENERATE = "transformers' generate, {}"
+TUTORIAL = "import transformers, sentence_transformers, langchain_community.vectorstores, peft"
+QUESTIONS = {"smol": 6, "pocket": 24}
+PROMPT, WRITTEN = 500, 30  # tokens, about those of a question over passages and of an answer
 
 
-def train(quick: bool = False) -> list[Figure]:
-    """Tokens per second without padding (median of alternating rounds), and the loss on the rows after training.
+def rag(size: Size) -> Iterator[Contest]:
+    """Questions a second, from question to text, and the share right.
 
-    All weights of the pocket model on training pairs of the tuned arm, each round with another seed. The rival's rows
-    are padded to the longest, the kindest fixed length.
+    The rival retrieves as many chunks from the same embeddings and puts them into the same prompt. It computes in the
+    precision that transformers chooses, and in ours where that is another.
 
-    >>> [figure.ratio for figure in train(quick=True)]
+    >>> [contest.work for contest in rag(Size(quick=True, models=("pocket",)))]
     """
-    import labkit
-    from labkit.compare.training import closed_book
-    from labkit.tune.prepare import Example, dataset
-    from labkit.tune.train import TrainSettings
-
-    lab = labkit.open("pocket", progress=False)
-    pairs = [Example(messages) for messages in closed_book(lab.pairs[:: 20 if quick else 3])]
-    rows = dataset(pairs, lab.model.tokenizer, lab.profile.context).rows
-    speeds: dict[str, list[float]] = {"ours": [], "theirs": []}
-    losses: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for seed in range(1 if quick else 3):
-        settings = TrainSettings(epochs=1 if quick else 3, batch_size=8, schedule="linear", warmup=0, seed=seed)
-        for name, way in {"ours": _our_training, "theirs": _their_training}.items():
-            speed, loss = _trial(way, lab.profile.model_path, rows, settings)
-            speeds[name].append(speed)
-            losses[name].append(loss)
-    speed = [float(np.median(speeds[name])) for name in ("ours", "theirs")]
-    loss = [float(np.mean(losses[name])) for name in ("ours", "theirs")]
-    steps = f"{-(-len(rows) // 8) * settings.epochs} steps of 8 rows"
-    return [
-        Figure(f"full fine-tuning, {steps}", TRAINER, *speed, "tokens/s without padding"),
-        Figure(f"loss on the rows after {steps}", TRAINER, *loss, "cross-entropy", more_is_better=False),
-    ]
+    for lab in _labs(size):
+        yield _rag(lab, _items(lab, size))
 
 
-def _trial(
-    way: Callable[[Model, Sequence[Row], TrainSettings], None], path: str, rows: Sequence[Row], settings: TrainSettings
-) -> tuple[float, float]:
-    """Tokens per second of one training from the start, and the loss after it, both in float32 weights."""
-    from labkit.model import load_model
-    from labkit.tune.train import answer_loss
-
-    model = load_model(path, dtype="float32")
-    began = time.perf_counter()
-    way(model, rows, settings)
-    seconds = time.perf_counter() - began
-    tokens = settings.epochs * sum(len(row["input_ids"]) for row in rows)
-    return tokens / seconds, answer_loss(model.network.eval(), rows, pad=0)
-
-
-def _our_training(model: Model, rows: Sequence[Row], settings: TrainSettings) -> None:
-    from labkit.tune.train import train as fit
-
-    with tempfile.TemporaryDirectory() as folder:
-        fit(model.network, model.tokenizer, rows, settings, folder, progress=False)
-
-
-def _their_training(model: Model, rows: Sequence[Row], settings: TrainSettings) -> None:
-    """The article's call, mended only as far as it must be to run; what it prints is switched off."""
-    from transformers import Trainer, TrainingArguments
-    from transformers.trainer_callback import PrinterCallback
-
+def _rag(lab: Lab, items: Sequence[Item]) -> Contest:
     from labkit.quiet import quiet
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        arguments = TrainingArguments(
-            output_dir=folder, num_train_epochs=settings.epochs, learning_rate=settings.learning_rate,
-            seed=settings.seed, disable_tqdm=True, report_to="none",
-        )  # fmt: skip
-        trainer = Trainer(model=model.network, args=arguments, train_dataset=padded(rows))
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    arm, questions = _arm(lab), [item.question for item in items]
+    with TemporaryDirectory() as folder, quiet():
+        chain.save(lab, folder)
+        default = str(chain.plain(lab.profile.model_path)[0].dtype).removeprefix("torch.")
+        # A mapping, as both may be the same.
+        chains = {dtype: chain.load(folder, dtype) for dtype in (default, arm.model.dtype)}
+    rivals = {
+        CHAIN.format(dtype): _scored(items, lambda ask=ask: [ask(question) for question in questions])
+        for dtype, ask in chains.items()
+    }
+    ours = _scored(items, lambda: [answer.text for answer in arm.answer(questions)])
+    return Contest(f"{lab.profile.name}: {len(items)} questions over passages", ours, rivals)
 
 
-def padded(rows: Sequence[Row]) -> list[Row]:
-    """Every row as long as the longest: id 0 and no attention behind its end, and no loss.
+def answer(size: Size) -> Iterator[Contest]:
+    """Answers to the prompts of the arm rag; and one of 30 tokens after a prompt of 500: labkit, plain calls, llama.cpp.
 
-    >>> padded([{"input_ids": [5], "labels": [5]}, {"input_ids": [6, 7], "labels": [6, 7]}])[0]["labels"]
-    [5, -100]
+    >>> [contest.work for contest in answer(Size(quick=True, models=("pocket",)))]
     """
-    from labkit.tune.prepare import IGNORED
-
-    longest = max(len(row["input_ids"]) for row in rows)
-    gaps = [longest - len(row["input_ids"]) for row in rows]
-    return [
-        {
-            "input_ids": row["input_ids"] + [0] * gap,
-            "attention_mask": [1] * (longest - gap) + [0] * gap,
-            "labels": row["labels"] + [IGNORED] * gap,
-        }
-        for row, gap in zip(rows, gaps, strict=True)
-    ]
+    for lab in _labs(size):
+        yield _answers(lab, _items(lab, size))
+        yield _one_answer(lab)
 
 
-def rag(quick: bool = False) -> list[Figure]:
-    """Questions a second, from question to score, and the share right, both ways; and batches against single calls.
+def _answers(lab: Lab, items: Sequence[Item]) -> Contest:
+    room, talks = lab.profile.max_new_tokens, _prompts(lab, items)
+    ids = [lab.model.encode(talk) for talk in talks]
 
-    The rival retrieves as many chunks from the same embeddings and sees the same prompt.
+    def ours(batches: Sequence[Sequence]) -> Way:
+        return _scored(items, lambda: [one.text for batch in batches for one in lab.model.generate(batch, room)])
 
-    >>> [figure.ratio for figure in rag(quick=True)]
-    """
-    import labkit
-
-    lab = labkit.open("pocket", progress=False)
-    items = [item for item in lab.questions if item.gold][:: 60 if quick else 5]
-    ways = {"ours": _batched(lab), "theirs": _chain(lab), "alone": _alone(lab)}
-    for answer in ways.values():
-        answer(items[:2])
-    found = {name: _scored(answer, items) for name, answer in ways.items()}
-    speed = {name: len(items) / seconds for name, (seconds, _) in found.items()}
-    right = {name: share for name, (_, share) in found.items()}
-    return [
-        Figure(f"{len(items)} questions answered and scored", CHAIN, speed["ours"], speed["theirs"], "questions/s"),
-        Figure(f"right of {len(items)} questions", CHAIN, right["ours"], right["theirs"], "share"),
-        Figure("batches sorted by length", ALONE, speed["ours"], speed["alone"], "questions/s"),
-    ]
+    rivals: dict[str, Way | str] = {ALONE: ours([[talk] for talk in talks])}
+    rivals |= _llama(
+        lab, {name: _scored(items, lambda work=work: work(ids, room)) for name, work in llama.WAYS.items()}
+    )
+    return Contest(f"{lab.profile.name}: {len(items)} prompts answered", ours([talks]), rivals)
 
 
-def _scored(answer: Callable[[Sequence[Item]], list[str]], items: Sequence[Item]) -> tuple[float, float]:
-    from labkit.compare.score import is_right
+def _one_answer(lab: Lab) -> Contest:
+    from labkit.model import greedy
 
-    began = time.perf_counter()
-    right = [is_right(item, text) for item, text in zip(items, answer(items), strict=True)]
-    return time.perf_counter() - began, float(np.mean(right))
+    network, (prompt,) = lab.model.network, prompts(lab, 1)
+    plain, _ = chain.plain(lab.profile.model_path)
 
+    def generate() -> None:
+        import torch
 
-def _batched(lab: Lab) -> Callable[[Sequence[Item]], list[str]]:
-    arm = replace(lab.arm("rag"), cache=None)
-    return lambda items: [answer.text for answer in arm.answer([item.question for item in items])]
-
-
-def _alone(lab: Lab) -> Callable[[Sequence[Item]], list[str]]:
-    arm = replace(lab.arm("rag"), cache=None)
-    return lambda items: [arm.answer([item.question])[0].text for item in items]
-
-
-def _chain(lab: Lab) -> Callable[[Sequence[Item]], list[str]]:
-    """What tutorials print, with the model's own chat template and greedy decoding."""
-    from langchain_community.llms import HuggingFacePipeline
-    from langchain_community.vectorstores import FAISS
-    from langchain_core.runnables import RunnableLambda, RunnablePassthrough
-    from transformers import pipeline
-
-    from labkit.model import load_model, render
-    from labkit.quiet import quiet
-    from labkit.rag.augment import build_messages
-
-    model = load_model(lab.profile.model_path, dtype="float32")
-    texts, about = [c.text for c in lab.vectors.chunks], [{"title": c.title} for c in lab.vectors.chunks]
-    search = FAISS.from_texts(texts, lab.embedder, about).as_retriever(search_kwargs={"k": lab.profile.top_k})
-    with quiet():
-        made = pipeline("text-generation", model=model.network, tokenizer=model.tokenizer, return_full_text=False)
-        llm = HuggingFacePipeline(
-            pipeline=made, pipeline_kwargs={"max_new_tokens": lab.profile.max_new_tokens, "do_sample": False}
+        ids = torch.tensor([prompt])
+        plain.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=WRITTEN, min_new_tokens=WRITTEN, do_sample=False
         )
 
-    def prompt(given: dict) -> str:
-        shown = [(found.metadata["title"], found.page_content) for found in given["context"]]
-        return render(model.tokenizer, build_messages(given["question"], shown), prompt=True)
+    rivals: dict[str, Way | str] = {
+        GENERATE.format(str(plain.dtype).removeprefix("torch.")): timed(generate, "s"),
+        **_llama(lab, {llama.ONE: timed(lambda: llama.written(prompt, WRITTEN), "s")}),
+    }
+    ours = timed(lambda: greedy(network, [prompt], (), WRITTEN), "s")
+    return Contest(f"{lab.profile.name}: one question, {PROMPT} tokens read, {WRITTEN} written", ours, rivals)
 
-    chain = {"context": search, "question": RunnablePassthrough()} | RunnableLambda(prompt) | llm
-    return lambda items: [chain.invoke(item.question) for item in items]
+
+def prompts(lab: Lab, count: int) -> list[list[int]]:
+    """So many prompts of 500 tokens of the company's documents, each another."""
+    ids = lab.model.tokenizer("\n".join(document.text for document in lab.documents), verbose=False)["input_ids"]
+    return [ids[start : start + PROMPT] for start in range(0, count * PROMPT, PROMPT)]
 
 
-def start(quick: bool = False) -> list[Figure]:
-    """Seconds of `import labkit` beside the imports that a tutorial begins with, and of a comparison cold and warm.
+def busy(size: Size) -> Iterator[Contest]:
+    """Questions a second while another process keeps one processor busy: the share of the speed alone, and against llama.cpp.
 
-    Cold: an empty folder of runs, so that everything is embedded and answered; the shipped adapters are used. `quick`
-    leaves the comparison out.
-
-    >>> [figure.ratio for figure in start(quick=True)]
+    >>> [contest.work for contest in busy(Size(quick=True, models=("pocket",)))]
     """
-    ours = min(_python("import labkit") for _ in range(3))
-    theirs = _python("import transformers, sentence_transformers, langchain_community.vectorstores, peft")
-    found = [Figure("import labkit", "import transformers, sentence_transformers, langchain_community, peft", ours, theirs, "s", False)]  # fmt: skip
-    if quick:
-        return found
-    with tempfile.TemporaryDirectory() as runs:
-        command = [sys.executable, "-c", "from labkit.cli import app; app()", "compare", "--profile", "pocket"]
-        cold, warm = (_seconds(command, {"LABKIT_RUNS": runs}) for _ in "12")
-    return [*found, Figure("labkit compare, warm", "labkit compare, cold", warm, cold, "s", False)]
+    for lab in _labs(size):
+        yield _busy(lab, _prompts(lab, _items(lab, size)[:4]))
 
 
-def _python(code: str) -> float:
-    return _seconds([sys.executable, "-c", code], {})
+def _busy(lab: Lab, talks: Sequence) -> Contest:
+    room = lab.profile.max_new_tokens
+    ids = [lab.model.encode(talk) for talk in talks]
+
+    def disturbed(work: Callable[[], object]) -> Way:
+        def beside() -> None:
+            with _busy_process():
+                work()
+
+        return timed(beside, "questions/s", len(talks))
+
+    def ours() -> object:
+        return lab.model.generate(talks, room)
+
+    rivals: dict[str, Way | str] = {"the same alone": timed(ours, "questions/s", len(talks))}
+    rivals |= _llama(
+        lab,
+        {f"{name}, beside it": disturbed(lambda work=work: work(ids, room)) for name, work in llama.WAYS.items()},
+    )
+    return Contest(f"{lab.profile.name}: {len(talks)} prompts beside a busy process", disturbed(ours), rivals)
 
 
-def _seconds(command: list[str], more: Mapping[str, str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **more})
-    return time.perf_counter() - began
+@contextmanager
+def _busy_process() -> Iterator[subprocess.Popen]:
+    """A process that computes without end, for as long as the block takes; it starts within milliseconds."""
+    code = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  # nor does it outlive a killed bench
+    with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _llama(lab: Lab, ways: dict[str, Way]) -> dict[str, Way | str]:
+    """Ways through llama.cpp, which reads smol's weights; the remedy for each where it is not installed."""
+    if lab.profile.name != "smol":
+        return {}
+    return {name: llama.INSTALL for name in ways} if llama.absent() else dict(ways)
+
+
+def _scored(items: Sequence[Item], work: Callable[[], list[str]]) -> Way:
+    """Questions a second, and the share that the answers get right."""
+    from labkit.compare.score import is_right
+
+    def right(texts: list[str]) -> float:
+        return float(np.mean([is_right(item, text) for item, text in zip(items, texts, strict=True)]))
+
+    return timed(work, "questions/s", len(items), {"share right": right})
+
+
+def _labs(size: Size) -> Iterator[Lab]:
+    import labkit
+
+    for name in size.models:
+        yield labkit.open(name, progress=False)
+
+
+def _items(lab: Lab, size: Size) -> list[Item]:
+    from labkit.compare.lab import spread
+
+    known = [item for item in lab.questions if item.gold]
+    return spread(known, 2 if size.quick else QUESTIONS[lab.profile.name])
+
+
+def _arm(lab: Lab) -> Arm:
+    return replace(lab.arm("rag"), cache=None)
+
+
+def _prompts(lab: Lab, items: Sequence[Item]) -> list:
+    """The conversations that the arm rag gives the model."""
+    arm = _arm(lab)
+    rankings = arm.retriever.search_batch([item.question for item in items], arm.top_k)
+    return [
+        arm.messages(item.question, arm.fitting(item.question, hits))
+        for item, hits in zip(items, rankings, strict=True)
+    ]
+
+
+def start(size: Size) -> Iterator[Contest]:
+    """Seconds of `import labkit` beside the imports that a tutorial begins with; and from the shell to the first model's answer.
+
+    Warm: all documents are embedded before. Each round asks another question, as labkit keeps its answers.
+
+    >>> [contest.work for contest in start(Size(quick=True, models=("pocket",)))]
+    """
+    yield Contest("import labkit", _python("import labkit"), {TUTORIAL: _python(TUTORIAL)})
+    lab = next(_labs(size))
+    with TemporaryDirectory() as folder:
+        yield _first_answer(lab, Path(folder))
+
+
+def _first_answer(lab: Lab, folder: Path) -> Contest:
+    chain.save(lab, folder)
+    name, (first, *others) = lab.profile.name, [item.question for item in lab.questions]
+
+    def ours(question: str) -> None:
+        code = "from labkit.cli import app; app()"
+        _run("-c", code, "ask", question, "--profile", name, LABKIT_RUNS=str(folder / "runs"))
+
+    def theirs(question: str) -> None:
+        _run("-m", "tools.bench.chain", str(folder), question)
+
+    ours(first)  # embeds the documents
+    asked = {way: cycle(others) for way in ("ours", "theirs")}
+    return Contest(
+        f"{name}: labkit ask, to the answer",
+        timed(lambda: ours(next(asked["ours"])), "s"),
+        {"the chain of LangChain as a script": timed(lambda: theirs(next(asked["theirs"])), "s")},
+    )
+
+
+def _python(code: str) -> Way:
+    return timed(lambda: _run("-c", code), "s")
+
+
+def _run(*words: str, **more: str) -> None:
+    subprocess.run([sys.executable, *words], check=True, capture_output=True, env={**os.environ, **more})

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tools.bench import Figure, milliseconds
+from tools.bench import Contest, Size, Way, timed
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -26,30 +24,25 @@ BATCH = 50_000
 TOP_K = 5
 
 
-def embed(quick: bool = False) -> list[Figure]:
-    """Texts per second (the best of a few alternating rounds) and nDCG@10 over the company's chunks, both ways.
+def embed(size: Size) -> Iterator[Contest]:
+    """Texts per second and nDCG@10 over the company's chunks, both ways; no cache takes part.
 
-    No cache takes part. `quick` embeds a part of the chunks, once.
-
-    >>> [figure.ratio for figure in embed(quick=True)]
+    >>> [contest.work for contest in embed(Size(quick=True))]
     """
     import labkit
     from labkit.rag.embed import load_embedder
 
-    lab, embedder = labkit.open("pocket", progress=False), load_embedder("bundled")
-    chunks = lab.vectors.chunks[:: 6 if quick else 1]
-    texts = [chunk.embedding_text for chunk in chunks]
-    rival = _default_model()
-    ways = {"ours": embedder.encode, "theirs": rival.encode}
-    for encode in ways.values():
-        encode(texts[:32])  # the first call sets things up
-    speeds, vectors = _throughput(ways, texts, rounds=1 if quick else 3)
-    questions = [item.question for item in lab.questions if item.evidence]
-    quality = {name: ndcg(lab, chunks, vectors[name], encode(questions)) for name, encode in ways.items()}
-    return [
-        Figure("embedding throughput", DEFAULT, speeds["ours"], speeds["theirs"], "texts/s"),
-        Figure("nDCG@10 of these embeddings", DEFAULT, quality["ours"], quality["theirs"], "nDCG@10"),
-    ]
+    lab = labkit.open("pocket", progress=False)
+    chunks = lab.vectors.chunks[:: 6 if size.quick else 1]
+    questions, texts = [item.question for item in lab.questions if item.evidence], [c.embedding_text for c in chunks]
+
+    def way(encode: Callable[[list[str]], np.ndarray]) -> Way:
+        quality = {"nDCG@10": lambda vectors: ndcg(lab, chunks, vectors, encode(questions))}
+        return timed(lambda: encode(texts), "texts/s", len(texts), quality)
+
+    yield Contest(
+        f"embedding {len(texts)} chunks", way(load_embedder().encode), {DEFAULT: way(_default_model().encode)}
+    )
 
 
 def _default_model() -> SentenceTransformer:
@@ -60,19 +53,6 @@ def _default_model() -> SentenceTransformer:
 
     with quiet():
         return SentenceTransformer(str(get_model_path()), local_files_only=True)
-
-
-def _throughput(
-    ways: dict[str, Callable[[list[str]], np.ndarray]], texts: list[str], rounds: int
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Texts per second, best round, and the vectors; the ways take turns, so that a busy moment hits both."""
-    best, vectors = dict.fromkeys(ways, 0.0), {}
-    for _ in range(rounds):
-        for name, encode in ways.items():
-            began = time.perf_counter()
-            vectors[name] = encode(texts)
-            best[name] = max(best[name], len(texts) / (time.perf_counter() - began))
-    return best, vectors
 
 
 def ndcg(lab: Lab, chunks: list[Chunk], vectors: np.ndarray, asked: np.ndarray) -> float:
@@ -92,62 +72,53 @@ def ndcg(lab: Lab, chunks: list[Chunk], vectors: np.ndarray, asked: np.ndarray) 
     return float(np.mean(scores))
 
 
-def index(quick: bool = False) -> list[Figure]:
-    """Time, bytes and recall@10 among a million vectors (3,000 if `quick`), and what the store adds to FAISS.
+def index(size: Size) -> Iterator[Contest]:
+    """Time, bytes and recall@10 of compressed indexes among a million vectors (3,000 if quick), on one thread.
 
-    The vectors are made from the company's, 50,000 at a time, so that 3 GB of memory are enough. One thread.
+    The vectors are made from the company's, 50,000 at a time, so that 3 GB of memory are enough.
 
-    >>> [figure.ratio for figure in index(quick=True)]
+    >>> [contest.work for contest in index(Size(quick=True))]
     """
     import labkit
 
-    lab, count = labkit.open("pocket", progress=False), 3_000 if quick else 1_000_000
-    texts = [item.question for item in lab.questions][: 40 if quick else 100]
-    asked = lab.embedder.encode(texts, query=True)
+    lab, count = labkit.open("pocket", progress=False), 3_000 if size.quick else 1_000_000
+    asked = lab.embedder.encode([item.question for item in lab.questions][: 40 if size.quick else 100], query=True)
     real = lab.vectors.index.vectors_at(np.arange(len(lab.vectors)))
     wanted = nearest(real, count, asked, 10)
-    cells = 64 if quick else 1024
-
-    def tried(factory: str, effort: str = "") -> dict[str, float]:
-        return trial(factory, effort, batches(real, count), asked, wanted)
-
-    plain = tried("SQfp16")
-    figures = []
-    for factory in (f"IVF{cells},SQ8", f"IVF{cells},PQ48"):
-        row, name = tried(factory, "nprobe=16"), f"{count:,} vectors, {factory}, nprobe=16"
-        figures += [
-            Figure(f"{name}: one search", EXHAUSTIVE, row["ms"], plain["ms"], "ms", more_is_better=False),
-            Figure(f"{name}: size", EXHAUSTIVE, row["bytes"], plain["bytes"], "bytes a vector", more_is_better=False),
-            Figure(f"{name}: recall@10", EXHAUSTIVE, row["recall"], plain["recall"], "recall@10"),
-        ]
-    return figures + overhead(lab, real, texts)
+    plain = trial("SQfp16", "", batches(real, count), asked, wanted)
+    for kept in ("SQ8", "PQ48"):
+        factory, effort = f"IVF{64 if size.quick else 1024},{kept}", "nprobe=16"
+        ours = trial(factory, effort, batches(real, count), asked, wanted)
+        yield Contest(f"{count:,} vectors, {factory}, {effort}", ours, {EXHAUSTIVE: plain})
 
 
-def trial(
-    factory: str, effort: str, batches: Iterable[np.ndarray], queries: np.ndarray, wanted: np.ndarray
-) -> dict[str, float]:
-    """Recall against the `wanted` numbers (n, k), median ms of one search, and bytes a vector; on one thread.
+def trial(factory: str, effort: str, batches: Iterable[np.ndarray], queries: np.ndarray, wanted: np.ndarray) -> Way:
+    """Milliseconds a search, one query a call on one thread; bytes a vector; recall against the `wanted` numbers (n, k).
 
-    The index is built from batches of vectors, the first of which trains it.
+    The index is built now, from batches of vectors, the first of which trains it.
     """
     import faiss
 
     from labkit.rag.index import VectorIndex
 
-    index, threads, spent = VectorIndex(factory, effort), faiss.omp_get_max_threads(), []
+    index = VectorIndex(factory, effort)
     for batch in batches:
         index.add(batch)
-    faiss.omp_set_num_threads(1)
-    try:
-        found = index.search(queries, wanted.shape[1])[1]
-        for row in range(len(queries)):
-            began = time.perf_counter()
-            index.search(queries[row : row + 1], wanted.shape[1])
-            spent.append(1000 * (time.perf_counter() - began))
-    finally:
-        faiss.omp_set_num_threads(threads)
-    share = np.mean([np.isin(right, row).mean() for row, right in zip(found, wanted, strict=True)])
-    return {"recall": float(share), "ms": median(spent), "bytes": index.to_bytes().nbytes / len(index)}
+    size = index.to_bytes().nbytes / len(index)
+
+    def search() -> list[np.ndarray]:
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            return [index.search(query, wanted.shape[1])[1][0] for query in queries[:, None]]
+        finally:
+            faiss.omp_set_num_threads(threads)
+
+    def recall(found: list[np.ndarray]) -> float:
+        return float(np.mean([np.isin(right, row).mean() for row, right in zip(found, wanted, strict=True)]))
+
+    checks = {"recall@10": recall, "bytes a vector": lambda _: size}
+    return timed(search, "ms a search", len(queries), checks)
 
 
 def batches(real: np.ndarray, count: int) -> Iterator[np.ndarray]:
@@ -172,37 +143,12 @@ def nearest(real: np.ndarray, count: int, queries: np.ndarray, k: int) -> np.nda
     return heap.I
 
 
-def overhead(lab: Lab, real: np.ndarray, texts: list[str]) -> list[Figure]:
-    """One question a call through the store and by hand: from the text, and from its vector."""
-    import faiss
-
-    from labkit.rag.embed import load_embedder
-    from labkit.rag.index import FaissStore
-
-    cached, embedder = lab.embedder, load_embedder("bundled", "float32")  # which keeps nothing
-    store, bare = FaissStore.from_chunks(lab.vectors.chunks, cached), faiss.IndexFlatIP(real.shape[1])
-    store.embedder = embedder
-    bare.add(real)
-    rival = f"by hand with faiss.IndexFlatIP, {len(real)} vectors"
-
-    def by_hand(text: str) -> Any:
-        return bare.search(embedder.model.encode([text], normalize_embeddings=True), 10)
-
-    whole = milliseconds(lambda text: store.similarity_search(text, 10), by_hand, texts)
-    vectors = list(cached.encode(texts, query=True)[:, None])
-    alone = milliseconds(lambda one: store.search_vectors(one, 10), lambda one: bare.search(one, 10), vectors)
-    return [
-        Figure("FaissStore.similarity_search, encoding included", rival, *whole, "ms per query", more_is_better=False),
-        Figure("FaissStore.search_vectors", rival, *alone, "ms per query", more_is_better=False),
-    ]
-
-
-def retrieve(quick: bool = False) -> list[Figure]:
-    """Milliseconds per query, all queries in one call and one query a call: medians of alternating rounds.
+def retrieve(size: Size) -> Iterator[Contest]:
+    """Milliseconds a query: all queries in one call, one query a call, and from its vector alone.
 
     Both sides encode in float32 without a cache, and search the same flat index.
 
-    >>> [figure.ratio for figure in retrieve(quick=True)]
+    >>> [contest.work for contest in retrieve(Size(quick=True))]
     """
     import labkit
     from labkit.rag.embed import load_embedder
@@ -210,16 +156,20 @@ def retrieve(quick: bool = False) -> list[Figure]:
 
     lab, embedder = labkit.open("pocket", progress=False), load_embedder("bundled", "float32")
     store = _store(lab.vectors, embedder)
-    questions = [item.question for item in lab.questions][: 16 if quick else None]
-    ours, theirs = Dense(store), _by_hand(lab.vectors, embedder)
-    ways = (lambda queries: ours.search_batch(queries, TOP_K)), (lambda queries: theirs(queries, TOP_K))
-    rounds = 1 if quick else 5
-    batch = [ms / len(questions) for ms in milliseconds(*ways, [questions], rounds)]
-    single = milliseconds(*ways, [[question] for question in questions[: 4 if quick else 60]], rounds)
-    return [
-        Figure("search, all queries in one call", BY_HAND, *batch, "ms per query", False),
-        Figure("search, one query a call", BY_HAND, *single, "ms per query", False),
-    ]
+    questions = [item.question for item in lab.questions][: 8 if size.quick else 60]
+    ours, theirs, bare = Dense(store), _by_hand(lab.vectors, embedder), _flat(lab.vectors)
+
+    def way(search: Callable[[Any], Any], asked: Sequence[Any]) -> Way:
+        return timed(lambda: [search(one) for one in asked], "ms a query", len(questions))
+
+    for work, asked in (("all queries in one call", [questions]), ("one query a call", [[one] for one in questions])):
+        theirs_way = way(lambda texts: theirs(texts, TOP_K), asked)
+        yield Contest(
+            f"search, {work}", way(lambda texts: ours.search_batch(texts, TOP_K), asked), {BY_HAND: theirs_way}
+        )
+    vectors = list(embedder.encode(questions, query=True)[:, None])
+    rival = {f"faiss.IndexFlatIP, {len(store)} vectors": way(lambda one: bare.search(one, TOP_K), vectors)}
+    yield Contest("search from a vector", way(lambda one: store.search_vectors(one, TOP_K), vectors), rival)
 
 
 def _store(known: FaissStore, embedder: Embedder) -> FaissStore:
@@ -233,9 +183,15 @@ def _store(known: FaissStore, embedder: Embedder) -> FaissStore:
 
 
 def _by_hand(known: FaissStore, embedder: Embedder) -> Callable[[Sequence[str], int], Any]:
+    index, model = _flat(known), embedder.model
+    return lambda queries, k: index.search(model.encode(list(queries), normalize_embeddings=True), k)
+
+
+def _flat(known: FaissStore) -> Any:
+    """FAISS's own index of the same vectors."""
     import faiss
 
-    index = faiss.IndexFlatIP(embedder.dimensions)
-    index.add(known.embedder.encode([chunk.embedding_text for chunk in known.chunks]))
-    model = embedder.model
-    return lambda queries, k: index.search(model.encode(list(queries), normalize_embeddings=True), k)
+    vectors = known.embedder.encode([chunk.embedding_text for chunk in known.chunks])
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index
