@@ -213,7 +213,7 @@ pd.DataFrame(
 # ## 3. The same training with TRL
 #
 # TRL is Hugging Face's library for fine-tuning. It takes conversations, renders the chat template and, where prompt and
-# completion come apart, learns only the completion:
+# completion are given apart, learns only the completion:
 
 # %%
 from datasets import Dataset, disable_progress_bars
@@ -541,10 +541,10 @@ for a, b in [("pairs", "documents"), ("both", "documents"), ("both", "pairs")]:
     print(f"right, {a} - {b}: {gap.diff:+.2f} ({gap.low:+.2f} to {gap.high:+.2f}), {apart}")
 
 # %% [markdown]
-# Where a model recites a document but does not answer from it, the fact is stored, but only in the document's words. For
-# larger models the findings are: many synthetic rewritings of the documents make such training work (EntiGraph, arXiv
-# 2409.07431), and synthetic questions mixed with synthetic documents teach more than either alone (arXiv 2603.23562).
-# Both add many tokens; here, every pair that *both* gains costs it a page.
+# Where a model recites a document but does not answer from it, the fact is stored, but only in the document's words. On
+# larger models others found that many synthetic texts about the documents make such training work (EntiGraph, arXiv
+# 2409.07431), and that synthetic questions mixed with synthetic documents go further (arXiv 2603.23562). They add
+# tokens; here the budget is fixed, so *both* has half the pairs (exercise 5).
 #
 # ## 9. Preferences: DPO
 #
@@ -682,9 +682,10 @@ pd.DataFrame(
 ).T  # fmt: skip
 
 # %% [markdown]
-# The loss only compares the two answers with the reference. It can fall while the preferred answer stays improbable, and
-# what it pushes down in the rejected answer, here the fact itself, can be missing in the preferred one. So DPO usually
-# comes after a fine-tuning that has seen answers of the preferred kind, with a low rate and few steps.
+# The loss compares both answers only with the reference. It can fall while the preferred answer stays improbable: compare
+# the two starts. DPO moves probability between answers that a model can already give, so it usually follows a
+# fine-tuning. And what pushes the rejected answer down also reaches what both answers share, here the fact. Keep the
+# rate low, and look at both columns (exercise 6).
 #
 # TRL has the same loss. At the first step it is the same for everyone, $\log 2$, since the model *is* the reference. So
 # we compare it after our steps. The prompts are rendered here, so that both read the same tokens:
@@ -752,8 +753,8 @@ except LabError as error:
 # - The training loss says how well examples are known by heart. Held-out examples say what the model can do.
 # - What you hold out decides when early stopping stops. Sections 6 and 7 print how many wordings and repetitions a fact
 #   needs.
-# - A model that recites a document cannot yet answer questions about it; section 8 prints both. With equally many tokens,
-#   compare documents, pairs and both on your own questions.
+# - To recite a document and to answer questions about it are two skills; section 8 prints both, for documents, pairs and
+#   a mixture with equally many tokens.
 # - DPO moves probability between two answers. Check style *and* facts afterwards: a low loss shows neither.
 #
 # ## Exercises
