@@ -262,10 +262,13 @@ def test_the_lesson_shows_errors_and_curves(lesson):
         "unexpected keyword argument 'epochs'",
         "name 'dataset' is not defined",
         "expected sequence of length",
+        "TRL's row holds ours and then '\\n'",
         "on strangers, the loss",
         "stopped by new wordings",
         "by wordings of each fact in training",
         "by times that a fact is seen in training",
+        "right, both - pairs:",
+        "loss on all pairs: ours",
         "left out: line 4: no response",
         "has nothing to learn",
     ):
