@@ -187,7 +187,9 @@ class _Run:
         torch.manual_seed(settings.seed)
         self.steps, self.home, self.per_epoch = steps, home, len(steps) // settings.epochs
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())  # knows of other processes
-        self.network, self.shared = network, self.accelerator.prepare_model(network)
+        self.network = self.shared = network
+        if self.accelerator.num_processes > 1 or network.device.type != self.accelerator.device.type:
+            self.shared = self.accelerator.prepare_model(network)  # which also lends it an earlier trainer's precision
         self.trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         # Weight decay is for matrices alone: norms and biases, which are vectors, go without.
         matrices, vectors = ([w for w in self.trained.values() if (w.ndim > 1) is many] for many in (True, False))

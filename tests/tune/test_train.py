@@ -7,6 +7,8 @@ import sys
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from labkit import LabError
@@ -54,6 +56,19 @@ def test_the_loss_is_that_of_transformers_with_its_mask(base, rows, tmp_path):
         theirs = network(**batch).loss
         ours = torch.nn.functional.cross_entropy(*_answer_logits(network, batch, network.device), ignore_index=IGNORED)
     assert abs(ours - theirs) < 1e-5
+
+
+def test_the_precision_of_a_trainer_that_ran_before_in_the_process_does_not_stay(base, model, rows, tmp_path):
+    Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())  # leaves what transformers' trainer leaves
+    try:
+        train(model.network, model.tokenizer, rows[:8], TrainSettings(epochs=1), tmp_path, progress=False)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    fresh = load_model(base, dtype="float32").network
+    fresh.load_state_dict(model.network.state_dict())
+    ids = torch.tensor([rows[0]["input_ids"]], device=fresh.device)
+    with torch.no_grad():
+        torch.testing.assert_close(model.network(input_ids=ids).logits, fresh(input_ids=ids).logits)
 
 
 def test_every_row_is_in_every_epoch_once_beside_rows_of_like_length():

