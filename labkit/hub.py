@@ -35,7 +35,7 @@ def locked() -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise LabError(f"{lock_file()} cannot be read ({type(error).__name__}): delete it to pin anew") from error
+        raise LabError(f"{lock_file()} cannot be read ({type(error).__name__}): delete it to pin again") from error
 
 
 def pinned(name: str) -> str:

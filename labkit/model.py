@@ -153,7 +153,7 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
 
 
 def plan(lengths: Sequence[int], room: int, batch_tokens: int) -> list[list[int]]:
-    """Indices in batches of like length, longest first, each of at most `batch_tokens` or of one row.
+    """Indices in batches of similar length, longest first, each of at most `batch_tokens` or of one row.
 
     >>> plan([5, 90, 6], room=10, batch_tokens=100)
     [[1], [2, 0]]
@@ -203,7 +203,7 @@ def greedy(
     limit: int,
     prefix: DynamicCache | None = None,
 ) -> list[list[int]]:
-    """The likeliest next id, again and again: per prompt at most `limit` ids, up to and with an end id.
+    """The most probable next id, again and again: per prompt at most `limit` ids, up to and with an end id.
 
     `prefix` is what `read_prefix` made of the ids before every prompt. Rows that ended leave the batch once they are a quarter of it: copying the cache costs about a step.
     """
@@ -314,7 +314,7 @@ class Model:
         batch is kept as it is done, and what was answered before by the same weights in the same precision is taken from
         there.
 
-        Conversations of like length share a batch of at most `batch_tokens`, answers included. In float32 a
+        Conversations of similar length share a batch of at most `batch_tokens`, answers included. In float32 a
         batch answers as one by one does; in bfloat16 rounding may turn a near tie. The checkpoint's sampling
         settings are not used. Raises LabError for a prompt that leaves no room for `max_new_tokens`.
         """

@@ -71,7 +71,7 @@ class Log:
     """A log of answers in an SQLite file, which is made if it is missing; several processes may write at once.
 
     One short transaction for each answer: a process that is killed loses the answer it was writing, and no other. Open
-    it anew in each process. Raises LabError for a file that is no log, or of another schema.
+    it again in each process. Raises LabError for a file that is no log, or of another schema.
 
     >>> with Log(Path("runs/log.sqlite")) as log:
     ...     log.keep(lab.arm("rag").answer(["Where is the Amber Falcon made?"]), "rag", "pocket")

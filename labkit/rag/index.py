@@ -273,7 +273,7 @@ class FaissStore(VectorStore):
         self._numbers = {document.id: number for number, document in enumerate(documents)}
 
     def rebuild(self, factory: str, effort: str = "") -> None:
-        """Index the same chunks anew, in another kind or trained on all of them; a cache spares the embedder."""
+        """Index the same chunks again, in another kind or trained on all of them; a cache spares the embedder."""
         fresh = VectorIndex(factory, effort)
         with self._lock:
             if self._documents:

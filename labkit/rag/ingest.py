@@ -208,7 +208,7 @@ def verdicts(ingested: Ingested) -> pd.DataFrame:
 def load_file(
     path: str | Path, max_bytes: int = MAX_BYTES, password: str = "", turned: Turned = lambda page, pages: None
 ) -> Document:
-    """Read one file, here and without limits of time; its `id` is the file's name. `turned` hears of each page of a PDF.
+    """Read one file, here and without limits of time; its `id` is the file's name. `turned` is called after each page of a PDF.
 
     Raises `Unreadable` (a `LabError` with `reason` and `detail`) for any file that yields no text.
 

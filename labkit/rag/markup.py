@@ -29,7 +29,7 @@ class Reading(NamedTuple):
 
 
 Turned = Callable[[int, int], object]
-"""Hears how many of a file's pages are read."""
+"""Is called with the number of pages read, and of all."""
 
 
 def read_text(data: bytes) -> Reading:

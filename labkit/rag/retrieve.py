@@ -90,7 +90,7 @@ class Retriever(BaseRetriever):
         """Chunks and scores for each query, best first; those beyond `top_k` are cut off."""
 
     def _prepared(self) -> Any:
-        """What a subclass's `_prepare` makes of its store, made anew when the store has changed."""
+        """What a subclass's `_prepare` makes of its store, made again when the store has changed."""
         if self._kept[0] != self.store.version:
             self._kept = (self.store.version, self._prepare())
         return self._kept[1]
@@ -120,7 +120,7 @@ class Dense(Retriever):
 class MMR(Retriever):
     """Maximal marginal relevance: of the `depth` nearest, near the query and unlike each other.
 
-    Each next hit has the greatest balance * cosine to the query - (1 - balance) * cosine to the likest hit
+    Each next hit has the greatest balance * cosine to the query - (1 - balance) * cosine to the most similar hit
     above it (Carbonell & Goldstein, SIGIR 1998); `balance` 1 is the dense order. Scores are 1 / rank.
     """
 

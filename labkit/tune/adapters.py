@@ -138,7 +138,7 @@ def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None) ->
         network, tokenizer = read(folder, dtype, quantization_config=config)
         for module in network.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
-                # Else bitsandbytes packs the weights anew at the first answer, and training and merging would from
+                # Else bitsandbytes packs the weights again at the first answer, and training and merging would from
                 # then on read them wrongly, without an error.
                 module.support_avx512bf16_for_cpu = False
         if adapter:

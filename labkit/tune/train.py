@@ -103,7 +103,7 @@ class TrainReport:
 
 
 def batches(lengths: Sequence[int], settings: TrainSettings) -> list[list[int]]:
-    """The rows of every step of every epoch: shuffled, then of like length within pools of batches."""
+    """The rows of every step of every epoch: shuffled, then of similar length within pools of batches."""
     rng = Random(settings.seed)
     steps: list[list[int]] = []
     for _ in range(settings.epochs):

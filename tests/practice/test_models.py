@@ -192,7 +192,7 @@ def test_without_a_network_the_remedy_is_named(tmp_path, monkeypatch):
 def test_a_damaged_lock_file_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     lock_file().write_text("{")
-    with pytest.raises(LabError, match="models.lock.json cannot be read .*: delete it to pin anew"):
+    with pytest.raises(LabError, match="models.lock.json cannot be read .*: delete it to pin again"):
         pinned("acme/tiny")
 
 
