@@ -27,6 +27,7 @@ def test_a_log_file_gets_lines_each_with_the_share_and_the_time_left():
 
 def test_a_bar_below_another_adds_only_its_states_to_a_log(capsys, monkeypatch):
     monkeypatch.setattr("labkit.quiet.EVERY", 0.0)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # another test's: a notebook has no log
     with bar(1, "outer") as outer, bar(2, "inner") as inner:
         inner.update()
         outer.update()

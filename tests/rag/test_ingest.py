@@ -207,6 +207,7 @@ def test_a_child_whose_parent_was_killed_does_not_read_for_ever(tmp_path):
 def test_progress_moves_within_a_long_file_also_in_a_log(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("labkit.quiet.EVERY", 0.0)
     monkeypatch.setattr("labkit.rag.ingest._BAR_AFTER", 0.0)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # another test's: a notebook has no log
     page = Canvas(str(tmp_path / "long.pdf"))
     for number in range(200):
         page.drawString(72, 700, f"This is page {number} of the manual.")

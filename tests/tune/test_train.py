@@ -59,6 +59,7 @@ def test_the_loss_is_that_of_transformers_with_its_mask(base, rows, tmp_path):
 
 
 def test_the_precision_of_a_trainer_that_ran_before_in_the_process_does_not_stay(base, model, rows, tmp_path):
+    AcceleratorState._reset_state(reset_partial_state=True)
     Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())  # leaves what transformers' trainer leaves
     try:
         train(model.network, model.tokenizer, rows[:8], TrainSettings(epochs=1), tmp_path, progress=False)
