@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,7 @@ class OwnLab(Lab):
         """As every lab's; of an answer that no document holds word for word, also what says the same."""
         return self.decide(item, text)[0]
 
+    @cache  # noqa: B019 - a lab lives as long as its process; scoring and the report ask the same
     def decide(self, item: Item, text: str) -> tuple[bool, str, str]:
         """Whether a text answers an item, what decided it, and why a served judge gave no verdict if it was asked in vain."""
         holds = super().right(item, text)

@@ -1,9 +1,5 @@
 """A served model answers for the untuned arms as it does in this process, and a server that fails is told of in one line."""
 
-import http.server
-import json
-import threading
-
 import pytest
 
 from labkit import LabError
@@ -17,6 +13,7 @@ from labkit.practice.questions import UNKNOWN
 from labkit.profile import POCKET
 from labkit.rag.augment import ABSTAIN, build_messages
 from labkit.tune.deploy import serve
+from tests.practice.serving import Handler, listening
 
 PROSE = data_folder() / "prose"
 
@@ -59,41 +56,22 @@ def test_a_model_that_is_not_there_is_named(server):
         endpoint(f"{server.url}#another").generate([[{"role": "user", "content": "Why?"}]])
 
 
-class Scripted(http.server.BaseHTTPRequestHandler):
+class Scripted(Handler):
     """Answers every request with the status in the path, and with an empty list of models."""
 
     def do_GET(self):
-        body = json.dumps({"object": "list", "data": []}).encode()
-        self.send_response(int(self.path.split("/")[1]))
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send(int(self.path.split("/")[1]), {"object": "list", "data": []})
 
     def do_POST(self):
         """Says what the path says, in base 16, for the reason before it."""
         _, reason, text, *_ = self.path.split("/")
-        message = {"role": "assistant", "content": bytes.fromhex(text).decode()}
-        choice = {"index": 0, "finish_reason": reason, "message": message}
-        body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-        data = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *words):
-        pass
+        self.complete(bytes.fromhex(text).decode(), reason)
 
 
 @pytest.fixture(scope="module")
 def scripted():
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{listening.server_port}"
-    listening.shutdown()
-    listening.server_close()
+    with listening(Scripted) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

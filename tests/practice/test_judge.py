@@ -1,10 +1,8 @@
 """Answers in other words are judged as people judged them; a style is learned from replies, and says what a text breaks."""
 
 import csv
-import http.server
 import json
 import re
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +18,7 @@ from labkit.practice.judge import Judge, ModelJudge, Style, learn
 from labkit.practice.own_data import compare_own, open_own
 from labkit.rag.embed import load_embedder
 from labkit.store import ROOT
+from tests.practice.serving import Handler, listening
 
 LABELLED = list(csv.DictReader((data_folder() / "judged.csv").read_text("utf-8").splitlines()))
 
@@ -63,7 +62,7 @@ def test_replies_that_share_nothing_still_have_a_length():
     assert same.opening == "Yes. So." and same.closing == ""
 
 
-class Judging(http.server.BaseHTTPRequestHandler):
+class Judging(Handler):
     """Judges as people labelled, but for every fifth pair, where it says no or, under /unsure, neither; under /yes all is right.
 
     Of other answers, one to a question of a pump is right, of a valve none is judged, and of an engine it is unsure.
@@ -75,7 +74,7 @@ class Judging(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if "/arms/" in self.path:
-            return self.reply(200, "That one is of some colour or other.")
+            return self.complete("That one is of some colour or other.")
         self.asked.append((self.headers["Authorization"], body))
         told = json.loads(body["messages"][-1]["content"])
         question, answer = told["question"], told["given answer"]
@@ -85,29 +84,13 @@ class Judging(http.server.BaseHTTPRequestHandler):
         if number % 5 == 0:
             word = "Hard to say." if "unsure" in self.path else "No."
         word = "Yes" if "/yes" in self.path else "Perhaps." if "engine" in question else word
-        self.reply(400 if "valve" in question else 200, word)
-
-    def reply(self, status, word):
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": word}}
-        reply = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-        data = json.dumps(reply).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *words):
-        pass
+        self.complete(word, status=400 if "valve" in question else 200)
 
 
 @pytest.fixture(scope="module")
 def server():
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judging)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{listening.server_port}"
-    listening.shutdown()
-    listening.server_close()
+    with listening(Judging) as url:
+        yield url
 
 
 def kappa_of(human, judged):
