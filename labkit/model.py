@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Collection, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit.decode import Reader, common_prefix, greedy, plan, read_prefix
 from labkit.errors import LabError, one_line
 from labkit.hub import pinned
 from labkit.quiet import quiet
 from labkit.store import address, hash_file
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import DynamicCache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from labkit.store import Cache
 
@@ -80,57 +79,6 @@ def read(folder: Path, dtype: object, **options: Any) -> tuple[PreTrainedModel, 
     return network, tokenizer
 
 
-BLOCK = 256  # queries that attend together
-IN_BLOCKS = "in_blocks"
-PLAIN = ("llama", "mistral", "qwen2", "qwen3")  # architectures whose attention is nothing but what stands here
-
-
-def in_blocks(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None = None,
-    scaling: float = 1.0,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of (rows, heads, new tokens, width) to keys and values of (rows, key heads, tokens, width).
-
-    The mask (rows, 1, new tokens, tokens) is True where a token may be seen; without one each sees those before it.
-    Keys that no query of a block may see are not compared. Gives (rows, new tokens, heads, width).
-    """
-    import torch
-    from transformers.integrations.sdpa_attention import pack_gqa, repeat_kv
-
-    (rows, heads, new, width), groups = query.shape, query.shape[1] // key.shape[1]
-    before, made = key.shape[2] - new, []
-    if new == 1:  # the queries of the heads that share a key stand together: nothing is copied
-        query = pack_gqa(query, groups)
-    elif groups > 1:
-        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    for start in range(0, new, BLOCK):
-        block, seen = slice(start, start + BLOCK), before + min(new, start + BLOCK)
-        scores = (query[:, :, block] * scaling) @ key[:, :, :seen].transpose(-1, -2)
-        if attention_mask is not None:
-            hidden = ~attention_mask[:, :, block, :seen]
-        else:
-            hidden = torch.arange(seen)[None, :] > torch.arange(before + start, seen)[:, None]
-        lowest = torch.finfo(scores.dtype).min  # not -inf: a row of padding sees nothing
-        made.append(torch.softmax(scores.masked_fill(hidden, lowest), -1) @ value[:, :, :seen])
-    return torch.cat(made, 2).reshape(rows, heads, new, width).transpose(1, 2).contiguous(), None
-
-
-def use_blocks(network: PreTrainedModel) -> None:
-    """Let a network in bfloat16 on a processor attend in blocks, which is faster there; in float32 PyTorch's kernel is."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    if network.config.model_type in PLAIN and (network.device.type, str(network.dtype)) == ("cpu", "torch.bfloat16"):
-        AttentionInterface.register(IN_BLOCKS, in_blocks)
-        AttentionMaskInterface.register(IN_BLOCKS, sdpa_mask)
-        network.set_attn_implementation(IN_BLOCKS)
-
-
 def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedModel:
     """The network with a peft adapter in its weights, or beside them; LabError for one that does not fit."""
     from peft import PeftModel
@@ -152,106 +100,7 @@ def adapt(network: PreTrainedModel, adapter: Path, merge: bool) -> PreTrainedMod
     return tuned.merge_and_unload().requires_grad_(True)
 
 
-def plan(lengths: Sequence[int], room: int, batch_tokens: int) -> list[list[int]]:
-    """Indices in batches of similar length, longest first, each of at most `batch_tokens` or of one row.
-
-    >>> plan([5, 90, 6], room=10, batch_tokens=100)
-    [[1], [2, 0]]
-    """
-    batches: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batches and (len(batches[-1]) + 1) * (lengths[batches[-1][0]] + room) <= batch_tokens:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-    return batches
-
-
-SHARE = 64  # the least tokens that all prompts must begin with to be read once for all
-
-
-def common_prefix(prompts: Sequence[list[int]]) -> list[int]:
-    """The ids that all of several prompts begin with, without the last one of the shortest; none where they are few.
-
-    >>> len(common_prefix([[7] * 100 + [1], [7] * 100 + [2]]))
-    100
-    """
-    if len(prompts) < 2:
-        return []
-    first, last = min(prompts), max(prompts)  # whatever these two share, all others share
-    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    same = min(same, min(map(len, prompts)) - 1)
-    return first[:same] if same >= SHARE else []
-
-
-def read_prefix(network: PreTrainedModel, prefix: list[int]) -> DynamicCache:
-    """The keys and values of ids that many prompts begin with, for `greedy`."""
-    import torch
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=network.config)
-    with torch.inference_mode():
-        ids = torch.tensor([prefix], device=network.device)
-        network(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return cache
-
-
-def greedy(
-    network: PreTrainedModel,
-    prompts: Sequence[list[int]],
-    ends: Collection[int],
-    limit: int,
-    prefix: DynamicCache | None = None,
-) -> list[list[int]]:
-    """The most probable next id, again and again: per prompt at most `limit` ids, up to and with an end id.
-
-    `prefix` is what `read_prefix` made of the ids before every prompt. Rows that ended leave the batch once they are a quarter of it: copying the cache costs about a step.
-    """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-    from transformers import DynamicCache
-
-    outputs: list[list[int]] = [[] for _ in prompts]
-    rows = list(range(len(prompts)))
-    cache = deepcopy(prefix) if prefix else DynamicCache(config=network.config)
-    given = [torch.tensor(prompt, device=network.device) for prompt in prompts]
-    # Padding stands on the left: every prompt ends in the last column.
-    ids = pad_sequence(given, batch_first=True, padding_side="left")
-    mask = pad_sequence([torch.ones_like(row) for row in given], batch_first=True, padding_side="left")
-    if prefix:
-        cache.batch_repeat_interleave(len(rows))
-        mask = torch.cat([mask.new_ones(len(rows), prefix.get_seq_length()), mask], 1)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-    with torch.inference_mode():
-        for _ in range(limit):
-            ids = network(
-                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
-                use_cache=True, logits_to_keep=1,
-            ).logits[:, -1].argmax(-1, keepdim=True)  # fmt: skip
-            going = _extend(outputs, rows, ids[:, 0].tolist(), ends)
-            if not going:
-                break
-            if len(going) <= 0.75 * len(rows):
-                keep = torch.tensor(going, device=ids.device)
-                cache.batch_select_indices(keep)
-                ids, mask, rows = ids[keep], mask[keep], [rows[i] for i in going]
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
-            positions = mask.sum(1, keepdim=True) - 1
-    return outputs
-
-
-def _extend(outputs: list[list[int]], rows: Sequence[int], tokens: Sequence[int], ends: Collection[int]) -> list[int]:
-    """Give each unfinished row its token; the places in the batch of the rows that go on."""
-    going = []
-    for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-        if not outputs[row] or outputs[row][-1] not in ends:
-            outputs[row].append(token)
-            if token not in ends:
-                going.append(place)
-    return going
-
-
-RECIPE = "greedy/1"
+RECIPE = "greedy/2"
 """Raised by hand whenever other tokens come out of the same weights and prompt; a test holds ten answers to it."""
 
 
@@ -331,7 +180,7 @@ class Model:
         batches = plan([len(prompts[i]) for i in todo], max_new_tokens, batch_tokens)
         # Instructions and pasted documents begin every prompt: their keys and values are computed once for all batches.
         prefix = common_prefix([prompts[i] for i in todo])
-        start = read_prefix(self.network, prefix) if prefix else None
+        start = read_prefix(self.network, prefix) if todo else None
         for batch in batches:
             rest = {todo[place]: prompts[todo[place]][len(prefix) :] for place in batch}
             new = self._answer(rest, max_new_tokens, start)
@@ -347,10 +196,8 @@ class Model:
         parts = {"model": self.fingerprint, "dtype": self.dtype, "prompt": list(prompt), "room": room}
         return bytes.fromhex(address(recipe=RECIPE, **parts))
 
-    def _answer(
-        self, prompts: dict[int, list[int]], limit: int, start: DynamicCache | None = None
-    ) -> dict[int, Generation]:
-        began, before = time.perf_counter(), start.get_seq_length() if start else 0
+    def _answer(self, prompts: dict[int, list[int]], limit: int, start: Reader) -> dict[int, Generation]:
+        began, before = time.perf_counter(), start.length
         outputs = greedy(self.network, list(prompts.values()), self._ends, limit, start)
         texts = [self.tokenizer.decode(output, skip_special_tokens=True).strip() for output in outputs]
         sizes = [(before + len(prompt), len(output)) for prompt, output in zip(prompts.values(), outputs, strict=True)]
@@ -394,8 +241,7 @@ def load_model(
         network, tokenizer = read(folder, torch.float32 if adapter and merge else wanted)
         if adapter:
             network = adapt(network, Path(adapter), merge)
-    use_blocks(network.to(device, wanted))
-    return Model(network, tokenizer, [folder, *([adapter] if adapter else [])])
+    return Model(network.to(device, wanted), tokenizer, [folder, *([adapter] if adapter else [])])
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], prompt: bool = False) -> str:

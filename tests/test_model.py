@@ -11,7 +11,8 @@ import torch
 from data.make import stream
 from data.make.pocket import make_tokenizer
 from labkit import LabError
-from labkit.model import fingerprint, load_model, plan, render
+from labkit.decode import plan
+from labkit.model import fingerprint, load_model, render
 from labkit.profile import POCKET
 from labkit.tune.prepare import Example, dataset
 from labkit.tune.train import TrainSettings, train

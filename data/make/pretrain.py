@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.make.pocket import TOKENS, WIDTHS, batches, make_model, make_tokenizer, tensors
-from labkit.model import in_blocks, precision
+from labkit.decode import attend
+from labkit.model import precision
 
 if TYPE_CHECKING:
     import torch
@@ -27,13 +28,21 @@ ADVANCE = (0.50, 0.60, 0.75, 0.65, 0.50, 0.35)  # exact answers that end each le
 OTHER = (0.2, 0.2, 0.2, 0.05, 0.05, 0.05, 0.0)  # weight of what is no answer: it teaches to read, and then is noise
 
 
+def in_blocks(
+    module: "torch.nn.Module", query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", *_: object,
+    scaling: float = 1.0, **__: object,
+) -> "tuple[torch.Tensor, None]":  # fmt: skip
+    """transformers' interface to `labkit.decode.attend`; padding stands on the right and is never scored."""
+    return attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
+
+
 def backbone(model: "Qwen3ForCausalLM", device: str) -> Callable:
     """The model up to its last hidden states, compiled once for each shape of batch where a compiler is at hand."""
     import torch
     from transformers import AttentionInterface
 
-    AttentionInterface.register("in_blocks_unmasked", in_blocks)  # padding stands on the right and is never scored
-    model.set_attn_implementation("in_blocks_unmasked" if device == "cpu" else "sdpa")
+    AttentionInterface.register("in_blocks", in_blocks)
+    model.set_attn_implementation("in_blocks" if device == "cpu" else "sdpa")
     torch._dynamo.config.recompile_limit = 2 * len(WIDTHS)
     return torch.compile(model.model, dynamic=False) if device == "cuda" or shutil.which("g++") else model.model
 

@@ -65,7 +65,7 @@ def test_attention_in_blocks_is_plain_causal_attention(tokenizer, monkeypatch):
     with torch.no_grad():
         plain = model(ids).logits
         body = backbone(model, "cpu")
-        assert model.config._attn_implementation == "in_blocks_unmasked"
+        assert model.config._attn_implementation == "in_blocks"
         assert torch.allclose(model.lm_head(body(input_ids=ids).last_hidden_state), plain, atol=1e-4)
 
 
