@@ -149,8 +149,10 @@ class PackedReader(Reader):
             padding = int(mask[rows].sum(0).eq(0).sum())  # columns that are padding in each of these rows
             seen = slice(0 if start else padding, self.length)
             hidden = self.mask[rows, seen] == 0
-            given = ids[rows, padding:], positions[rows, padding:], hidden if hidden.any() else None
-            scores.append(self._read(*given, rows, seen, start + padding))
+            hidden = hidden[:, : sum(hidden.any(0).nonzero()[-1:, 0] + 1)]  # up to the last column that any row hides
+            scores.append(
+                self._read(ids[rows, padding:], positions[rows, padding:], hidden, rows, seen, start + padding)
+            )
         return torch.cat(scores)
 
     def _read(
@@ -222,12 +224,13 @@ def attend(
 ) -> torch.Tensor:
     """Causal attention of (rows, heads, new tokens, width) to (rows, key heads, tokens, width), the last of which are new.
 
-    `hidden`, of (rows, tokens), is True where no token may look. Blocks of queries compare no keys that lie after them.
+    `hidden`, of (rows, first tokens), is True where no token may look. Blocks of queries compare no keys that lie after them.
     """
     import torch
 
     (rows, heads, new, width), (key_heads, tokens) = query.shape, keys.shape[1:3]
     query, made = (query * scale).unflatten(1, (key_heads, -1)), []
+    later = torch.ones(min(new, BLOCK), min(new, BLOCK), dtype=torch.bool, device=query.device).triu(1)
     for start in range(0, new, BLOCK):
         block = query[:, :, :, start : start + BLOCK]  # the queries of the heads that share a key stand together
         size = block.shape[3]
@@ -235,10 +238,9 @@ def attend(
         scores = block.flatten(2, 3) @ keys[:, :, :seen].transpose(-1, -2)
         lowest = torch.finfo(scores.dtype).min  # not -inf: a row of padding sees nothing
         if size > 1:
-            later = torch.ones(size, size, dtype=torch.bool, device=scores.device).triu(1)
-            scores.unflatten(2, (-1, size))[..., -size:].masked_fill_(later, lowest)
+            scores.unflatten(2, (-1, size))[..., -size:].masked_fill_(later[:size, :size], lowest)
         if hidden is not None:
-            scores.masked_fill_(hidden[:, None, None, :seen], lowest)
+            scores[..., : hidden.shape[1]].masked_fill_(hidden[:, None, None, :seen], lowest)
         made.append((torch.softmax(scores, -1) @ values[:, :, :seen]).unflatten(2, (-1, size)))
     return torch.cat(made, 3).view(rows, heads, new, width)
 
