@@ -124,8 +124,7 @@ class PackedReader(Reader):
 
         config, bf16 = network.config, torch.ops.mkldnn._is_mkldnn_bf16_supported
         return (
-            config.model_type in LLAMA
-            and not getattr(config, "sliding_window", None)
+            is_llama(config)
             and network.device.type == "cpu"
             and torch.backends.mkldnn.is_available()
             and (network.dtype == torch.float32 or (network.dtype == torch.bfloat16 and bf16()))
@@ -195,6 +194,11 @@ class PackedReader(Reader):
     def keep(self, rows: torch.Tensor) -> None:
         self.mask = self.mask[rows]
         self.cache = [(keys[rows], values[rows]) for keys, values in self.cache]
+
+
+def is_llama(config: PretrainedConfig) -> bool:
+    """Whether a network's layers are Llama's, every token attending to all before it."""
+    return config.model_type in LLAMA and not getattr(config, "sliding_window", None)
 
 
 def _shape(config: PretrainedConfig) -> tuple[int, int, int]:

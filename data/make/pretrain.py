@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.make.pocket import TOKENS, WIDTHS, batches, make_model, make_tokenizer, tensors
-from labkit.decode import attend
 from labkit.model import precision
+from labkit.tune.train import in_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 ADVANCE = (0.50, 0.60, 0.75, 0.65, 0.50, 0.35)  # exact answers that end each level but the last
 OTHER = (0.2, 0.2, 0.2, 0.05, 0.05, 0.05, 0.0)  # weight of what is no answer: it teaches to read, and then is noise
-
-
-def in_blocks(
-    module: "torch.nn.Module", query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", *_: object,
-    scaling: float = 1.0, **__: object,
-) -> "tuple[torch.Tensor, None]":  # fmt: skip
-    """transformers' interface to `labkit.decode.attend`; padding stands on the right and is never scored."""
-    return attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
 
 
 def backbone(model: "Qwen3ForCausalLM", device: str) -> Callable:

@@ -22,8 +22,10 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
-from transformers import get_scheduler
+from transformers import AttentionInterface, AttentionMaskInterface, get_scheduler
+from transformers.masking_utils import sdpa_mask
 
+from labkit.decode import attend, is_llama
 from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.quiet import bar, quiet
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("linear", "cosine", "constant")
 POOL = 16  # batches drawn together and sorted by length
-SHORT = 384  # tokens up to which plain attention trains faster on a CPU than the fused one
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -143,7 +144,7 @@ def train(
         raise LabError("weights to train must be float32: load the model with dtype='float32'")
     lengths = [len(row["input_ids"]) for row in rows]
     home = Path(folder) / f"train-{_name(network, rows, settings)[:16]}"
-    with quiet(), _attention(network, max(lengths)):
+    with quiet(), _attention(network):
         try:
             run = _Run(network, batches(lengths, settings), settings, home)
             report = run.go(rows, lengths, tokenizer.pad_token_id or 0, check, progress, save_seconds)
@@ -165,19 +166,33 @@ def _name(network: PreTrainedModel, rows: Sequence[Row], settings: TrainSettings
     return address(weights=weights.hexdigest(), rows=list(rows), settings=settings)
 
 
+def in_blocks(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    scaling: float = 1.0,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """`attend` behind transformers' attention interface; what the mask hides from the last token is padding."""
+    hidden = None if attention_mask is None else ~attention_mask[:, 0, -1]
+    return attend(query, key, value, scaling, hidden).transpose(1, 2).contiguous(), None
+
+
 @contextmanager
-def _attention(network: PreTrainedModel, longest: int) -> Iterator[None]:
-    """Plain attention while training short rows on a CPU: fused attention's backward is slower there."""
+def _attention(network: PreTrainedModel) -> Iterator[None]:
+    """Attention in blocks while training on a processor: the backward pass of the fused one is slower there."""
     base = network.get_base_model() if hasattr(network, "get_base_model") else network
     before = base.config._attn_implementation
-    short = longest <= SHORT and before == "sdpa" and not torch.cuda.is_available()
-    if short:
-        base.set_attn_implementation("eager")
+    AttentionInterface.register("in_blocks", in_blocks)
+    AttentionMaskInterface.register("in_blocks", sdpa_mask)
+    if is_llama(base.config) and not torch.cuda.is_available():
+        base.set_attn_implementation("in_blocks")
     try:
         yield
     finally:
-        if short:
-            base.set_attn_implementation(before)
+        base.set_attn_implementation(before)
 
 
 class _Run:

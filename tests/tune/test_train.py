@@ -48,14 +48,32 @@ def test_loss_falls_and_the_same_seed_gives_the_same_weights(base, rows, tmp_pat
 def test_the_loss_is_that_of_transformers_with_its_mask(base, rows, tmp_path):
     """The first step's loss, in float32, from the model's own loss over a padded and masked batch."""
     from labkit.tune.prepare import Collator
-    from labkit.tune.train import _answer_logits
+    from labkit.tune.train import _answer_logits, _attention
 
     network = load_model(base, dtype="float32").network
     batch = Collator(0)(rows[:8])
     with torch.no_grad():
         theirs = network(**batch).loss
+    with torch.no_grad(), _attention(network):
+        assert network.config._attn_implementation == ("in_blocks" if network.device.type == "cpu" else "sdpa")
         ours = torch.nn.functional.cross_entropy(*_answer_logits(network, batch, network.device), ignore_index=IGNORED)
     assert abs(ours - theirs) < 1e-5
+
+
+@pytest.mark.reference
+def test_what_a_check_asks_in_a_padded_batch_is_scored_without_the_padding(model):
+    from labkit.decode import Reader
+    from labkit.tune.train import _attention
+
+    ids, mask = torch.tensor([[5, 6, 7, 8], [0, 0, 9, 7]]), torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])
+    with torch.no_grad():
+        alone = [
+            Reader(model.network).read(row[seen > 0][None], seen[seen > 0][None])
+            for row, seen in zip(ids, mask, strict=True)
+        ]
+        with _attention(model.network):
+            together = Reader(model.network).repeat(2).read(ids, mask)
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
 def test_the_precision_of_a_trainer_that_ran_before_in_the_process_does_not_stay(base, model, rows, tmp_path):

@@ -57,14 +57,14 @@ def _answering(lab: Lab) -> Iterator[Contest]:
 
 def _reading(network: PreTrainedModel, prompts: Sequence[list[int]]) -> float:
     """Seconds to read prompts, and to write the first id of each."""
-    from labkit.model import greedy
+    from labkit.decode import greedy
 
     return clocked(lambda: greedy(network, prompts, (), 1))[0]
 
 
 def _writing(network: PreTrainedModel, prompts: Sequence[list[int]]) -> float:
     """Seconds to write one id of each row, reading left out."""
-    from labkit.model import greedy
+    from labkit.decode import greedy
 
     both = clocked(lambda: greedy(network, prompts, (), WRITTEN + 1))[0]
     return (both - _reading(network, prompts)) / WRITTEN

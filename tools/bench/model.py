@@ -84,7 +84,7 @@ def _answers(lab: Lab, items: Sequence[Item]) -> Contest:
 
 
 def _one_answer(lab: Lab) -> Contest:
-    from labkit.model import greedy
+    from labkit.decode import greedy
 
     network, (prompt,) = lab.model.network, prompts(lab, 1)
     plain, _ = chain.plain(lab.profile.model_path)

@@ -504,7 +504,7 @@ mixes = {
 # goes on.
 
 # %%
-from labkit.model import greedy
+from labkit.decode import greedy
 
 
 def recites(network):

@@ -29,7 +29,7 @@ lab
 import time
 
 from labkit.compare.arms import passages
-from labkit.model import greedy
+from labkit.decode import greedy
 from labkit.rag.augment import build_messages
 
 
