@@ -132,7 +132,6 @@ def compare(
             Lab.release()
             lab.profile = replace(lab.profile, **given)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
-        lab.artifacts.finish()
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,21 +39,16 @@ def runs_folder() -> Path:
     return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise LabError(f"{value!r} has no content address: give text, numbers, lists, mappings or dataclasses")
-
-
 def address(**parts: Any) -> str:
     """SHA-256, in hexadecimal, of the parts as canonical JSON: the same parts always have the same address.
 
     Raises LabError for a part that JSON cannot hold.
     """
     try:
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=asdict)
     except (TypeError, ValueError) as error:
-        raise LabError(f"no content address for {sorted(parts)}: {error}") from error
+        remedy = "give text, numbers, lists, mappings or dataclasses"
+        raise LabError(f"no content address for {sorted(parts)} ({error}): {remedy}") from error
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -88,18 +83,15 @@ PACKAGES = (
 )
 
 
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def _commit() -> str | None:
-    """The commit this code is at, with a hash of the changes where tracked files differ; None outside git."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
-    return f"{commit}+{hashlib.sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
+    """The commit this code is at, with a hash of the changes where tracked files differ; None where git does not say."""
+    options = {"cwd": HERE, "capture_output": True, "text": True, "timeout": 20, "check": True}
+    try:
+        words = (["rev-parse", "HEAD"], ["diff", "HEAD"])
+        commit, changes = (subprocess.run(["git", *some], **options).stdout.strip() for some in words)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+{hashlib.sha256(changes.encode()).hexdigest()[:12]}" if changes else commit
 
 
 def _processor() -> str:
@@ -249,38 +241,28 @@ class Store:
 class Artifacts:
     """Artifacts under `root`, with read-only `shipped` ones beside them; `fresh` makes each once more.
 
-    A fresh run that was killed goes on with what it had made, until one calls `finish`.
-
     `used` says of every named artifact where it came from and how many seconds that took.
     """
 
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
         self.store, self.fresh = Store(root, None if fresh else shipped), fresh
         self.used: list[dict[str, Any]] = []
-        self._log = self.store.root / ".fresh.json"  # what an interrupted fresh run has made is not made a second time
-        interrupted = fresh and self._log.is_file()
-        self._made: set[str] = set(json.loads(self._log.read_text("utf-8"))) if interrupted else set()
+        self._seen: set[str] = set()
 
     def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
         """The folder at the address of `parts`: found, or filled by `build` now."""
         key, began = address(**parts), time.perf_counter()
-        again = self.fresh and key not in self._made
+        again = self.fresh and key not in self._seen
         place = None if again else self.store.find(key)
         if not place:
             place = self.store.commit(key, build, fresh=again)
             _trim()
-        if name and key not in self._made:
+        if name and key not in self._seen:
             seconds = round(time.perf_counter() - began, 2)
             shipped = place.parent == self.store.shipped_root
             self.used.append({"name": name, "address": key, "shipped": shipped, "seconds": seconds})
-        self._made.add(key)
-        if again:
-            write_json(self._log, sorted(self._made))
+        self._seen.add(key)
         return place
-
-    def finish(self) -> None:
-        """The run is complete: the next fresh one makes everything again."""
-        self._log.unlink(missing_ok=True)
 
     def value(self, make: Callable[[], Any], **parts: Any) -> Any:
         """A JSON value at the address of `parts`: found, or made now."""
