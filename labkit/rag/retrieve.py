@@ -98,11 +98,7 @@ class Retriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_k: int | None = None, **kwargs: Any
     ) -> list[Document]:
-        hits = self.search(query, top_k)
-        documents = [to_langchain(hit.chunk) for hit in hits]
-        for document, hit in zip(documents, hits, strict=True):
-            document.metadata |= {"score": hit.score, "rank": hit.rank}
-        return documents
+        return [to_langchain(hit.chunk, score=hit.score, rank=hit.rank) for hit in self.search(query, top_k)]
 
 
 class Dense(Retriever):
