@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.rag.augment import FRAMED, build_messages
-from labkit.store import ROOT
+from labkit.store import ROOT, address
 
 if TYPE_CHECKING:
     from labkit.model import Message
@@ -161,7 +161,6 @@ def load_rewordings() -> list[Item]:
 def load_documents(path: Path) -> list[Document]:
     """Documents kept as lines of JSON, each with id, title and text; `LabError` if the file cannot be read."""
     from labkit.rag.ingest import Document
-    from labkit.store import address
 
     rows = map(json.loads, _lines(path))
     return [Document(**row, format="text", sha256=address(text=row["text"])) for row in rows]

@@ -22,9 +22,12 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = (HERE.parent / "pyproject.toml").is_file()
@@ -56,6 +59,16 @@ def hash_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_weights(network: Module) -> str:
+    """SHA-256 of a network's tensors and their names, wherever they lie and in whatever precision."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -27,7 +27,7 @@ class Endpoint:
 
     What a model thinks aloud between <think> and </think> is cut from its answer.
 
-    `name` is the model's; without one, the first that the server lists. A key is read from the environment variable `key`
+    `name` is the model's, which may also stand behind the URL, as URL#model; without one, the first that the server lists. A key is read from the environment variable `key`
     and kept nowhere. Questions and passages go to that server. Its weights cannot be seen, so its `fingerprint` is its address.
     Raises LabError where it cannot be reached or refuses.
     """
@@ -37,9 +37,11 @@ class Endpoint:
     seconds = 120
 
     def __init__(self, url: str, name: str = "", key: str = "OPENAI_API_KEY") -> None:
+        url, _, named = url.partition("#")
         self.url, self.host, self.key = url.rstrip("/"), urlsplit(url).hostname, key
         if urlsplit(url).scheme not in ("http", "https") or not self.host:
             raise LabError(f"'{url}' is no address of a server: give one as http://127.0.0.1:8000/v1")
+        name = name or named
         models = [name] if name else [model.id for model in self._call(lambda client: client.models.list())]
         if not models:
             raise LabError(f"the server at {self.host} lists no model: name one behind the address, as {self.url}#name")
@@ -109,9 +111,3 @@ class Endpoint:
                 openai.APIError: f"{self.host} refuses ({one_line(error, 160)}): check the model's name, {self.url}#name",
             }
             raise LabError(next(text for kind, text in problems.items() if isinstance(error, kind))) from error
-
-
-def endpoint(place: str) -> Endpoint | None:
-    """The endpoint written as URL or URL#model; None for an empty text. LabError as `Endpoint`."""
-    url, _, name = place.partition("#")
-    return Endpoint(url, name) if url else None

