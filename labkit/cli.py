@@ -16,7 +16,7 @@ from labkit import __version__
 from labkit.console import SETTINGS, Commands, announce, check, session, show
 from labkit.errors import LabError
 from labkit.profile import check_size, choose_arms, resolve
-from labkit.store import ROOT, runs_folder
+from labkit.store import ROOT, runs_folder, write_bytes
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
@@ -191,7 +191,6 @@ def retrieve(
     """
     from labkit.rag.beir import evaluate_profile, summary, trec_run
     from labkit.rag.retrieve import check_method
-    from labkit.store import write_bytes
 
     reranker = check(resolve, profile).reranker
     check(lambda name: check_method(name, reranker), method)

@@ -186,10 +186,10 @@ def open_own(
     return lab
 
 
-def open_prose(profile: str, size: str = "full", fresh: bool = False, progress: bool = True) -> OwnLab:
+def open_prose(profile: str, size: str = "full", fresh: bool = False) -> OwnLab:
     """A lab on `data/prose`: real facts in our own sentences, with as many test questions as it has."""
     prose = data_folder() / "prose"
-    lab = open_own(profile, prose / "documents", prose / "questions.csv", size, fresh=fresh, progress=progress)
+    lab = open_own(profile, prose / "documents", prose / "questions.csv", size, fresh=fresh)
     lab.corpus = "articles about the real world"
     return lab
 
