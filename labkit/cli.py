@@ -85,7 +85,7 @@ def compare(
     """
     check(resolve, profile), check(check_size, size)
     trained = tuple(range(seeds)) if seeds else None
-    given = _given(seeds=trained, arms=check(choose_arms, arms) if arms else None, embedder=embedder)
+    overrides = _given(seeds=trained, arms=check(choose_arms, arms) if arms else None, embedder=embedder)
     reading = _given(password=password, seconds=seconds, megabytes=megabytes)
     if squad and (docs or questions or generator):
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
@@ -118,7 +118,7 @@ def compare(
             lab.reading = reading
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
-        lab.profile = replace(lab.profile, **given)
+        lab.profile = replace(lab.profile, **overrides)
         if docs and not questions:
             table = runs_folder() / "own_data" / f"{docs.resolve().name}.csv"
             print(propose_into(lab, table, lab.profile.questions or 60))
@@ -130,7 +130,7 @@ def compare(
         if name == "compare" and lab.profile.reads_prose and not out:
             lab = own_data.open_prose(profile, size, fresh)
             Lab.release()
-            lab.profile = replace(lab.profile, **given)
+            lab.profile = replace(lab.profile, **overrides)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
 
 

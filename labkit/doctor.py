@@ -81,11 +81,11 @@ def examine(root: Path = ROOT, workshop: bool = False) -> Iterator[Check]:
     place = next(folder for folder in (runs, *runs.parents) if folder.exists())
     free, disk = memory.available / GIB, shutil.disk_usage(place).free / GIB
     gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
-    lost = [name for name in FILES if not (path := root / "data" / name).is_file() and not any(path.glob("*"))]
+    gaps = [name for name in FILES if not (path := root / "data" / name).is_file() and not any(path.glob("*"))]
     yield Check("free memory", free >= 2, f"{free:.1f} GiB", "close programs: 2 GiB are needed")
     yield Check("free disk", disk >= 1, f"{disk:.1f} GiB", "make room: runs take up to 1 GiB")
     yield Check("writable", os.access(place, os.W_OK), place.name, "set LABKIT_RUNS to a folder you may write to")
-    yield Check("data", not lost, f"lacks {', '.join(lost)}" if lost else "is there", "git checkout data, or make data")
+    yield Check("data", not gaps, f"lacks {', '.join(gaps)}" if gaps else "is there", "git checkout data, or make data")
     yield replace(adapters(), required=workshop)
     if workshop:
         yield pins(root / "constraints.txt")
@@ -136,7 +136,7 @@ def adapters() -> Check:
     """Whether every adapter of the two tuned arms is kept whole at the address of this very model, data and code."""
     from labkit.practice.play import ReadOnly
 
-    lab, lost = labkit.open("pocket", progress=False), []
+    lab, wrong = labkit.open("pocket", progress=False), []
     lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
     for name, seed in product(TRAINED, lab.profile.seeds):
         with warnings.catch_warnings():
@@ -144,9 +144,9 @@ def adapters() -> Check:
             try:
                 lab.adapter(name, seed)
             except (LabError, OSError, ValueError) as error:
-                lost.append(f"{name}, seed {seed}: {error}".splitlines()[0])
+                wrong.append(f"{name}, seed {seed}: {error}".splitlines()[0])
     remedy = "git checkout data, or make compare once with time to spare: it trains them"
-    return Check("adapters", not lost, lost[0] if lost else "fit the model", remedy)
+    return Check("adapters", not wrong, wrong[0] if wrong else "fit the model", remedy)
 
 
 def port() -> Check:

@@ -28,7 +28,7 @@ def lock_file() -> Path:
     return runs_folder() / "models.lock.json"
 
 
-def locked() -> dict[str, str]:
+def revisions() -> dict[str, str]:
     """Each hub model's commit as first used; LabError for a damaged file."""
     try:
         return json.loads(lock_file().read_text("utf-8"))
@@ -46,12 +46,12 @@ def pinned(name: str) -> str:
     """
     if not HUB_ID.fullmatch(name) or Path(name).is_dir():
         return name
-    known = locked()
-    folder = _snapshot(name, known.get(name))
+    pins = revisions()
+    folder = _snapshot(name, pins.get(name))
     if not any(folder.rglob("*.safetensors")):
         raise LabError(f"{name} has no safetensors weights, and pickled ones are not read: choose another model")
-    if name not in known:
-        write_json(lock_file(), {**locked(), name: folder.name})
+    if name not in pins:
+        write_json(lock_file(), {**revisions(), name: folder.name})
     return str(folder)
 
 
@@ -70,7 +70,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
              "the folder of a copy"),
             (Exception, f"could not be downloaded ({one_line(error)}): try again, or give a model's folder"),
         )  # fmt: skip
-        raise LabError(f"{name} {next(said for kind, said in problems if isinstance(error, kind))}") from error
+        raise LabError(f"{name} {next(reason for kind, reason in problems if isinstance(error, kind))}") from error
 
 
 RECIPE = "gguf/1"

@@ -74,9 +74,9 @@ class Endpoint:
         answers = []
         for messages in conversations:
             key = bytes.fromhex(address(server=self.fingerprint, messages=list(messages), room=max_new_tokens))
-            known = cache.get([key]) if cache else {}
-            answer = Generation(**json.loads(known[key])) if known else self._answer(list(messages), max_new_tokens)
-            if cache and not known:
+            stored = cache.get([key]) if cache else {}
+            answer = Generation(**json.loads(stored[key])) if stored else self._answer(list(messages), max_new_tokens)
+            if cache and not stored:
                 cache.put({key: json.dumps(asdict(answer)).encode()})
             answers.append(answer)
             if progress:

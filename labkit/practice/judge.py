@@ -139,8 +139,8 @@ class ModelJudge:
 
 
 def _talk(question: str, answer: str, *references: str) -> list[Message]:
-    told = {"question": question, "reference answers": references, "given answer": answer}
-    return [{"role": "system", "content": ASK}, {"role": "user", "content": json.dumps(told, ensure_ascii=False)}]
+    case = {"question": question, "reference answers": references, "given answer": answer}
+    return [{"role": "system", "content": ASK}, {"role": "user", "content": json.dumps(case, ensure_ascii=False)}]
 
 
 def _verdict(reply: str) -> bool | str:

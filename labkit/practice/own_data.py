@@ -71,8 +71,8 @@ class OwnLab(Lab):
     @cached_property
     def asked(self) -> Questions:
         """Your questions, checked against the documents and parted."""
-        asked = load(self.file, self.documents, self.within, self.fits)
-        return replace(asked, notes=[*asked.notes, *self._foreign()])
+        questions = load(self.file, self.documents, self.within, self.fits)
+        return replace(questions, notes=[*questions.notes, *self._foreign()])
 
     def _foreign(self) -> Iterator[str]:
         """A note on documents in a language that the embedder was not trained on."""
@@ -88,9 +88,9 @@ class OwnLab(Lab):
 
     def fits(self, text: str) -> bool:
         """Whether the models have room for a text and an answer to it."""
-        room, asked = self.profile.max_new_tokens, build_messages(text)
+        room, prompt = self.profile.max_new_tokens, build_messages(text)
         models = [model for model in (self.model, self.generator) if model]
-        return all(model.count(asked) + room <= min(self.profile.context, model.context) for model in models)
+        return all(model.count(prompt) + room <= min(self.profile.context, model.context) for model in models)
 
     @cached_property
     def judge(self) -> Judge:
@@ -225,8 +225,8 @@ def compare_own(lab: OwnLab) -> Comparison:
 
 def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
     """What to keep in mind: rows that were left out, how others were judged, and two models where two answer."""
-    lost = [note.partition(": ")[2] for note in lab.asked.notes if note.startswith("left out: ")]
-    cautions = [f"Of your questions {len(lost)} were left out, the first {'; '.join(lost[:20])}."] if lost else []
+    rows = [note.partition(": ")[2] for note in lab.asked.notes if note.startswith("left out: ")]
+    cautions = [f"Of your questions {len(rows)} were left out, the first {'; '.join(rows[:20])}."] if rows else []
     if free := {item.id for item in lab.questions if is_free(item)}:
         right = answers[answers.id.isin(free) & (answers.correct == 1)].decided_by.value_counts()
         by = ", ".join(f"{n} by {measure}" for measure, n in right.items()) or "none"

@@ -64,17 +64,16 @@ class Embedder(Embeddings):
         texts = [prompt + text for text in texts]
         cache, name = None if query else self.cache, self.fingerprint
         keys = {text: hashlib.sha256(f"{name}\n{text}".encode()).digest() for text in texts}
-        kept = cache.get(list(keys.values())) if cache else {}
-        whole = {key: value for key, value in kept.items() if len(value) == 4 * self.dimensions}
-        known = {text: np.frombuffer(whole[key], "float32") for text, key in keys.items() if key in whole}
-        unseen = sorted((text for text in keys if text not in known), key=len)  # like lengths need little padding
+        stored = cache.get(list(keys.values())) if cache else {}
+        vectors = {text: np.frombuffer(stored[key], "float32") for text, key in keys.items() if key in stored}
+        unseen = sorted((text for text in keys if text not in vectors), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]
             new = dict(zip(group, self._compute(group), strict=True))
             if cache:
                 cache.put({keys[text]: vector.astype("float32").tobytes() for text, vector in new.items()})
-            known |= new
-        return np.array([known[text] for text in texts], "float32").reshape(-1, self.dimensions)
+            vectors |= new
+        return np.array([vectors[text] for text in texts], "float32").reshape(-1, self.dimensions)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """LangChain's call for passages; the same vectors as `encode`, as lists of float."""

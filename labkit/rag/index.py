@@ -83,11 +83,11 @@ class VectorIndex:
         FAISS cannot take a vector out of a graph. So every kind is filled again with the vectors that stay: what was
         trained is kept, and a decoded vector has the code that it came from.
         """
-        kept = np.setdiff1d(np.arange(len(self)), numbers)
-        vectors = self.vectors_at(kept)
+        rest = np.setdiff1d(np.arange(len(self)), numbers)
+        vectors = self.vectors_at(rest)
         self._index.reset()
         self._index.add(vectors)
-        return kept
+        return rest
 
     def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)); number -1 is no hit.
@@ -263,8 +263,8 @@ class FaissStore(VectorStore):
         with self._lock:
             names = set(self._numbers) & set(self._numbers if ids is None else ids)
             if names:
-                kept = self.index.delete(np.array([self._numbers[name] for name in names], "int64"))
-                self._keep([self._documents[number] for number in kept])
+                rest = self.index.delete(np.array([self._numbers[name] for name in names], "int64"))
+                self._keep([self._documents[number] for number in rest])
         return True
 
     def _keep(self, documents: list[Document]) -> None:
