@@ -28,10 +28,7 @@ ASKED = FRAMED.format(opening=OPENING, closing=CLOSING)
 
 @dataclass(frozen=True)
 class Evidence:
-    """One fact that proves an answer, and the passage that states it in the document that is its place.
-
-    `also` names the documents that restate the fact: overviews, for example.
-    """
+    """One fact that proves an answer, the passage that states it in its document, and the documents that restate it (`also`)."""
 
     document: str
     value: str
@@ -44,10 +41,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Item:
-    """A test question or training pair; `gold` is what a right answer contains, None where it abstains.
-
-    `accepted` are other forms of the gold value that are as right.
-    """
+    """A test question or training pair; `gold` is what a right answer contains (None: it abstains), `accepted` forms as right."""
 
     id: str
     kind: str

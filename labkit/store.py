@@ -36,17 +36,12 @@ ROOT = HERE.parent if CHECKOUT else HERE / "shipped"
 
 
 def runs_folder() -> Path:
-    """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
-    the folder that LABKIT_RUNS names.
-    """
+    """Where runs and artifacts go: LABKIT_RUNS, else `runs` in the checkout, or where you are if a wheel was installed."""
     return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()
 
 
 def address(**parts: Any) -> str:
-    """SHA-256, in hexadecimal, of the parts as canonical JSON: the same parts always have the same address.
-
-    Raises LabError for a part that JSON cannot hold.
-    """
+    """SHA-256, in hexadecimal, of the parts as canonical JSON; LabError for a part that JSON cannot hold."""
     try:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=asdict)
     except (TypeError, ValueError) as error:
@@ -81,10 +76,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def hash_tree(folder: Path | str) -> str:
-    """SHA-256 of a folder's file names and contents; empty folders and dates do not count.
-
-    Raises LabError when the folder is missing or holds a link.
-    """
+    """SHA-256 of a folder's file names and contents, whatever their dates; LabError for a missing folder and for a link."""
     if not Path(folder).is_dir():
         raise LabError(f"{folder} is not a folder: check the path")
     return address(files=file_hashes(Path(folder)))
@@ -180,10 +172,7 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 class Store:
-    """Folders found by the address of what made them, trusted only while every file matches the manifest.
-
-    `root` is written; `shipped`, where given, is only read.
-    """
+    """Folders found by the address of what made them, trusted while every file matches the manifest; `shipped` is only read."""
 
     def __init__(self, root: Path | str, shipped: Path | str | None = None) -> None:
         self.root = Path(root)

@@ -72,10 +72,7 @@ def answers(lab: Lab, question: str, k: int) -> Iterator[tuple[str, Answer | str
 
 
 def page(profile: str = "pocket") -> Widget:
-    """The playground: a question, the settings that decide what is read, and the cards of the four arms.
-
-    LabError for an unknown profile.
-    """
+    """The playground: a question, what decides what is read, the cards of the four arms; LabError for an unknown profile."""
     import ipywidgets as widgets
 
     wide, some = {"width": "100%"}, [item.question for item in spread(load_questions(), EXAMPLES)]

@@ -354,10 +354,7 @@ def passages_of(lab: OwnLab, count: int) -> Sequence[Chunk]:
 
 
 def propose_into(lab: OwnLab, path: Path, count: int) -> str:
-    """Write proposals to a CSV file that is not there yet; in words, what is in it and what to do.
-
-    Raises LabError for a file that is there, as you may have edited it, and where no passage gives a row.
-    """
+    """Write proposals to a CSV file; in words, what is in it and what to do. LabError for a file that is there, or no row."""
     import pandas as pd
 
     if path.exists():

@@ -53,10 +53,7 @@ def parameters(network: Module) -> tuple[int, int]:
 
 
 def add_lora(network: PreTrainedModel, settings: LoraSettings) -> PeftModel:
-    """Freeze the weights and put untrained adapters beside them, the same ones for the same seed.
-
-    Raises LabError for modules that the network does not have, or that may not be adapted.
-    """
+    """Freeze the weights and add untrained adapters, the same for a seed; LabError for modules that may not be adapted."""
     from peft import LoraConfig, get_peft_model
 
     names = settings.target_modules
