@@ -198,10 +198,7 @@ def check_size(size: str) -> str:
 
 
 def scaled(profile: Profile, size: str) -> Profile:
-    """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, the same code.
-
-    What a smoke run measures says nothing about the models. LabError for another size.
-    """
+    """The profile at "full", or cut to "smoke": the same code on little data, no measurement. LabError for another size."""
     if check_size(size) == "full":
         return profile
     part = 2 if profile.reads_prose else 1  # of what pocket does; a real model takes many times longer

@@ -67,10 +67,7 @@ class Endpoint:
         progress: Callable[[int], object] | None = None,
         cache: Cache | None = None,
     ) -> list[Generation]:
-        """Answers in the order of the conversations, asked one after another; tokens as the server counts them.
-
-        Nothing is batched here; with a `cache`, what this model was asked before is taken from there.
-        """
+        """Answers in the conversations' order, asked one by one; tokens as the server counts them, repeats from the `cache`."""
         answers = []
         for messages in conversations:
             key = bytes.fromhex(address(server=self.fingerprint, messages=list(messages), room=max_new_tokens))

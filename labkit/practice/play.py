@@ -1,7 +1,4 @@
-"""The playground: a page that asks all four arms one question and shows their answers side by side.
-
-`labkit play` serves it with Voila from a notebook of two lines.
-"""
+"""The playground: a page, served by `labkit play`, that asks all four arms one question and shows their answers side by side."""
 
 from __future__ import annotations
 
@@ -110,10 +107,7 @@ def _ask(question: str, settings: Sequence[Any], button: Any, status: Any, resul
 
 
 def cards(question: str, replies: Mapping[str, Answer | str], gold: str | None = None) -> str:
-    """HTML with a card for each arm; `gold` is the value that a right answer holds, where it is known.
-
-    A reply that is a string is shown as what went wrong. Everything is escaped.
-    """
+    """HTML, all escaped, with a card for each arm: its answer or, a string, what went wrong; `gold` is the right value if known."""
     text = question if len(question) <= SHOWN else f"{question[:SHOWN]} …"
     about = {name: (arm_class(name).__doc__ or "").strip() for name in replies}
     arms = [{"name": name, "about": about[name], **_card(reply)} for name, reply in replies.items()]

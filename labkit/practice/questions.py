@@ -327,10 +327,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def propose(lab: OwnLab, count: int) -> tuple[list[dict[str, str]], dict[str, int]]:
-    """About `count` rows from passages spread over all documents, and how many replies failed, by reason.
-
-    Where the model's reply does not pass, its passage gives a sentence with a gap instead.
-    """
+    """About `count` rows from passages over all documents, with a gap where a reply will not do; and failures by reason."""
     from tqdm import tqdm
 
     chunks = passages_of(lab, count)

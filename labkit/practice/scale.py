@@ -1,7 +1,4 @@
-"""What runs on one machine or, with Ray, on several: a grid of settings measured cell by cell, a folder embedded.
-
-See docs/scale.md.
-"""
+"""What runs here or, with Ray, on several machines (docs/scale.md): a grid of settings cell by cell, a folder embedded."""
 
 from __future__ import annotations
 

@@ -139,10 +139,7 @@ class _MultilingualE5:
 
 
 def _word_parts() -> Any:
-    """A tokenizer that measures texts of any language: words in parts of four letters, or of one where no space parts words.
-
-    The engine keeps its own to itself; this one counts about as many tokens.
-    """
+    """A tokenizer that counts about as the engine's own: a token has four letters, or one where no space parts words."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Sequence as Steps

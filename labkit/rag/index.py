@@ -1,7 +1,4 @@
-"""Unit vectors in any FAISS index, and a store of chunks on it with LangChain's interface.
-
-The store adds, updates, deletes, filters, saves and loads; its manifest is written last and checked before use.
-"""
+"""Unit vectors in any FAISS index, and a store of chunks on it with LangChain's interface, whose files are checked at loading."""
 
 from __future__ import annotations
 
@@ -65,10 +62,7 @@ class VectorIndex:
         self._index.add(vectors)
 
     def tune(self, effort: str) -> None:
-        """Search from now on with another parameter of FAISS, "nprobe=16" (cells) or "efSearch=128" (graph); "" changes none.
-
-        Raises `LabError` for one that the kind does not have.
-        """
+        """Search with "nprobe=16" (cells) or "efSearch=128" (graph) from now on, "" as before; LabError for one it does not have."""
         import faiss
 
         if effort:
@@ -90,10 +84,7 @@ class VectorIndex:
         return rest
 
     def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)); number -1 is no hit.
-
-        `among` are the numbers that may be found; they are compared one by one, so none is missed.
-        """
+        """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)), -1 for none; of `among`, exactly."""
         queries = np.ascontiguousarray(queries, "float32")
         k = min(k, len(self) if among is None else len(among))
         if not k:

@@ -94,10 +94,7 @@ def train_adapter(
 
 
 def save_adapter(network: PeftModel, folder: Path | str, base: str) -> None:
-    """Write adapter_model.safetensors in bfloat16 and adapter_config.json, the same bytes for the same adapter.
-
-    Of a base in a folder only the folder's name is kept.
-    """
+    """Write adapter_model.safetensors in bfloat16 and adapter_config.json without a path, the same bytes for the same adapter."""
     from safetensors.torch import load_file, save_file
 
     folder = Path(folder)
@@ -141,10 +138,7 @@ def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None) ->
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes in tensors: all weights, gradients and optimiser state of the trained ones, and the most held at once.
-
-    `peak` holds the first three and the activations; Python and its libraries are not counted.
-    """
+    """Bytes of tensors: weights, gradients, optimiser state, and the most held at once with activations; not Python's own."""
 
     weights: int
     gradients: int
@@ -162,10 +156,7 @@ def weight_bytes(network: Module) -> int:
 def footprint(
     network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], settings: TrainSettings
 ) -> Footprint:
-    """Train on `rows` as `labkit.tune.train.train` does, and count what really lay in memory meanwhile.
-
-    The network changes as in any training. Give few rows: watching every allocation is slow.
-    """
+    """Train on `rows`, and count what really lay in memory meanwhile. Give few rows: watching every allocation is slow."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     state: dict[str, int] = {}

@@ -258,10 +258,7 @@ class Collator:
 
 @dataclass(frozen=True)
 class Masked:
-    """The tokens of a row as text, each with whether its loss counts; a notebook shows them coloured.
-
-    Learned tokens are bold as well, for those who see no colour and for pages that strip it.
-    """
+    """The tokens of a row as text, each with whether its loss counts; a notebook shows the learned ones coloured and bold."""
 
     tokens: list[tuple[str, bool]]
 
