@@ -241,22 +241,24 @@ class Store:
 
 
 class Artifacts:
-    """Artifacts under `root`, with read-only `shipped` ones beside them; `fresh` makes each once more.
+    """Artifacts under `root`, with `shipped` ones beside them; `fresh` makes each once more, `read_only` makes none.
 
     `used` says of every named artifact where it came from and how many seconds that took.
     """
 
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
         self.store, self.fresh = Store(root, None if fresh else shipped), fresh
-        self.used: list[dict[str, Any]] = []
+        self.read_only, self.used = False, []
         self._seen: set[str] = set()
 
     def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
-        """The folder at the address of `parts`: found, or filled by `build` now."""
+        """The folder at the address of `parts`: found, or filled by `build` now; LabError if it may not."""
         key, began = address(**parts), time.perf_counter()
         again = self.fresh and key not in self._seen
         place = None if again else self.store.find(key)
         if not place:
+            if self.read_only:
+                raise LabError(f"{name}, is not trained yet: run labkit compare with this profile once")
             place = self.store.commit(key, build, fresh=again)
             _trim()
         if name and key not in self._seen:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class OwnLab(Lab):
     file: Path
     within: float | None = None
     most: int | None = None
-    reading: Mapping[str, Any] = MappingProxyType({})
+    reading: Mapping[str, Any] = {}
     """Limits of `ingest` and the password of your files, where they are not as usual."""
     model_judge: ModelJudge | None = None
     """A served model that judges answers that no document holds word for word, before `judge` does."""

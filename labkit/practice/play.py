@@ -21,7 +21,6 @@ from labkit.metrics import abstained, contains
 from labkit.profile import PROFILES, resolve
 from labkit.rag.augment import build_messages, check_citations, cited, values
 from labkit.runs import environment
-from labkit.store import Artifacts, address
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -32,21 +31,11 @@ LOCAL = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-s
 """The browser loads from this server only; Voila's template would ask a content network for icons."""
 
 
-class ReadOnly(Artifacts):
-    """Artifacts trained before, and no others: a click must not start hours of training."""
-
-    def folder(self, build: Any, name: str | None = None, **parts: Any) -> Path:
-        """The folder at the address of `parts`; LabError if it is not there."""
-        if not self.store.find(address(**parts)):
-            raise LabError(f"{name}, is not trained yet: run labkit compare with this profile once")
-        return super().folder(build, name, **parts)
-
-
 @cache
 def open_lab(profile: str) -> Lab:
-    """The lab of a profile, which never trains. LabError for an unknown profile."""
+    """The lab of a profile, which never trains: a click must not start hours of it. LabError for an unknown profile."""
     lab = Lab(resolve(profile), progress=False)
-    lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
+    lab.artifacts.read_only = True
     return lab
 
 
