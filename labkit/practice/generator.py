@@ -27,9 +27,9 @@ class Endpoint:
 
     What a model thinks aloud between <think> and </think> is cut from its answer.
 
-    `name` is the model's, which may also stand behind the URL, as URL#model; without one, the first that the server lists. A key is read from the environment variable `key`
-    and kept nowhere. Questions and passages go to that server. Its weights cannot be seen, so its `fingerprint` is its address.
-    Raises LabError where it cannot be reached or refuses.
+    `name` is the model's, which may also stand behind the URL, as URL#model; without one, the first that the server lists.
+    A key is read from the environment variable `key` and kept nowhere. Questions and passages go to that server. Its weights
+    cannot be seen, so its `fingerprint` is its address. Raises LabError where it cannot be reached or refuses.
     """
 
     dtype = "unknown"

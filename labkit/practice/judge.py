@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urldefrag, urlsplit
+from urllib.parse import urlsplit
 
 from labkit.data import Evidence, Item, data_folder, sentences
 from labkit.errors import LabError, one_line
@@ -42,9 +42,8 @@ class Nearest:
 
     def __init__(self, documents: Sequence[Document]) -> None:
         lines = [(d, line) for d in documents for line in re.split(r"\n+|(?<=[.!?])\s+|(?<=[。！？])", d.text)]
-        self.search = BM25(
-            Texts([Chunk(str(n), d.id, d.title, s, 0, 0) for n, (d, s) in enumerate(lines) if s.strip()])
-        )
+        chunks = [Chunk(str(n), d.id, d.title, line, 0, 0) for n, (d, line) in enumerate(lines) if line.strip()]
+        self.search = BM25(Texts(chunks))
 
     def __call__(self, text: str, places: Sequence[Document]) -> tuple[Evidence, ...]:
         """The sentence as evidence, of some places if they are named; none where no word is shared."""
@@ -104,9 +103,7 @@ class ModelJudge:
 
     def __init__(self, url: str, name: str = "", cache: Cache | None = None, progress: bool = False) -> None:
         if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in LOOPBACK:
-            raise LabError(
-                f"the judge at '{urldefrag(url).url}' would get your answers in the clear: give an address with https"
-            )
+            raise LabError(f"the judge at '{url}' would get your answers in the clear: give an address with https")
         self.model, self.cache = Endpoint(url, name, KEY), cache
         self.agreement = self._agreement(progress)
         if (kappa := self.agreement["kappa"]) < KAPPA:

@@ -84,7 +84,7 @@ class VectorIndex:
         return rest
 
     def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)), -1 for none; of `among`, exactly."""
+        """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)), -1 for none; `among`: of these, all compared."""
         queries = np.ascontiguousarray(queries, "float32")
         k = min(k, len(self) if among is None else len(among))
         if not k:

@@ -84,7 +84,8 @@ def train_adapter(
 ) -> TrainReport:
     """Train LoRA adapters for a model and save them in `folder` as peft's safetensors.
 
-    Checkpoints live in `checkpoints` (default: `folder`) while it runs: the same call goes on after a kill. Raises LabError as `load_model`, `add_lora` and `labkit.tune.train.train` do.
+    Checkpoints live in `checkpoints` (default: `folder`) while it runs: the same call goes on after a kill. Raises LabError
+    as `load_model`, `add_lora` and `labkit.tune.train.train` do.
     """
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
