@@ -82,7 +82,9 @@ def hash_tree(folder: Path | str) -> str:
     return address(files=file_hashes(Path(folder)))
 
 
-PACKAGES = "torch transformers peft bitsandbytes sentence-transformers faiss-cpu langchain-core bm25s numpy scipy".split()
+PACKAGES = (
+    "torch transformers peft bitsandbytes sentence-transformers faiss-cpu langchain-core bm25s numpy scipy".split()
+)
 
 
 def _commit() -> str | None:

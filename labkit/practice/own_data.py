@@ -234,16 +234,12 @@ def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
             f"No document holds the answers to {len(free)} of the {len(lab.questions)} questions word for word; what was said to "
             f"them is right where it holds the value, or {way or f'by F1 from {F1} and cosine from {COSINE} on'}. So decided: {by}."
         )
-    if lab.model_judge:
-        lost = [f"{row.arm}, {row.id}: {row.no_verdict}" for row in answers[answers.no_verdict != ""].itertuples()]
-        some = (
-            f"on {len(lost)} answers, which F1 and cosine judged: {'; '.join(lost[:20])}{' and so on' * (len(lost) > 20)}"
-            if lost
-            else "on no answer"
-        )
+    if judge := lab.model_judge:
+        gaps = [f"{row.arm}, {row.id}: {row.no_verdict}" for row in answers[answers.no_verdict != ""].itertuples()]
+        names = "; ".join(gaps[:20]) + " and so on" * (len(gaps) > 20)
+        some = f"on {len(gaps)} answers, which F1 and cosine judged: {names}" if gaps else "on no answer"
         agrees = "agrees with people on {agreement:.2f} of {pairs} labelled pairs (kappa {kappa:.2f})"
-        agrees = agrees.format(**lab.model_judge.agreement)
-        cautions.append(f"{lab.model_judge.model} {agrees}. It gave no verdict {some}.")
+        cautions.append(f"{judge.model} {agrees.format(**judge.agreement)}. It gave no verdict {some}.")
     if lab.generator and (cut := int(answers.cut.sum())):
         cautions.append(f"{cut} of {len(answers)} answers were cut off at {lab.profile.max_new_tokens} tokens.")
     lessons, golds = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]
