@@ -16,7 +16,7 @@ from labkit import __version__
 from labkit.console import SETTINGS, Commands, announce, check, session, show
 from labkit.errors import LabError
 from labkit.profile import check_size, choose_arms, resolve
-from labkit.store import ROOT, runs_folder
+from labkit.store import ROOT, runs_folder, write_bytes
 
 if TYPE_CHECKING:
     from labkit.compare.arms import Answer
@@ -85,7 +85,7 @@ def compare(
     """
     check(resolve, profile), check(check_size, size)
     trained = tuple(range(seeds)) if seeds else None
-    given = _given(seeds=trained, arms=check(choose_arms, arms) if arms else None, embedder=embedder)
+    overrides = _given(seeds=trained, arms=check(choose_arms, arms) if arms else None, embedder=embedder)
     reading = _given(password=password, seconds=seconds, megabytes=megabytes)
     if squad and (docs or questions or generator):
         raise LabError("--squad brings its own documents and questions: leave --docs, --questions and --generator out")
@@ -118,7 +118,7 @@ def compare(
             lab.reading = reading
         else:
             name, run, lab = "compare", run_compare, labkit.open(profile, size, fresh)
-        lab.profile = replace(lab.profile, **given)
+        lab.profile = replace(lab.profile, **overrides)
         if docs and not questions:
             table = runs_folder() / "own_data" / f"{docs.resolve().name}.csv"
             print(propose_into(lab, table, lab.profile.questions or 60))
@@ -130,9 +130,8 @@ def compare(
         if name == "compare" and lab.profile.reads_prose and not out:
             lab = own_data.open_prose(profile, size, fresh)
             Lab.release()
-            lab.profile = replace(lab.profile, **given)
+            lab.profile = replace(lab.profile, **overrides)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
-        lab.artifacts.finish()
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -192,7 +191,6 @@ def retrieve(
     """
     from labkit.rag.beir import evaluate_profile, summary, trec_run
     from labkit.rag.retrieve import check_method
-    from labkit.store import write_bytes
 
     reranker = check(resolve, profile).reranker
     check(lambda name: check_method(name, reranker), method)

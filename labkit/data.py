@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.rag.augment import FRAMED, build_messages
-from labkit.store import ROOT
+from labkit.store import ROOT, address
 
 if TYPE_CHECKING:
     from labkit.model import Message
@@ -28,10 +28,7 @@ ASKED = FRAMED.format(opening=OPENING, closing=CLOSING)
 
 @dataclass(frozen=True)
 class Evidence:
-    """One fact that proves an answer, and the passage that states it in the document that is its place.
-
-    `also` names the documents that restate the fact: overviews, for example.
-    """
+    """One fact that proves an answer, the passage that states it in its document, and the documents that restate it (`also`)."""
 
     document: str
     value: str
@@ -44,10 +41,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Item:
-    """A test question or training pair; `gold` is what a right answer contains, None where it abstains.
-
-    `accepted` are other forms of the gold value that are as right.
-    """
+    """A test question or training pair; `gold` is what a right answer contains (None: it abstains), `accepted` forms as right."""
 
     id: str
     kind: str
@@ -77,11 +71,13 @@ class Wording:
 
     def ask(self, form: str, name: str) -> str:
         """The question about a thing, in one of the forms."""
-        return _capital(form.format(e=self.refer(name)))
+        question = form.format(e=self.refer(name))
+        return question[0].upper() + question[1:]
 
     def tell(self, name: str, value: str) -> str:
         """The full sentence that answers it."""
-        return _capital(self.answer.format(e=self.refer(name), v=value))
+        sentence = self.answer.format(e=self.refer(name), v=value)
+        return sentence[0].upper() + sentence[1:]
 
 
 @dataclass(frozen=True)
@@ -114,10 +110,6 @@ def draw_facts(count: int, seed: int = 0) -> list[Fact]:
         about = {name: row[name] for name in ("kind", "entity", "attribute", "value")}
         drawn.append(Fact(**about, trained=tuple(free[:16]), unseen=(*free[16:], *wording.held_out)))
     return drawn
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def data_folder() -> Path:
@@ -161,7 +153,6 @@ def load_rewordings() -> list[Item]:
 def load_documents(path: Path) -> list[Document]:
     """Documents kept as lines of JSON, each with id, title and text; `LabError` if the file cannot be read."""
     from labkit.rag.ingest import Document
-    from labkit.store import address
 
     rows = map(json.loads, _lines(path))
     return [Document(**row, format="text", sha256=address(text=row["text"])) for row in rows]

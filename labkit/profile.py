@@ -154,9 +154,9 @@ def choose_arms(names: str) -> tuple[str, ...]:
     return tuple(arm for arm in EVERY_ARM if arm in chosen)
 
 
-def _choices(word: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f"choose {', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")
+def _choices(word: str, names: tuple[str, ...]) -> str:
+    near = get_close_matches(word, names, n=1)
+    return f"choose {', '.join(names)}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def resolve(name: str) -> Profile:
@@ -181,11 +181,11 @@ def resolve(name: str) -> Profile:
     raise LabError(f"unknown profile '{name}': {choices}, a model's folder, or a hub id as owner/name")
 
 
-def _own_model(folder: Path, said: str) -> Profile:
+def _own_model(folder: Path, name: str) -> Profile:
     try:
         shape = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise LabError(f"{said} holds no config.json that can be read: give a transformers model's folder") from error
+        raise LabError(f"{name} holds no config.json that can be read: give a transformers model's folder") from error
     holds = min(shape.get("max_position_embeddings") or shape.get("n_positions") or LAPTOP.context, LAPTOP.context)
     return replace(LAPTOP, name=folder.name, model=str(folder), embedder="bundled", reranker=None, context=holds)
 
@@ -198,10 +198,7 @@ def check_size(size: str) -> str:
 
 
 def scaled(profile: Profile, size: str) -> Profile:
-    """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, the same code.
-
-    What a smoke run measures says nothing about the models. LabError for another size.
-    """
+    """The profile at "full", or cut to "smoke": the same code on little data, no measurement. LabError for another size."""
     if check_size(size) == "full":
         return profile
     part = 2 if profile.reads_prose else 1  # of what pocket does; a real model takes many times longer

@@ -42,8 +42,7 @@ def environment(profile: str | None) -> Iterator[None]:
 
 
 def kernel_options() -> dict[str, Any]:
-    """How a notebook's process starts: in this interpreter, encrypted where it can be, silent when it is stopped in a cell."""
-    import zmq
+    """How a notebook's process starts: in this interpreter, encrypted if its kernel can, silent when it is stopped in a cell."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from traitlets.config import Config
@@ -54,8 +53,7 @@ def kernel_options() -> dict[str, Any]:
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[])
 
-    encryption = "auto" if zmq.has("curve") else "disabled"
-    config = Config(KernelManager={"transport_encryption": encryption})
+    config = Config(KernelManager={"transport_encryption": "auto"})
     return {"config": config, "kernel_manager_class": Here, "extra_arguments": ["--log-level=CRITICAL"]}
 
 

@@ -19,12 +19,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = (HERE.parent / "pyproject.toml").is_file()
@@ -33,27 +36,17 @@ ROOT = HERE.parent if CHECKOUT else HERE / "shipped"
 
 
 def runs_folder() -> Path:
-    """Where runs and artifacts go: `runs` in the checkout, or where you are if labkit was installed from a wheel; or
-    the folder that LABKIT_RUNS names.
-    """
+    """Where runs and artifacts go: LABKIT_RUNS, else `runs` in the checkout, or where you are if a wheel was installed."""
     return Path(os.environ.get("LABKIT_RUNS") or (ROOT if CHECKOUT else Path.cwd()) / "runs").expanduser().absolute()
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise LabError(f"{value!r} has no content address: give text, numbers, lists, mappings or dataclasses")
-
-
 def address(**parts: Any) -> str:
-    """SHA-256, in hexadecimal, of the parts as canonical JSON: the same parts always have the same address.
-
-    Raises LabError for a part that JSON cannot hold.
-    """
+    """SHA-256, in hexadecimal, of the parts as canonical JSON; LabError for a part that JSON cannot hold."""
     try:
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=asdict)
     except (TypeError, ValueError) as error:
-        raise LabError(f"no content address for {sorted(parts)}: {error}") from error
+        remedy = "give text, numbers, lists, mappings or dataclasses"
+        raise LabError(f"no content address for {sorted(parts)} ({error}): {remedy}") from error
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -61,6 +54,16 @@ def hash_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_weights(network: Module) -> str:
+    """SHA-256 of a network's tensors and their names, wherever they lie and in whatever precision."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -73,33 +76,26 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def hash_tree(folder: Path | str) -> str:
-    """SHA-256 of a folder's file names and contents; empty folders and dates do not count.
-
-    Raises LabError when the folder is missing or holds a link.
-    """
+    """SHA-256 of a folder's file names and contents, whatever their dates; LabError for a missing folder and for a link."""
     if not Path(folder).is_dir():
         raise LabError(f"{folder} is not a folder: check the path")
     return address(files=file_hashes(Path(folder)))
 
 
 PACKAGES = (
-    *("torch", "transformers", "peft", "bitsandbytes", "sentence-transformers"),
-    *("faiss-cpu", "langchain-core", "bm25s", "numpy", "scipy"),
+    "torch transformers peft bitsandbytes sentence-transformers faiss-cpu langchain-core bm25s numpy scipy".split()
 )
 
 
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def _commit() -> str | None:
-    """The commit this code is at, with a hash of the changes where tracked files differ; None outside git."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
-    return f"{commit}+{hashlib.sha256(changes.encode()).hexdigest()[:12]}" if commit and changes else commit
+    """The commit this code is at, with a hash of the changes where tracked files differ; None where git does not say."""
+    options = {"cwd": HERE, "capture_output": True, "text": True, "timeout": 20, "check": True}
+    try:
+        words = (["rev-parse", "HEAD"], ["diff", "HEAD"])
+        commit, changes = (subprocess.run(["git", *some], **options).stdout.strip() for some in words)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+{hashlib.sha256(changes.encode()).hexdigest()[:12]}" if changes else commit
 
 
 def _processor() -> str:
@@ -175,10 +171,7 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 class Store:
-    """Folders found by the address of what made them, trusted only while every file matches the manifest.
-
-    `root` is written; `shipped`, where given, is only read.
-    """
+    """Folders found by the address of what made them, trusted while every file matches the manifest; `shipped` is only read."""
 
     def __init__(self, root: Path | str, shipped: Path | str | None = None) -> None:
         self.root = Path(root)
@@ -247,40 +240,32 @@ class Store:
 
 
 class Artifacts:
-    """Artifacts under `root`, with read-only `shipped` ones beside them; `fresh` makes each once more.
-
-    A fresh run that was killed goes on with what it had made, until one calls `finish`.
+    """Artifacts under `root`, with `shipped` ones beside them; `fresh` makes each once more, `read_only` makes none.
 
     `used` says of every named artifact where it came from and how many seconds that took.
     """
 
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
         self.store, self.fresh = Store(root, None if fresh else shipped), fresh
-        self.used: list[dict[str, Any]] = []
-        self._log = self.store.root / ".fresh.json"  # what an interrupted fresh run has made is not made a second time
-        interrupted = fresh and self._log.is_file()
-        self._made: set[str] = set(json.loads(self._log.read_text("utf-8"))) if interrupted else set()
+        self.read_only, self.used = False, []
+        self._seen: set[str] = set()
 
     def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
-        """The folder at the address of `parts`: found, or filled by `build` now."""
+        """The folder at the address of `parts`: found, or filled by `build` now; LabError if it may not."""
         key, began = address(**parts), time.perf_counter()
-        again = self.fresh and key not in self._made
+        again = self.fresh and key not in self._seen
         place = None if again else self.store.find(key)
         if not place:
+            if self.read_only:
+                raise LabError(f"{name}, is not trained yet: run labkit compare with this profile once")
             place = self.store.commit(key, build, fresh=again)
             _trim()
-        if name and key not in self._made:
+        if name and key not in self._seen:
             seconds = round(time.perf_counter() - began, 2)
             shipped = place.parent == self.store.shipped_root
             self.used.append({"name": name, "address": key, "shipped": shipped, "seconds": seconds})
-        self._made.add(key)
-        if again:
-            write_json(self._log, sorted(self._made))
+        self._seen.add(key)
         return place
-
-    def finish(self) -> None:
-        """The run is complete: the next fresh one makes everything again."""
-        self._log.unlink(missing_ok=True)
 
     def value(self, make: Callable[[], Any], **parts: Any) -> Any:
         """A JSON value at the address of `parts`: found, or made now."""

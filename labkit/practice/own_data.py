@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from labkit.compare.lab import Lab, spread
 from labkit.data import Evidence, Item, data_folder
 from labkit.errors import LabError
 from labkit.metrics import abstained, f1, normalise
-from labkit.practice.generator import endpoint
+from labkit.practice.generator import Endpoint
 from labkit.practice.judge import COSINE, F1, Judge, ModelJudge, is_free
 from labkit.practice.questions import UNKNOWN, Questions, load
 from labkit.profile import PROFILES, resolve
@@ -42,7 +41,7 @@ class OwnLab(Lab):
     file: Path
     within: float | None = None
     most: int | None = None
-    reading: Mapping[str, Any] = MappingProxyType({})
+    reading: Mapping[str, Any] = {}
     """Limits of `ingest` and the password of your files, where they are not as usual."""
     model_judge: ModelJudge | None = None
     """A served model that judges answers that no document holds word for word, before `judge` does."""
@@ -71,8 +70,8 @@ class OwnLab(Lab):
     @cached_property
     def asked(self) -> Questions:
         """Your questions, checked against the documents and parted."""
-        asked = load(self.file, self.documents, self.within, self.fits)
-        return replace(asked, notes=[*asked.notes, *self._foreign()])
+        questions = load(self.file, self.documents, self.within, self.fits)
+        return replace(questions, notes=[*questions.notes, *self._foreign()])
 
     def _foreign(self) -> Iterator[str]:
         """A note on documents in a language that the embedder was not trained on."""
@@ -88,9 +87,9 @@ class OwnLab(Lab):
 
     def fits(self, text: str) -> bool:
         """Whether the models have room for a text and an answer to it."""
-        room, asked = self.profile.max_new_tokens, build_messages(text)
+        room, prompt = self.profile.max_new_tokens, build_messages(text)
         models = [model for model in (self.model, self.generator) if model]
-        return all(model.count(asked) + room <= min(self.profile.context, model.context) for model in models)
+        return all(model.count(prompt) + room <= min(self.profile.context, model.context) for model in models)
 
     @cached_property
     def judge(self) -> Judge:
@@ -181,15 +180,15 @@ def open_own(
     """
     lab = OwnLab(resolve(profile), size, fresh, progress)
     lab.folder, lab.file, lab.within = ROOT / documents, ROOT / questions, within
-    lab.generator, lab.most = endpoint(generator), most
+    lab.generator, lab.most = Endpoint(generator) if generator else None, most
     lab.model_judge = ModelJudge(judge, judge_model, None if fresh else lab.answered, progress) if judge else None
     return lab
 
 
-def open_prose(profile: str, size: str = "full", fresh: bool = False, progress: bool = True) -> OwnLab:
+def open_prose(profile: str, size: str = "full", fresh: bool = False) -> OwnLab:
     """A lab on `data/prose`: real facts in our own sentences, with as many test questions as it has."""
     prose = data_folder() / "prose"
-    lab = open_own(profile, prose / "documents", prose / "questions.csv", size, fresh=fresh, progress=progress)
+    lab = open_own(profile, prose / "documents", prose / "questions.csv", size, fresh=fresh)
     lab.corpus = "articles about the real world"
     return lab
 
@@ -225,8 +224,8 @@ def compare_own(lab: OwnLab) -> Comparison:
 
 def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
     """What to keep in mind: rows that were left out, how others were judged, and two models where two answer."""
-    lost = [note.partition(": ")[2] for note in lab.asked.notes if note.startswith("left out: ")]
-    cautions = [f"Of your questions {len(lost)} were left out, the first {'; '.join(lost[:20])}."] if lost else []
+    rows = [note.partition(": ")[2] for note in lab.asked.notes if note.startswith("left out: ")]
+    cautions = [f"Of your questions {len(rows)} were left out, the first {'; '.join(rows[:20])}."] if rows else []
     if free := {item.id for item in lab.questions if is_free(item)}:
         right = answers[answers.id.isin(free) & (answers.correct == 1)].decided_by.value_counts()
         by = ", ".join(f"{n} by {measure}" for measure, n in right.items()) or "none"
@@ -235,16 +234,12 @@ def _cautions(lab: OwnLab, answers: pd.DataFrame) -> list[str]:
             f"No document holds the answers to {len(free)} of the {len(lab.questions)} questions word for word; what was said to "
             f"them is right where it holds the value, or {way or f'by F1 from {F1} and cosine from {COSINE} on'}. So decided: {by}."
         )
-    if lab.model_judge:
-        lost = [f"{row.arm}, {row.id}: {row.no_verdict}" for row in answers[answers.no_verdict != ""].itertuples()]
-        some = (
-            f"on {len(lost)} answers, which F1 and cosine judged: {'; '.join(lost[:20])}{' and so on' * (len(lost) > 20)}"
-            if lost
-            else "on no answer"
-        )
+    if judge := lab.model_judge:
+        gaps = [f"{row.arm}, {row.id}: {row.no_verdict}" for row in answers[answers.no_verdict != ""].itertuples()]
+        names = "; ".join(gaps[:20]) + " and so on" * (len(gaps) > 20)
+        some = f"on {len(gaps)} answers, which F1 and cosine judged: {names}" if gaps else "on no answer"
         agrees = "agrees with people on {agreement:.2f} of {pairs} labelled pairs (kappa {kappa:.2f})"
-        agrees = agrees.format(**lab.model_judge.agreement)
-        cautions.append(f"{lab.model_judge.model} {agrees}. It gave no verdict {some}.")
+        cautions.append(f"{judge.model} {agrees.format(**judge.agreement)}. It gave no verdict {some}.")
     if lab.generator and (cut := int(answers.cut.sum())):
         cautions.append(f"{cut} of {len(answers)} answers were cut off at {lab.profile.max_new_tokens} tokens.")
     lessons, golds = {item.gold for item in lab.tuned_pairs}, [item.gold for item in lab.questions if item.gold]

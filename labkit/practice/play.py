@@ -1,7 +1,4 @@
-"""The playground: a page that asks all four arms one question and shows their answers side by side.
-
-`labkit play` serves it with Voila from a notebook of two lines.
-"""
+"""The playground: a page, served by `labkit play`, that asks all four arms one question and shows their answers side by side."""
 
 from __future__ import annotations
 
@@ -24,7 +21,6 @@ from labkit.metrics import abstained, contains
 from labkit.profile import PROFILES, resolve
 from labkit.rag.augment import build_messages, check_citations, cited, values
 from labkit.runs import environment
-from labkit.store import Artifacts, address
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -35,21 +31,11 @@ LOCAL = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-s
 """The browser loads from this server only; Voila's template would ask a content network for icons."""
 
 
-class ReadOnly(Artifacts):
-    """Artifacts trained before, and no others: a click must not start hours of training."""
-
-    def folder(self, build: Any, name: str | None = None, **parts: Any) -> Path:
-        """The folder at the address of `parts`; LabError if it is not there."""
-        if not self.store.find(address(**parts)):
-            raise LabError(f"{name}, is not trained yet: run labkit compare with this profile once")
-        return super().folder(build, name, **parts)
-
-
 @cache
 def open_lab(profile: str) -> Lab:
-    """The lab of a profile, which never trains. LabError for an unknown profile."""
+    """The lab of a profile, which never trains: a click must not start hours of it. LabError for an unknown profile."""
     lab = Lab(resolve(profile), progress=False)
-    lab.artifacts = ReadOnly(lab.artifacts.store.root, lab.artifacts.store.shipped_root)
+    lab.artifacts.read_only = True
     return lab
 
 
@@ -72,10 +58,7 @@ def answers(lab: Lab, question: str, k: int) -> Iterator[tuple[str, Answer | str
 
 
 def page(profile: str = "pocket") -> Widget:
-    """The playground: a question, the settings that decide what is read, and the cards of the four arms.
-
-    LabError for an unknown profile.
-    """
+    """The playground: a question, what decides what is read, the cards of the four arms; LabError for an unknown profile."""
     import ipywidgets as widgets
 
     wide, some = {"width": "100%"}, [item.question for item in spread(load_questions(), EXAMPLES)]
@@ -113,10 +96,7 @@ def _ask(question: str, settings: Sequence[Any], button: Any, status: Any, resul
 
 
 def cards(question: str, replies: Mapping[str, Answer | str], gold: str | None = None) -> str:
-    """HTML with a card for each arm; `gold` is the value that a right answer holds, where it is known.
-
-    A reply that is a string is shown as what went wrong. Everything is escaped.
-    """
+    """HTML, all escaped, with a card for each arm: its answer or, a string, what went wrong; `gold` is the right value if known."""
     text = question if len(question) <= SHOWN else f"{question[:SHOWN]} …"
     about = {name: (arm_class(name).__doc__ or "").strip() for name in replies}
     arms = [{"name": name, "about": about[name], **_card(reply)} for name, reply in replies.items()]

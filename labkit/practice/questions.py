@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from labkit.data import Evidence, Item
 from labkit.errors import LabError
 from labkit.metrics import contains
-from labkit.practice.judge import NEAREST, Nearest, Style, learn
+from labkit.practice.judge import NEAREST, Nearest, Style, is_free, learn
 from labkit.rag.augment import ABSTAIN, values
 from labkit.rag.ingest import Document
 from labkit.store import write_bytes
@@ -116,18 +116,16 @@ def check(
     the same answer), and a row whose question and reply do not fit. Raises LabError for a document that is not there.
     """
     rows, names = [{"question": "", "answer": "", **row} for row in rows], _names(documents)
-    repeats, items, unfinished, notes = _repeats(rows), [], [], []
+    repeats, nearest, items, notes = _repeats(rows), Nearest(documents), [], []
     if strange := [(row["row"], name) for row in rows for name in _parts(row, "document") if not _named(name, names)]:
         which = f"row {_some([row for row, _ in strange])} names the document '{strange[0][1]}'"
         remedy = f"choose one as {documents[0].id}, or leave the cell empty"
         raise LabError(f"{which}, which is not among the {len(documents)} read: {remedy}")
-    free, nearest = [], Nearest(documents)
     for n, row in enumerate(rows):
         forms, places = _parts(row, "answer"), [_named(name, names) for name in _parts(row, "document")]
         if "fault" in row:
             reason = row["fault"]
         elif GAP in row["question"]:
-            unfinished.append(row["row"])
             reason = "a sentence with a gap; write a question"
         elif n in repeats:
             reason = "as nearly the same was asked before"
@@ -136,18 +134,16 @@ def check(
         elif not fits(f"{row['question']} {row.get('reply') or row['answer']}"):
             reason = "longer than the model's context; shorten it"
         else:
-            proof = [(d.id, form) for d in places or documents for form in forms if contains(d.text, form)]
-            items.append(_item(row, forms, dict(reversed(proof)), [d.id for d in places]))
-            if forms and not proof:  # judged by what it says: the nearest sentence stands for a proof
-                free.append(row["row"])
-                quoted = tuple(replace(e, kind=NEAREST) for e in items[-1].evidence)
-                proof = quoted or nearest(f"{row['question']} {forms[0]}", places)
-                items[-1] = replace(items[-1], evidence=proof)
+            held = {d.id: [form for form in forms if contains(d.text, form)] for d in places or documents}
+            item = _item(row, forms, {name: some[0] for name, some in held.items() if some}, [d.id for d in places])
+            if forms and not item.evidence:  # judged by what it says: the nearest sentence stands for a proof
+                item = replace(item, evidence=nearest(f"{row['question']} {forms[0]}", places))
+            items.append(item)
             continue
         notes.append(f"left out: row {row['row']}, {reason}")
-    if unfinished and not items:
+    if not items and (unfinished := [row["row"] for row in rows if GAP in row["question"]]):
         raise LabError(f"row {_some(unfinished)} is a sentence with a gap still: write a question for each")
-    if free:
+    if free := [item.id.removeprefix("row ").lstrip("0") for item in items if is_free(item)]:
         whose = f"no document holds the answers of {len(free)} rows word for word: {_some(free)}"
         notes.append(f"{whose}; what is said to them is judged by what it says (labkit.practice.judge)")
     return items, notes
@@ -192,10 +188,11 @@ def _some(rows: Sequence[str]) -> str:
 def _item(row: dict[str, str], forms: Sequence[str], proof: dict[str, str], places: Sequence[str]) -> Item:
     """A row as an item: what proves it is the answer in a document, or a quote of each where several are named."""
     quotes, evidence = _parts(row, "quote", " || "), []
+    way = NEAREST if forms and not proof else ""
     if len(quotes) == len(places) and (len(places) > 1 or not proof):
-        evidence = [Evidence(name, "", quote, "", "", "") for name, quote in zip(places, quotes, strict=True)]
+        evidence = [Evidence(name, "", quote, way, "", "") for name, quote in zip(places, quotes, strict=True)]
     elif proof:
-        first, *others = list(proof)[::-1]
+        first, *others = proof
         evidence = [Evidence(first, proof[first], row.get("quote", ""), "", "", "", tuple(others))]
     kind = row.get("kind") or ("in the documents" if forms else UNKNOWN)
     gold, rivals = forms[0] if forms else None, tuple(_parts(row, "rivals"))
@@ -327,10 +324,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def propose(lab: OwnLab, count: int) -> tuple[list[dict[str, str]], dict[str, int]]:
-    """About `count` rows from passages spread over all documents, and how many replies failed, by reason.
-
-    Where the model's reply does not pass, its passage gives a sentence with a gap instead.
-    """
+    """About `count` rows from passages over all documents, with a gap where a reply will not do; and failures by reason."""
     from tqdm import tqdm
 
     chunks = passages_of(lab, count)
@@ -354,10 +348,7 @@ def passages_of(lab: OwnLab, count: int) -> Sequence[Chunk]:
 
 
 def propose_into(lab: OwnLab, path: Path, count: int) -> str:
-    """Write proposals to a CSV file that is not there yet; in words, what is in it and what to do.
-
-    Raises LabError for a file that is there, as you may have edited it, and where no passage gives a row.
-    """
+    """Write proposals to a CSV file; in words, what is in it and what to do. LabError for a file that is there, or no row."""
     import pandas as pd
 
     if path.exists():

@@ -1,7 +1,4 @@
-"""What runs on one machine or, with Ray, on several: a grid of settings measured cell by cell, a folder embedded.
-
-See docs/scale.md.
-"""
+"""What runs here or, with Ray, on several machines (docs/scale.md): a grid of settings cell by cell, a folder embedded."""
 
 from __future__ import annotations
 
@@ -130,8 +127,8 @@ def sweep(
     """
     out, cells = Path(out), grid.cells()
     store, keys = Store(out / "cells"), {cell: key(cell) for cell in cells}
-    found = {cell: store.find(place) for cell, place in keys.items()}
-    rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in found.items() if folder}
+    folders = {cell: store.find(place) for cell, place in keys.items()}
+    rows = {cell: json.loads((folder / "row.json").read_text("utf-8")) for cell, folder in folders.items() if folder}
     missing = [cell for cell in cells if cell not in rows]
     results = run_at(missing, address, gpus) if address and missing else ((c, run_cell(c)) for c in missing)
     with tqdm(total=len(cells), initial=len(rows), desc="sweep", unit="cell", disable=not progress) as bar:

@@ -113,7 +113,6 @@ def fit(
     passages: Sequence[Passage],
     budget: int,
     count: Callable[[list[Message]], int],
-    form: str = "cited",
     cut: bool = False,
 ) -> Fitted:
     """As many passages, best first, as a prompt of at most `budget` tokens holds; never less than the question.
@@ -125,7 +124,7 @@ def fit(
 
     def tokens(chosen: Sequence[Passage]) -> int:
         """The size of a prompt over these passages."""
-        return count(build_messages(question, chosen, form))
+        return count(build_messages(question, chosen))
 
     kept = most_that_fit(len(passages), lambda n: tokens(passages[:n]), budget)
     chosen = list(passages[:kept])

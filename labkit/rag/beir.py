@@ -50,12 +50,9 @@ def read_collection(folder: str | Path) -> Collection:
         raise LabError(
             f"{folder}/qrels/test.tsv names query {unknown[0]!r}, which queries.jsonl lacks: correct the files"
         )
-    for name, part in (
-        ("qrels/test.tsv names no relevant passage", judged),
-        ("corpus.jsonl holds no passage", passages),
-    ):
-        if not part:
-            raise LabError(f"{folder}/{name}: give the whole collection")
+    if not judged or not passages:
+        lack = "corpus.jsonl holds no passage" if judged else "qrels/test.tsv names no relevant passage"
+        raise LabError(f"{folder}/{lack}: give the whole collection")
     return Collection(passages, {query: queries[query] for query in judged}, judged)
 
 

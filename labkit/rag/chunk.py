@@ -7,7 +7,7 @@ import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
 
@@ -190,11 +190,11 @@ def _level(text: str, match: re.Match[str]) -> int:
     return _PLAIN_LEVEL if alone and named else 0
 
 
-def to_langchain(chunk: Chunk) -> LangChainDocument:
-    """The chunk as a LangChain document: its place goes into the metadata."""
+def to_langchain(chunk: Chunk, **about: Any) -> LangChainDocument:
+    """The chunk as a LangChain document: its place, and what else is known about it, go into the metadata."""
     from langchain_core.documents import Document
 
-    about = asdict(chunk)
+    about = asdict(chunk) | about
     return Document(id=about.pop("id"), page_content=about.pop("text"), metadata=about)
 
 

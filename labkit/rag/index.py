@@ -1,7 +1,4 @@
-"""Unit vectors in any FAISS index, and a store of chunks on it with LangChain's interface.
-
-The store adds, updates, deletes, filters, saves and loads; its manifest is written last and checked before use.
-"""
+"""Unit vectors in any FAISS index, and a store of chunks on it with LangChain's interface, whose files are checked at loading."""
 
 from __future__ import annotations
 
@@ -35,15 +32,14 @@ class VectorIndex:
 
     `factory` names the kind as FAISS does: "Flat" is exact, "SQ8" and "PQ48" store 1 byte a number and 48 bytes
     a vector, "IVF64,Flat" searches a few of 64 cells, "HNSW32" walks a graph of 32 neighbours; "IVF64,PQ48"
-    combines. `effort` is a FAISS search parameter, "nprobe=16" (cells) or "efSearch=128" (graph).
-    Raises `LabError` for a kind or an effort that FAISS does not know.
+    combines. Raises `LabError` for a kind that FAISS does not know.
 
     >>> index = VectorIndex("HNSW32")
     >>> index.add(vectors); scores, numbers = index.search(queries, k=10)
     """
 
-    def __init__(self, factory: str = "Flat", effort: str = "") -> None:
-        self.factory, self.effort = factory, effort
+    def __init__(self, factory: str = "Flat") -> None:
+        self.factory = factory
         self._index: Any = None
 
     def __len__(self) -> int:
@@ -63,15 +59,13 @@ class VectorIndex:
                 problem = f"'{self.factory}' cannot be trained on {len(vectors)} vectors ({_reason(error)})"
                 raise LabError(f"{problem}: begin with more, or begin with 'Flat' and rebuild later") from error
             self._index = index
-            self.tune(self.effort)
         self._index.add(vectors)
 
     def tune(self, effort: str) -> None:
-        """Search with another effort from now on; "" leaves it as it is."""
+        """Search with "nprobe=16" (cells) or "efSearch=128" (graph) from now on, "" as before; LabError for one it does not have."""
         import faiss
 
-        self.effort = effort
-        if effort and self._index is not None:
+        if effort:
             try:
                 faiss.ParameterSpace().set_index_parameters(self._index, effort)
             except RuntimeError as error:
@@ -83,17 +77,14 @@ class VectorIndex:
         FAISS cannot take a vector out of a graph. So every kind is filled again with the vectors that stay: what was
         trained is kept, and a decoded vector has the code that it came from.
         """
-        kept = np.setdiff1d(np.arange(len(self)), numbers)
-        vectors = self.vectors_at(kept)
+        rest = np.setdiff1d(np.arange(len(self)), numbers)
+        vectors = self.vectors_at(rest)
         self._index.reset()
         self._index.add(vectors)
-        return kept
+        return rest
 
     def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)); number -1 is no hit.
-
-        `among` are the numbers that may be found; they are compared one by one, so none is missed.
-        """
+        """Scores and numbers nearest to `queries` (n, d), each (n, min(k, what there is)), -1 for none; `among`: of these, all compared."""
         queries = np.ascontiguousarray(queries, "float32")
         k = min(k, len(self) if among is None else len(among))
         if not k:
@@ -123,11 +114,11 @@ class VectorIndex:
         return memoryview(faiss.serialize_index(self._index))
 
     @classmethod
-    def from_bytes(cls, data: bytes, factory: str = "Flat", effort: str = "") -> VectorIndex:
+    def from_bytes(cls, data: bytes, factory: str = "Flat") -> VectorIndex:
         """The index in `data`; give it only bytes that were checked. LabError if FAISS cannot read them."""
         import faiss
 
-        index = cls(factory, effort)
+        index = cls(factory)
         try:
             index._index = faiss.deserialize_index(np.frombuffer(data, "uint8"))
         except RuntimeError as error:
@@ -177,7 +168,7 @@ def more_vectors(real: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
 class FaissStore(VectorStore):
     """Chunks and their vectors, in the same order. Scores are inner products of unit vectors: cosines.
 
-    `factory` and `effort` choose the kind of index, as in `VectorIndex`. A filtered search compares every chunk
+    `factory` chooses the kind of index, as in `VectorIndex`. A filtered search compares every chunk
     that passes, so that it misses none. `version` counts the changes.
 
     >>> store = FaissStore.from_chunks(chunks, load_embedder("bundled"))
@@ -185,9 +176,9 @@ class FaissStore(VectorStore):
     ['pump.html#1', 'pump.html#0']
     """
 
-    def __init__(self, embedder: Embeddings, factory: str = "Flat", effort: str = "") -> None:
+    def __init__(self, embedder: Embeddings, factory: str = "Flat") -> None:
         self.embedder, self.version = embedder, 0
-        self.index = VectorIndex(factory, effort)
+        self.index = VectorIndex(factory)
         self._documents: list[Document] = []  # by the numbers of their vectors
         self._numbers: dict[str, int] = {}
         self._lock = threading.RLock()  # FAISS cannot be read while it is written, as LangChain's async calls would do
@@ -263,8 +254,8 @@ class FaissStore(VectorStore):
         with self._lock:
             names = set(self._numbers) & set(self._numbers if ids is None else ids)
             if names:
-                kept = self.index.delete(np.array([self._numbers[name] for name in names], "int64"))
-                self._keep([self._documents[number] for number in kept])
+                rest = self.index.delete(np.array([self._numbers[name] for name in names], "int64"))
+                self._keep([self._documents[number] for number in rest])
         return True
 
     def _keep(self, documents: list[Document]) -> None:
@@ -272,9 +263,9 @@ class FaissStore(VectorStore):
         self._documents, self.version = documents, self.version + 1
         self._numbers = {document.id: number for number, document in enumerate(documents)}
 
-    def rebuild(self, factory: str, effort: str = "") -> None:
+    def rebuild(self, factory: str) -> None:
         """Index the same chunks again, in another kind or trained on all of them; a cache spares the embedder."""
-        fresh = VectorIndex(factory, effort)
+        fresh = VectorIndex(factory)
         with self._lock:
             if self._documents:
                 fresh.add(self._embed(self._documents))
@@ -296,13 +287,12 @@ class FaissStore(VectorStore):
             return self.index.search(queries, k, None if filter is None else self._passing(filter))
 
     def _passing(self, filter: Filter) -> np.ndarray:
-        def passes(document: Document) -> bool:
-            """Whether a document may be found."""
-            if callable(filter):
-                return filter(document)
+        def has_values(document: Document) -> bool:
+            """Whether the document's metadata are those asked for."""
             wanted = ((document.metadata.get(key), value) for key, value in filter.items())
             return all(own in value if isinstance(value, list | tuple | set) else own == value for own, value in wanted)
 
+        passes = filter if callable(filter) else has_values
         return np.array([number for number, document in enumerate(self._documents) if passes(document)], "int64")
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None) -> list[Document]:
@@ -339,7 +329,7 @@ class FaissStore(VectorStore):
             except TypeError as error:
                 raise LabError(f"this store cannot be saved ({error}): keep text and numbers in metadata") from error
             parts = {"index.faiss": self.index.to_bytes(), "chunks.json": chunks}
-            about = {"factory": self.index.factory, "effort": self.index.effort, "embedder": _model_of(self.embedder)}
+            about = {"factory": self.index.factory, "embedder": _model_of(self.embedder)}
         folder, hashes = Path(path), {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
         for name, data in parts.items():
             write_bytes(folder / _stored(name, hashes[name]), data)
@@ -367,8 +357,8 @@ class FaissStore(VectorStore):
                 raise LabError(f"{file} is missing or was altered after it was saved: {REMEDY}")
         if about.get("embedder") != _model_of(embedder):
             raise LabError(f"the index in {path} was made with another embedder: load that one, or build it again")
-        store = cls(embedder, about["factory"], about["effort"])
-        store.index = VectorIndex.from_bytes(parts["index.faiss"], about["factory"], about["effort"])
+        store = cls(embedder)
+        store.index = VectorIndex.from_bytes(parts["index.faiss"], about["factory"])
         store._keep([Document(**row) for row in json.loads(parts["chunks.json"])])
         return store
 

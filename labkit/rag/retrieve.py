@@ -98,11 +98,7 @@ class Retriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_k: int | None = None, **kwargs: Any
     ) -> list[Document]:
-        hits = self.search(query, top_k)
-        documents = [to_langchain(hit.chunk) for hit in hits]
-        for document, hit in zip(documents, hits, strict=True):
-            document.metadata |= {"score": hit.score, "rank": hit.rank}
-        return documents
+        return [to_langchain(hit.chunk, score=hit.score, rank=hit.rank) for hit in self.search(query, top_k)]
 
 
 class Dense(Retriever):
@@ -230,7 +226,6 @@ class Fusion(Retriever):
     """Reciprocal-rank fusion of retrievers, each asked for `depth` hits; see `reciprocal_rank_fusion`."""
 
     retrievers: Sequence[Retriever]
-    k: int = 60
     depth: int = 50
 
     def _find(self, queries: list[str], top_k: int) -> Iterable[Pairs]:
@@ -238,7 +233,7 @@ class Fusion(Retriever):
         batches = [retriever.search_batch(queries, depth) for retriever in self.retrievers]
         for rankings in zip(*batches, strict=True):
             chunks = {hit.chunk.id: hit.chunk for ranking in rankings for hit in ranking}
-            scores = reciprocal_rank_fusion([[hit.chunk.id for hit in ranking] for ranking in rankings], self.k)
+            scores = reciprocal_rank_fusion([[hit.chunk.id for hit in ranking] for ranking in rankings])
             yield [(chunks[name], score) for name, score in scores.items()]
 
 
@@ -365,8 +360,8 @@ def load_reranker(name: str | Path) -> CrossEncoder:
         raise LabError(f"no reranker '{name}' ({one_line(error)}): {remedy}") from error
 
 
-def retriever(method: str, store: FaissStore, reranker: str | None = None, **settings: Any) -> Retriever:
-    """The retriever of that name over a store, with its settings.
+def retriever(method: str, store: FaissStore, reranker: str | None = None, top_k: int = 5) -> Retriever:
+    """The retriever of that name over a store.
 
     "dense", "bm25", "mmr" search once; "fusion" joins dense and bm25; "rerank" has the model `reranker` read
     what fusion found, "second" also looks into the documents that these mention. Raises `LabError` for any other name,
@@ -374,13 +369,13 @@ def retriever(method: str, store: FaissStore, reranker: str | None = None, **set
     """
     check_method(method, reranker)
     if single := {"dense": Dense, "bm25": BM25, "mmr": MMR}.get(method):
-        return single(store, **settings)
+        return single(store, top_k=top_k)
     both = [Dense(store), BM25(store)]
     if method == "fusion":
-        return Fusion(both, **settings)
+        return Fusion(both, top_k=top_k)
     if method == "second":
-        return SecondSearch(Fusion(both), store, **settings)
-    return Rerank(Fusion(both), load_reranker(reranker), **settings)
+        return SecondSearch(Fusion(both), store, top_k=top_k)
+    return Rerank(Fusion(both), load_reranker(reranker), top_k=top_k)
 
 
 def check_method(method: str, reranker: str | None = None) -> None:

@@ -53,10 +53,7 @@ def parameters(network: Module) -> tuple[int, int]:
 
 
 def add_lora(network: PreTrainedModel, settings: LoraSettings) -> PeftModel:
-    """Freeze the weights and put untrained adapters beside them, the same ones for the same seed.
-
-    Raises LabError for modules that the network does not have, or that may not be adapted.
-    """
+    """Freeze the weights and add untrained adapters, the same for a seed; LabError for modules that may not be adapted."""
     from peft import LoraConfig, get_peft_model
 
     names = settings.target_modules
@@ -87,24 +84,18 @@ def train_adapter(
 ) -> TrainReport:
     """Train LoRA adapters for a model and save them in `folder` as peft's safetensors.
 
-    Checkpoints live in `checkpoints` (default: inside `folder`) while it runs: the same call goes on after a
-    kill. Raises LabError as `load_model`, `add_lora` and `labkit.tune.train.train` do.
+    Checkpoints live in `checkpoints` (default: `folder`) while it runs: the same call goes on after a kill. Raises LabError
+    as `load_model`, `add_lora` and `labkit.tune.train.train` do.
     """
     folder = Path(folder)
     model = load_quantised(model_path) if settings.quantised else load_model(model_path, dtype="float32")
     network = add_lora(model.network, settings)
-    home, keep = checkpoints or folder / "checkpoints", lambda _: save_adapter(network, folder, str(model_path))
-    report = train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
-    if checkpoints is None:
-        (folder / "checkpoints").rmdir()
-    return report
+    home, keep = checkpoints or folder, lambda _: save_adapter(network, folder, str(model_path))
+    return train(network, model.tokenizer, rows, settings, home, progress, keep=keep)
 
 
 def save_adapter(network: PeftModel, folder: Path | str, base: str) -> None:
-    """Write adapter_model.safetensors in bfloat16 and adapter_config.json, the same bytes for the same adapter.
-
-    Of a base in a folder only the folder's name is kept.
-    """
+    """Write adapter_model.safetensors in bfloat16 and adapter_config.json without a path, the same bytes for the same adapter."""
     from safetensors.torch import load_file, save_file
 
     folder = Path(folder)
@@ -148,10 +139,7 @@ def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None) ->
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes in tensors: all weights, gradients and optimiser state of the trained ones, and the most held at once.
-
-    `peak` holds the first three and the activations; Python and its libraries are not counted.
-    """
+    """Bytes of tensors: weights, gradients, optimiser state, and the most held at once with activations; not Python's own."""
 
     weights: int
     gradients: int
@@ -169,10 +157,7 @@ def weight_bytes(network: Module) -> int:
 def footprint(
     network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], settings: TrainSettings
 ) -> Footprint:
-    """Train on `rows` as `labkit.tune.train.train` does, and count what really lay in memory meanwhile.
-
-    The network changes as in any training. Give few rows: watching every allocation is slow.
-    """
+    """Train on `rows`, and count what really lay in memory meanwhile. Give few rows: watching every allocation is slow."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     state: dict[str, int] = {}

@@ -240,10 +240,7 @@ def serve(
 
 
 def serve_until_stopped(model: str, host: str, port: int, wait: float) -> None:
-    """Serve, say so, show each request, and stop with Ctrl-C or SIGTERM; LabError as `serve`, and if the server ends.
-
-    A stopped one leaves no process and no port behind.
-    """
+    """Serve, say so and show requests until Ctrl-C or SIGTERM, then leave nothing running; LabError as `serve`, and if it ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"note: {host} is open to the network, and the server asks nobody for a password", file=sys.stderr)

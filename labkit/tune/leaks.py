@@ -118,10 +118,7 @@ def _shingles(texts: Sequence[str]) -> csr_array:
 
 @dataclass(frozen=True)
 class Split:
-    """Numbers of the examples to train on, to test on, and those that belong to both sides and are used on neither.
-
-    `leaks` are numbered within `train` and `test`; there are none unless they were allowed.
-    """
+    """Numbers of the examples to train on, to test on, and of both sides (used on neither); leaks, by number within the sides."""
 
     train: list[int]
     test: list[int]

@@ -51,22 +51,17 @@ class BadRow:
 
 
 def write_examples(path: Path | str, examples: Iterable[Example]) -> None:
-    """JSON lines, {"messages": [{"role", "content"}, ...]} and the tags beside them; whole or not at all.
-
-    Raises LabError naming the example, counted from 0, that could not be read again.
-    """
-    write_bytes(path, "".join(_line(n, example) for n, example in enumerate(examples)).encode())
-
-
-def _line(n: int, example: Example) -> str:
-    if wrong := "a tag is named messages" if "messages" in example.tags else fault(example.messages):
-        raise LabError(f"example {n}: {wrong}: correct it before writing")
-    try:
-        text = json.dumps({"messages": example.messages, **example.tags}, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (TypeError, ValueError) as error:
-        raise LabError(f"example {n}: its tags are not JSON ({error}): use text, numbers and lists") from error
-    return text + "\n"
+    """JSON lines of `messages` and tags, whole or not at all; LabError naming the example, from 0, that could not be read again."""
+    lines = []
+    for n, example in enumerate(examples):
+        if wrong := "a tag is named messages" if "messages" in example.tags else fault(example.messages):
+            raise LabError(f"example {n}: {wrong}: correct it before writing")
+        row = {"messages": example.messages, **example.tags}
+        try:
+            lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        except (TypeError, ValueError) as error:
+            raise LabError(f"example {n}: its tags are not JSON ({error}): use text, numbers and lists") from error
+    write_bytes(path, b"".join(lines))
 
 
 def read_pairs(path: Path | str) -> tuple[list[Example], list[BadRow]]:
@@ -226,10 +221,7 @@ class Prepared:
 def dataset(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, limit: int, too_long: str = "refuse"
 ) -> Prepared:
-    """Every example as a row of `input_ids` and `labels`; too long ones are refused, or dropped and listed.
-
-    Raises LabError naming the example, counted from 0, that cannot be tokenised.
-    """
+    """Every example as a row; too long ones are refused, or dropped and listed. LabError names by number, from 0, what is no row."""
     if too_long not in ("refuse", "drop"):
         raise LabError(f"unknown too_long '{too_long}': choose refuse, drop")
     rows: list[Row] = []
@@ -266,10 +258,7 @@ class Collator:
 
 @dataclass(frozen=True)
 class Masked:
-    """The tokens of a row as text, each with whether its loss counts; a notebook shows them coloured.
-
-    Learned tokens are bold as well, for those who see no colour and for pages that strip it.
-    """
+    """The tokens of a row as text, each with whether its loss counts; a notebook shows the learned ones coloured and bold."""
 
     tokens: list[tuple[str, bool]]
 

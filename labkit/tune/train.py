@@ -5,7 +5,6 @@ Importing this waits for torch and transformers: whoever may not need it imports
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import shutil
@@ -29,7 +28,7 @@ from labkit.decode import attend, is_llama
 from labkit.errors import LabError, one_line
 from labkit.model import precision
 from labkit.quiet import bar, quiet
-from labkit.store import address
+from labkit.store import address, hash_weights
 from labkit.tune.prepare import IGNORED, Collator, Row
 
 if TYPE_CHECKING:
@@ -160,10 +159,7 @@ def train(
 
 def _name(network: PreTrainedModel, rows: Sequence[Row], settings: TrainSettings) -> str:
     """An address of all that decides the result: no checkpoint of another training is resumed."""
-    weights = hashlib.sha256()
-    for weight in network.parameters():
-        weights.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return address(weights=weights.hexdigest(), rows=list(rows), settings=settings)
+    return address(weights=hash_weights(network), rows=list(rows), settings=settings)
 
 
 def in_blocks(

@@ -7,7 +7,7 @@ from labkit.compare.arms import Answer
 from labkit.compare.score import score
 from labkit.data import Item, data_folder, load_questions
 from labkit.model import load_model
-from labkit.practice.generator import Endpoint, endpoint
+from labkit.practice.generator import Endpoint
 from labkit.practice.own_data import compare_own, open_own
 from labkit.practice.questions import UNKNOWN
 from labkit.profile import POCKET
@@ -53,7 +53,7 @@ def test_the_untuned_arms_ask_the_server_and_the_tuned_ones_do_not(server, tmp_p
 @pytest.mark.slow
 def test_a_model_that_is_not_there_is_named(server):
     with pytest.raises(LabError, match="127.0.0.1 refuses .*: check the model's name, .*#name"):
-        endpoint(f"{server.url}#another").generate([[{"role": "user", "content": "Why?"}]])
+        Endpoint(f"{server.url}#another").generate([[{"role": "user", "content": "Why?"}]])
 
 
 class Scripted(Handler):
@@ -88,7 +88,6 @@ def test_no_server_and_no_address_are_told_of():
         Endpoint("http://127.0.0.1:9/v1")
     with pytest.raises(LabError, match="'localhost:8000' is no address of a server"):
         Endpoint("localhost:8000")
-    assert endpoint("") is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from labkit import LabError
 from labkit.compare.lab import Lab, load
 from labkit.data import load_pairs
-from labkit.hub import lock_file, locked, pinned
+from labkit.hub import lock_file, pinned, revisions
 from labkit.profile import POCKET, resolve
 from labkit.store import ROOT
 from tools.execute import execute
@@ -154,7 +154,7 @@ def test_a_hub_model_is_pinned_at_first_use_and_stays_where_it_was_pinned(hub, t
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
     first = ask("acme/tiny", tmp_path, hub)
     assert first.returncode == 0, first.stderr
-    assert locked() == {"acme/tiny": "1" * 40}
+    assert revisions() == {"acme/tiny": "1" * 40}
     kept = {path.name for path in (tmp_path / "hf").rglob("snapshots/*/*")}
     assert "model.safetensors" in kept and not kept & {"pytorch_model.bin", "modeling_tiny.py"}
     monkeypatch.setattr(Hub, "newest", "2" * 40)
@@ -162,7 +162,7 @@ def test_a_hub_model_is_pinned_at_first_use_and_stays_where_it_was_pinned(hub, t
     Hub.asked.clear()
     again = ask("acme/tiny", tmp_path, hub)
     assert again.returncode == 0 and again.stdout.splitlines()[0] == first.stdout.splitlines()[0]
-    assert locked() == {"acme/tiny": "1" * 40} and not any("2" * 40 in path for path in Hub.asked)
+    assert revisions() == {"acme/tiny": "1" * 40} and not any("2" * 40 in path for path in Hub.asked)
     offline = ask("acme/tiny", tmp_path, hub, HF_HUB_OFFLINE="1")
     assert offline.returncode == 0, offline.stderr
 

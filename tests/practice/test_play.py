@@ -20,8 +20,8 @@ from websocket import create_connection
 from labkit import LabError
 from labkit.compare.arms import ARMS, Answer
 from labkit.data import load_questions
-from labkit.practice.play import ReadOnly, answers, cards, line, mark, open_lab, page
-from labkit.store import runs_folder
+from labkit.practice.play import answers, cards, line, mark, open_lab, page
+from labkit.store import Artifacts, runs_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 QUESTION = "Where is the <b>Amber Falcon</b> made?"
@@ -100,8 +100,10 @@ def test_a_profile_that_cannot_be_had_and_a_failure_are_one_line():
 
 
 def test_a_click_never_trains(tmp_path):
+    artifacts = Artifacts(tmp_path, tmp_path / "none")
+    artifacts.read_only = open_lab("pocket").artifacts.read_only
     with pytest.raises(LabError, match="not trained yet"):
-        ReadOnly(tmp_path, tmp_path / "none").folder(lambda folder: None, name="tuned, seed 0", kind="tuned")
+        artifacts.folder(lambda folder: None, name="tuned, seed 0", kind="tuned")
     assert not list(tmp_path.rglob("*"))
 
 

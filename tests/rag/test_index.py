@@ -220,7 +220,8 @@ def test_a_filter_finds_all_that_pass_and_nothing_else(chunks, embedder, kind):
 def test_rebuilding_changes_the_kind_and_nothing_else(chunks, embedder):
     store = FaissStore.from_chunks(chunks, embedder)
     before, version = store.similarity_search_with_score("lost badge", k=3), store.version
-    store.rebuild("HNSW8", "efSearch=99")
+    store.rebuild("HNSW8")
+    store.index.tune("efSearch=99")
     assert store.version > version and store.index.factory == "HNSW8" and store.chunks == list(chunks)
     after = store.similarity_search_with_score("lost badge", k=3)
     assert [document for document, _ in after] == [document for document, _ in before]

@@ -65,7 +65,7 @@ def test_a_search_among_some_misses_none_of_them(kind):
 
 
 def test_too_few_vectors_to_train_are_one_line_and_more_are_taken():
-    index = VectorIndex("IVF4,PQ16x4", "nprobe=4")
+    index = VectorIndex("IVF4,PQ16x4")
     with pytest.raises(LabError, match="'IVF4,PQ16x4' cannot be trained on 3 vectors .*: begin with more") as problem:
         index.add(units(3))
     assert len(index) == 0 and "\n" not in str(problem.value)

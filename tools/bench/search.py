@@ -101,9 +101,10 @@ def trial(factory: str, effort: str, batches: Iterable[np.ndarray], queries: np.
 
     from labkit.rag.index import VectorIndex
 
-    index = VectorIndex(factory, effort)
+    index = VectorIndex(factory)
     for batch in batches:
         index.add(batch)
+    index.tune(effort)
     size = index.to_bytes().nbytes / len(index)
 
     def search() -> list[np.ndarray]:
