@@ -132,6 +132,7 @@ def compare(
             Lab.release()
             lab.profile = replace(lab.profile, **overrides)
             compare_into(lab, runs_folder() / "prose", own_data.compare_own)
+        lab.artifacts.finish()
 
 
 def _given(**options: Any) -> dict[str, Any]:

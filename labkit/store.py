@@ -242,13 +242,17 @@ class Store:
 class Artifacts:
     """Artifacts under `root`, with `shipped` ones beside them; `fresh` makes each once more, `read_only` makes none.
 
+    A fresh run that was stopped goes on with what it had made, until one calls `finish`.
+
     `used` says of every named artifact where it came from and how many seconds that took.
     """
 
     def __init__(self, root: Path, shipped: Path, fresh: bool = False) -> None:
         self.store, self.fresh = Store(root, None if fresh else shipped), fresh
         self.read_only, self.used = False, []
-        self._seen: set[str] = set()
+        self._log = self.store.root / ".fresh.json"  # what a fresh run that was stopped has made is not made again
+        stopped = fresh and self._log.is_file()
+        self._seen: set[str] = set(json.loads(self._log.read_text("utf-8"))) if stopped else set()
 
     def folder(self, build: Callable[[Path], object], name: str | None = None, **parts: Any) -> Path:
         """The folder at the address of `parts`: found, or filled by `build` now; LabError if it may not."""
@@ -265,7 +269,13 @@ class Artifacts:
             shipped = place.parent == self.store.shipped_root
             self.used.append({"name": name, "address": key, "shipped": shipped, "seconds": seconds})
         self._seen.add(key)
+        if again:
+            write_json(self._log, sorted(self._seen))
         return place
+
+    def finish(self) -> None:
+        """The run is complete: the next fresh one makes everything again."""
+        self._log.unlink(missing_ok=True)
 
     def value(self, make: Callable[[], Any], **parts: Any) -> Any:
         """A JSON value at the address of `parts`: found, or made now."""

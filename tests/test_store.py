@@ -79,6 +79,26 @@ def test_commit_builds_once_and_fresh_builds_again(tmp_path):
     assert sorted(item.name for item in tmp_path.iterdir()) == [".locks", ADDRESS]
 
 
+def test_a_fresh_run_makes_all_again_and_goes_on_where_it_was_stopped(tmp_path):
+    built = []
+
+    def ask(artifacts, seed):
+        artifacts.folder(lambda folder: (build(folder), built.append(seed)), seed=seed)
+
+    def run(*seeds, fresh=True):
+        artifacts = store.Artifacts(tmp_path, tmp_path / "none", fresh)
+        for seed in seeds:
+            ask(artifacts, seed)
+        return artifacts
+
+    run(1, 2, fresh=False)
+    run(1)  # and is stopped
+    run(1, 2, 2).finish()
+    assert built == [1, 2, 1, 2]
+    run(1).finish()
+    assert built == [1, 2, 1, 2, 1]
+
+
 def spoil_contents(folder):
     (folder / "note.txt").write_text("other")
 
