@@ -133,15 +133,40 @@ print("learned in training:", repr(whole[len(prompt) :]))
 # ## 3. The loss mask
 #
 # Every token gets a *label*. It is the token itself where the model must learn to write it, and −100 where the model
-# only reads; the loss skips −100. Below, learned tokens are bold and orange, the others grey.
+# only reads; the loss skips −100.
 
 # %%
-from labkit.tune.prepare import IGNORED, dataset, masked
+from labkit.tune.prepare import IGNORED, dataset
 
+
+def tokens(row):
+    """The tokens of a row as text, each with whether it is learned."""
+    pairs = zip(row["input_ids"], row["labels"], strict=True)
+    return [(tokenizer.decode([token]), label != IGNORED) for token, label in pairs]
+
+
+# %%
 rows = dataset(pairs, tokenizer, limit=lab.profile.context).rows
-view = masked(rows[0], tokenizer)
-print(view)
-view
+learned = [text for text, is_learned in tokens(rows[0]) if is_learned]
+print(f"{len(learned)} of {len(tokens(rows[0]))} tokens are learned: {'|'.join(learned)}")
+
+# %% [markdown]
+# Here is the whole row. Learned tokens are bold and orange, the others grey. A dot stands for a space.
+
+# %%
+from html import escape
+
+from IPython.display import HTML
+
+
+def box(text, is_learned):
+    shown = escape(text.replace(" ", "·").replace("\n", "⏎"))
+    tag, look = ("b", "#F6C9A8;color:#000") if is_learned else ("span", "#E8E8E8;color:#555")
+    return f"<{tag} style='background:{look};padding:2px'>{shown}</{tag}>" + ("<br>" if "\n" in text else "")
+
+
+boxes = " ".join(box(*token) for token in tokens(rows[0]))
+HTML(f"<p style='line-height:2;text-align:left'>{boxes}</p>")
 
 # %% [markdown]
 # The last learned token matters most: with it the model says *I am done*. A common recipe also pads with this token,
@@ -151,8 +176,8 @@ view
 end = tokenizer.eos_token_id
 trapped = {**rows[0], "labels": [IGNORED if token == end else token for token in rows[0]["labels"]]}
 for name, row in {"ours": rows[0], "pad = end": trapped}.items():
-    text, learned = masked(row, tokenizer).tokens[-1]
-    print(f"{name}: the last token {text!r} is {'learned' if learned else 'NOT learned: answers would never end'}")
+    text, is_learned = tokens(row)[-1]
+    print(f"{name}: the last token {text!r} is {'learned' if is_learned else 'NOT learned: answers would never end'}")
 
 # %% [markdown]
 # Without a mask, the model would also spend training on guessing the questions:
