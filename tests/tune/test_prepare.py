@@ -239,4 +239,4 @@ def test_the_lesson_shows_mask_cuts_leaks_and_bad_rows(lesson):
     for said in ("tokens are learned", "NOT learned", "rows are too long", "same answer", "the whole exam",
                  "refused: ", "allowed: ", "line 6: message 3 has no role", "line 3: not CSV"):  # fmt: skip
         assert said in outputs
-    assert "<b style" in outputs
+    assert "<b style" in outputs and "&lt;|im_end|&gt;</b>" in outputs  # what looks like markup is shown as text
