@@ -237,6 +237,6 @@ def test_the_system_message_is_a_column_of_its_own(tmp_path):
 def test_the_lesson_shows_mask_cuts_leaks_and_bad_rows(lesson):
     outputs = lesson("07_prepare")
     for said in ("tokens are learned", "NOT learned", "rows are too long", "same answer", "the whole exam",
-                 "refused: ", "allowed: ", "line 6: message 3 has no role", "line 3: not CSV"):  # fmt: skip
+                 "refused: ", "listed: ", "line 6: message 3 has no role", "line 3: not CSV"):  # fmt: skip
         assert said in outputs
     assert "<b style" in outputs and "&lt;|im_end|&gt;</b>" in outputs  # what looks like markup is shown as text
