@@ -1,4 +1,4 @@
-"""From needs to an arm: the article's flowchart as a function, and advice from what was measured."""
+"""From needs to an arm: advice from what was measured. Lesson 17 compares the article's flowchart with it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,8 @@ from labkit.stats import (
     bootstrap_difference,
     detectable,
     holm,
-    paired_bootstrap,
     sign_flip,
 )
-
-SITUATIONS = {
-    "changing facts, any form": (True, False),
-    "changing facts, house style": (True, True),
-    "stable facts, any form": (False, False),
-    "stable facts, house style": (False, True),
-}
-"""Whether knowledge changes, and whether tone or format is needed: what the flowchart asks."""
-
-
-def flowchart(changes: bool, form: bool) -> str:
-    """The article's advice: RAG where knowledge changes, else fine-tuning where tone or format is needed, else RAG.
-
-    >>> flowchart(changes=False, form=True)
-    'tuned'
-    """
-    return "tuned" if form and not changes else "rag"
 
 
 @dataclass(frozen=True)
@@ -239,22 +221,3 @@ def recommend(answers: pd.DataFrame, needs: Needs) -> list[str]:
         more = int(asked * (detectable(scattered) / diff) ** 2) + 1
         lines.append(f"To tell {best} from {arm} takes about {more} questions, if the difference stays {diff:.2f}.")
     return lines
-
-
-def verdicts(answers: pd.DataFrame) -> pd.DataFrame:
-    """For each situation of the flowchart: its advice, the arm that measured best, and whether the advice held.
-
-    Best is most often right or, where form is needed, right and in style at once. "won" where the advised arm is best,
-    "not told apart" where the best is not clearly above it, else "lost".
-    """
-    rows = []
-    for name, (changes, form) in SITUATIONS.items():
-        advised, metric = flowchart(changes, form), "joint" if form else "correct"
-        asked = answers[answers.kind.isin(["changed fact"] if changes else ["single fact", "new wording"])]
-        by_arm = asked.groupby(["arm", "id"], sort=True)[metric].mean().unstack("arm")
-        best = by_arm.mean().idxmax()
-        gap = paired_bootstrap(by_arm[best], by_arm[advised])
-        held = "won" if best == advised else "lost" if gap.low > 0 else "not told apart"
-        ahead = f"{gap.diff:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-        rows.append({"situation": name, "advice": advised, "best": best, "best minus advised": ahead, "verdict": held})
-    return pd.DataFrame(rows).set_index("situation")

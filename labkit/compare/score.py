@@ -192,16 +192,6 @@ def pair_up(answers: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def interaction(answers: pd.DataFrame, metric: str, both: str = "naive") -> Difference:
-    """What tuned weights and context bring together beyond what each brings alone: (both - tuned) - (rag - base).
-
-    Zero where the two effects add up, below where one spoils the other.
-    """
-    values = [Table(answers[answers.arm == name]).metric(metric) for name in (both, "tuned", "rag", "base")]
-    n = answers.id.nunique()
-    return bootstrap_difference(lambda i: values[0](i) - values[1](i) - values[2](i) + values[3](i), n)
-
-
 def by_kind(answers: pd.DataFrame) -> pd.DataFrame:
     """Share right by kind of question and arm, with intervals: columns kind, arm, n, mean, low, high."""
     rows = []

@@ -1,35 +1,23 @@
-"""Keep every answer, without what a log must not hold, in one file that survives crashes; and learn from a month of it."""
+"""Keep every answer, without what a log must not hold, in one file that survives crashes. Lesson 20 learns from a month of it."""
 
 from __future__ import annotations
 
 import json
 import re
 import sqlite3
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import pandas as pd
-import yaml
 
 from labkit.compare.arms import Answer
-from labkit.compare.experiment import depends
 from labkit.compare.lab import Lab
-from labkit.compare.score import is_right, score
-from labkit.compare.training import holds
-from labkit.data import Item, load_pairs, wordings
 from labkit.errors import LabError
 from labkit.metrics import abstained
-from labkit.rag.ingest import Ingested
-from labkit.rag.retrieve import STOP_WORDS, Hit
 from labkit.store import runs_folder, write_bytes
-from labkit.text import words
 
 SCHEMA = 1
 WAIT = 30  # seconds that a writer waits for the others
@@ -219,143 +207,3 @@ def redact(text: str) -> str:
     for pattern in _NUMBERS:
         text = pattern.sub("[number]", text)
     return text
-
-
-def halves(lab: Lab) -> tuple[list[Item], list[Item]]:
-    """The questions for one fact, parted by the document that holds it: those of last month's log, and those held out."""
-    single = [item for item in lab.questions if len(item.evidence) == 1]
-    held_out = {item.id for item in single if crc32(item.evidence[0].document.encode()) % 2}
-    return [i for i in single if i.id not in held_out], [i for i in single if i.id in held_out]
-
-
-def ways() -> dict[str, list[str]]:
-    """How people ask for each attribute in their own words: the forms of `wordings.yaml`, by kind and attribute."""
-    forms = yaml.safe_load(Path(__file__).with_name("wordings.yaml").read_text("utf-8"))
-    return {attribute: line.split(" | ") for attribute, line in forms.items()}
-
-
-def own_words(items: Sequence[Item]) -> list[tuple[Item, str]]:
-    """Each item with each of the three ways in which people ask for its attribute."""
-    forms, pairs = ways(), []
-    for item in items:
-        fact = item.evidence[0]
-        name = wordings()[fact.kind, fact.attribute].refer(fact.entity)
-        pairs += [(item, form.format(e=name, n=fact.entity)) for form in forms[f"{fact.kind}.{fact.attribute}"]]
-    return pairs
-
-
-def variant(lab: Lab, without: Collection[str] = (), **settings: Any) -> Lab:
-    """A lab with other settings of the profile, or without some documents; its model is the same."""
-    other = Lab(replace(lab.profile, **settings), lab.size, progress=lab.progress)
-    files = Ingested([document for document in lab.documents if document.id not in without], [])
-    vars(other).update(artifacts=lab.artifacts, ingested=files, model=lab.model)
-    if "embedder" not in settings:
-        other.embedder = lab.embedder
-    return other
-
-
-def undocumented(lab: Lab) -> tuple[set[str], list[Item]]:
-    """The documents that last month's index lacked, and what people asked about them.
-
-    Every fourth document of the held-out half that holds a fact alone; the facts asked for are not those held out.
-    """
-    later = [item.evidence[0] for item in halves(lab)[1]]
-    lacking = set(sorted({fact.document for fact in later if not fact.also})[::4])
-    taken = {(fact.entity, fact.attribute) for fact in later}
-    single = [item for item in load_pairs() if len(item.evidence) == 1]
-    facts = [(item, item.evidence[0]) for item in single if not item.evidence[0].also]
-    about = {f.document: item for item, f in facts if f.document in lacking and (f.entity, f.attribute) not in taken}
-    return lacking, [about[name] for name in sorted(about)]
-
-
-def last_month(lab: Lab) -> pd.DataFrame:
-    """RAG's log of the first half and of the undocumented, in people's own words, rated by whether the answer was right.
-
-    Columns as `Log.answers`; `id` of the question; `stated`, the passages that state the fact; `right`, the sentence that
-    does, without the value: both are what a person finds who looks into a complaint, and empty where no document says
-    it; and for an answer rated down its `cause`.
-    """
-    lacking, about = undocumented(lab)
-    lab, pairs = variant(lab, lacking), own_words([*halves(lab)[0], *about])
-
-    def build(folder: Path) -> None:
-        """Answer, and log each answer with its rating."""
-        with Log(folder / "log.sqlite") as log:
-            answers = LoggedArm(lab, "rag", log).answer([question for _, question in pairs])
-            for number, ((item, _), answer) in enumerate(zip(pairs, answers, strict=True), start=1):
-                log.rate(number, is_right(item, answer.text))
-
-    texts = [text for _, text in pairs]
-    folder = lab.artifacts.folder(build, what="last month's log/1", asked=texts, **depends(lab, "rag", 0))
-    with Log(folder / "log.sqlite") as log:
-        rows = log.answers()
-    facts = [item.evidence[0] for item, _ in pairs]
-    stated = [[chunk.id for chunk in lab.vectors.chunks if holds(Hit(chunk, 0.0, 1), fact)] for fact in facts]
-    right = [fact.passage.replace(fact.value, "") if some else "" for fact, some in zip(facts, stated, strict=True)]
-    rows = rows.assign(id=[item.id for item, _ in pairs], stated=stated, right=right)
-    return rows.assign(cause=[_cause(row) for row in rows.itertuples()])
-
-
-def _cause(row: Any) -> str:
-    if row.rating == "up":
-        return ""
-    if not row.stated:
-        return "no document says it"
-    if not set(row.stated) & set(row.sources):
-        return "search missed it"
-    return "declined" if abstained(row.answer) else "misread"
-
-
-def unknown(question: str, known: Collection[str]) -> list[str]:
-    """The words of a question that are not among those known; no stop words, no single letters.
-
-    >>> unknown("How many bucks is the Delta?", {"delta", "price"})
-    ['bucks']
-    """
-    return [word for word in dict.fromkeys(words(question)) if word not in STOP_WORDS | set(known) and len(word) > 1]
-
-
-def mine(answered: Sequence[tuple[str, str]], terms: Iterable[str], top: int = 2) -> dict[str, list[str]]:
-    """What the documents say for each term, learned from pairs of a question and its right passage.
-
-    The `top` words that stand more often in the right passages of questions with the term than in all of them, and
-    twice at least. A term without any is left out.
-
-    >>> mine([("How many bucks is A?", "Price of A"), ("How many bucks is B?", "Price: B")], ["bucks"])
-    {'bucks': ['price']}
-    """
-    passages = [set(unknown(right, words(question))) for question, right in answered]
-    usual, synonyms = Counter(chain(*passages)), {}
-    for term in terms:
-        beside = [some for (question, _), some in zip(answered, passages, strict=True) if term in words(question)]
-        counts = Counter(chain(*beside))
-        lift = {w: n / len(beside) - usual[w] / len(passages) for w, n in counts.items() if n > 1 and not w.isdigit()}
-        if best := sorted((w for w in lift if lift[w] > 0), key=lambda w: (-lift[w], w))[:top]:
-            synonyms[term] = best
-    return synonyms
-
-
-def expand(question: str, synonyms: Mapping[str, Sequence[str]], top: int = 2) -> str:
-    """The question with the `top` words that most of its own words stand for.
-
-    >>> expand("How many bucks is the Delta?", {"bucks": ["price"]})
-    'How many bucks is the Delta? price'
-    """
-    own = words(question)
-    added = Counter(word for term in own for word in synonyms.get(term, ()) if word not in own)
-    return " ".join([question, *(word for word, _ in added.most_common(top))])
-
-
-def reread(lab: Lab, items: Sequence[Item], synonyms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """RAG's answers to items in people's own words, expanded: a row for each as `score` has it, with two columns more.
-
-    `first`: the first passage states the fact; `sent`: the question as it was asked.
-    """
-    questions = own_words(items)
-    sent = [expand(question, synonyms) for _, question in questions]
-    answers = lab.arm("rag").answer(sent)
-    rows = [
-        {**score(item, answer), "first": holds(answer.hits[0], item.evidence[0])}
-        for (item, _), answer in zip(questions, answers, strict=True)
-    ]
-    return pd.DataFrame(rows).assign(sent=sent)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 from labkit.data import Evidence, Item
@@ -20,8 +21,7 @@ from labkit.rag.augment import ABSTAIN, values
 from labkit.rag.ingest import Document
 from labkit.store import write_bytes
 from labkit.table import read_table, text_of
-from labkit.tune.leaks import duplicates, split
-from labkit.tune.prepare import Example
+from labkit.tune.leaks import duplicates, refuse_leaks
 
 if TYPE_CHECKING:
     from labkit.model import Message
@@ -241,10 +241,10 @@ def _parted(items: Sequence[Item], sides: dict[str, str], lost: str) -> tuple[li
     if marks == {""}:
         if len(items) < 2 * LEAST:
             raise LabError(f"too few questions: {len(items)} can be judged{lost}; write {2 * LEAST} at least")
-        halves = split(
-            [Example([{"role": "user", "content": i.question}]) for i in items], by=None, share=0.5, near=None
-        )
-        return [items[i] for i in halves.train], [items[i] for i in halves.test]
+        tested = set(Random(0).sample(range(len(items)), round(len(items) / 2)))
+        train, test = [i for n, i in enumerate(items) if n not in tested], [items[n] for n in sorted(tested)]
+        refuse_leaks([item.question for item in train], [item.question for item in test])
+        return train, test
     if strange := marks - set(SIDES):
         choices = " or ".join(SIDES)
         raise LabError(f"the column split holds '{min(strange)}': write {choices} in each row, or leave all empty")

@@ -1,16 +1,13 @@
-"""Low-rank adapters: few weights trained beside frozen ones, also in 4 bit; the bytes that this takes; one from a file."""
+"""Low-rank adapters: few weights trained beside frozen ones, also in 4 bit; one from a file."""
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,8 +21,7 @@ from labkit.tune.train import TrainReport, TrainSettings, train
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch.nn import Module
-    from torch.optim import Optimizer
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from labkit.model import Model
 
@@ -135,70 +131,6 @@ def load_quantised(path_or_id: Path | str, adapter: Path | str | None = None) ->
         if adapter:
             network = adapt(network, Path(adapter), merge=False)
     return Model(network, tokenizer, [folder, *([adapter] if adapter else [])])
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Bytes of tensors: weights, gradients, optimiser state, and the most held at once with activations; not Python's own."""
-
-    weights: int
-    gradients: int
-    optimiser: int
-    peak: int
-
-
-def weight_bytes(network: Module) -> int:
-    """Bytes of the weights as they lie in memory, scales of quantised blocks included; shared ones count once."""
-    states = [getattr(weight, "quant_state", None) for weight in network.parameters()]
-    tables = [table for state in states if state for table in state.as_dict(packed=False).values()]
-    return sum(tensor.nbytes for tensor in [*network.parameters(), *tables] if hasattr(tensor, "nbytes"))
-
-
-def footprint(
-    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], settings: TrainSettings
-) -> Footprint:
-    """Train on `rows`, and count what really lay in memory meanwhile. Give few rows: watching every allocation is slow."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook
-
-    state: dict[str, int] = {}
-    before = weight_bytes(network)
-    # The gradients go right after each step: they are counted before.
-    hook = register_optimizer_step_post_hook(lambda optimizer, *_: state.update(_state_bytes(optimizer)))
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            above = _peak(lambda: train(network, tokenizer, rows, settings, folder, progress=False))
-    finally:
-        hook.remove()
-    return Footprint(before, state["gradients"], state["optimiser"], before + above)
-
-
-def _state_bytes(optimizer: Optimizer) -> dict[str, int]:
-    """Bytes of gradients and of optimiser state, right after a step."""
-    trained = [weight for group in optimizer.param_groups for weight in group["params"]]
-    state = [value for values in optimizer.state.values() for value in values.values() if torch.is_tensor(value)]
-    return {
-        "gradients": sum(weight.grad.nbytes for weight in trained if weight.grad is not None),
-        "optimiser": sum(tensor.nbytes for tensor in state),
-    }
-
-
-def _peak(work: Callable[[], Any]) -> int:
-    """Most bytes allocated at once by PyTorch beyond what lay there before."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        return torch.cuda.max_memory_allocated() - before
-    gc.collect()  # what an earlier training left would count as released in this one
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler writes remarks, whatever Python's log level
-    with torch.profiler.profile(profile_memory=True) as profile:
-        work()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    running = highest = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        running += event.nbytes()  # negative for what is released
-        highest = max(highest, running)
-    return highest
 
 
 REPORT = "tuned.json"

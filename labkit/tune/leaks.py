@@ -1,11 +1,10 @@
-"""Test questions that slipped into the training set, and a split that lets none through."""
+"""Test questions that slipped into the training set. Lesson 07 plants some, and splits so that none slips through."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,6 @@ from labkit.text import plain, words
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from labkit.tune.prepare import Example
 
 SHINGLE = 5
 """Characters of a shingle."""
@@ -69,18 +67,14 @@ def duplicates(texts: Sequence[str], near: float | None = None) -> list[Leak]:
     return [leak for leak in leaks(texts, texts, near) if leak.train < leak.test]
 
 
-def refuse_leaks(
-    train: Sequence[str], test: Sequence[str], near: float | None = None, allow: bool = False
-) -> list[Leak]:
-    """Raise LabError if a training question is a test question; with `allow`, give the leaks instead."""
-    hits = leaks(train, test, near)
-    if hits and not allow:
+def refuse_leaks(train: Sequence[str], test: Sequence[str]) -> None:
+    """Raise LabError if a training question is a test question, the same text or the same once normalised."""
+    if hits := leaks(train, test):
         count = len({leak.train for leak in hits})
         raise LabError(
             f"{count} training questions are test questions, the first '{train[hits[0].train]}' "
             f"(number {hits[0].train}, {hits[0].match}): take them out of the training set"
         )
-    return hits
 
 
 def near_leaks(train: Sequence[str], test: Sequence[str], threshold: float) -> list[Leak]:
@@ -114,53 +108,3 @@ def _shingles(texts: Sequence[str]) -> csr_array:
         rows.append([columns.setdefault(shingle, len(columns)) for shingle in own])
     ends = np.cumsum([0, *map(len, rows)])
     return csr_array((np.ones(ends[-1]), np.fromiter(chain(*rows), int), ends), (len(rows), len(columns)))
-
-
-@dataclass(frozen=True)
-class Split:
-    """Numbers of the examples to train on, to test on, and of both sides (used on neither); leaks, by number within the sides."""
-
-    train: list[int]
-    test: list[int]
-    dropped: list[int]
-    leaks: list[Leak]
-
-
-def split(
-    examples: Sequence[Example],
-    by: str | None,
-    share: float = 0.2,
-    seed: int = 0,
-    near: float | None = 0.8,
-    allow_leaks: bool = False,
-) -> Split:
-    """Test on `share` of the values of a tag, and train on the others; without a tag, each example stands alone.
-
-    A tag may hold several values, as a comparison has two entities. Then the questions of both sides are compared
-    (`leaks`): raises LabError if one leaks, unless `allow_leaks`; also for an example without the tag,
-    and for a share that leaves a side empty.
-    """
-    keys = [_keys(n, example, by) for n, example in enumerate(examples)]
-    groups = sorted({key for own in keys for key in own})
-    held = set(Random(seed).sample(groups, round(share * len(groups)) if 0 < share < 1 else 0))
-    sides: dict[bool | None, list[int]] = {True: [], False: [], None: []}
-    for n, own in enumerate(keys):
-        sides[own <= held if own <= held or not own & held else None].append(n)
-    train, test, dropped = sides[False], sides[True], sides[None]
-    if not train or not test:
-        raise LabError(
-            f"a share of {share} of {len(groups)} groups leaves {len(train)} to train, {len(test)} to test on"
-        )
-    questions = [[examples[n].question for n in side] for side in (train, test)]
-    return Split(train, test, dropped, refuse_leaks(*questions, near, allow_leaks))
-
-
-def _keys(n: int, example: Example, by: str | None) -> frozenset[str]:
-    """The groups that an example belongs to."""
-    if by is None:
-        return frozenset({f"{n:09d}"})
-    tag = example.tags.get(by)
-    keys = frozenset(map(str, tag)) if isinstance(tag, list | tuple) else frozenset({str(tag or "")})
-    if not keys - {""}:
-        raise LabError(f"example {n} has no tag '{by}': its tags are {sorted(example.tags)}")
-    return keys

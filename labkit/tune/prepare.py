@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 ROLES = ("system", "user", "assistant")
 IGNORED = -100
-LEARNED, READ = "background:#F6C9A8;color:#000", "background:#E8E8E8;color:#555"
 Row = dict[str, list[int]]
 
 
@@ -254,34 +252,3 @@ class Collator:
             "attention_mask": torch.tensor([[1] * (width - gap) + [0] * gap for gap in gaps]),
             "labels": torch.tensor([r["labels"] + [IGNORED] * g for r, g in zip(rows, gaps, strict=True)]),
         }
-
-
-@dataclass(frozen=True)
-class Masked:
-    """The tokens of a row as text, each with whether its loss counts; a notebook shows the learned ones coloured and bold."""
-
-    tokens: list[tuple[str, bool]]
-
-    @property
-    def share(self) -> float:
-        """Share of the tokens that are learned."""
-        return sum(learned for _, learned in self.tokens) / len(self.tokens)
-
-    def __repr__(self) -> str:
-        counts = f"{sum(learned for _, learned in self.tokens)} of {len(self.tokens)} tokens are learned: "
-        return counts + "|".join(text for text, learned in self.tokens if learned)
-
-    def _repr_html_(self) -> str:
-        return f"<p style='line-height:2;text-align:left'>{' '.join(_cell(*token) for token in self.tokens)}</p>"
-
-
-def _cell(text: str, learned: bool) -> str:
-    shown = escape(text.replace(" ", "·").replace("\n", "⏎"))
-    name, look = ("b", LEARNED) if learned else ("span", READ)
-    return f"<{name} style='{look};padding:2px'>{shown}</{name}>" + ("<br>" if "\n" in text else "")
-
-
-def masked(row: Row, tokenizer: PreTrainedTokenizerBase) -> Masked:
-    """Every token of a row and whether it is learned; a space is shown as a dot, half a character as a lozenge."""
-    pairs = zip(row["input_ids"], row["labels"], strict=True)
-    return Masked([(tokenizer.decode([token]), label != IGNORED) for token, label in pairs])

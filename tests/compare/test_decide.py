@@ -1,18 +1,10 @@
-"""The flowchart says what the article drew; advice follows what was measured."""
+"""Advice follows what was measured."""
 
 import pandas as pd
 import pytest
 
-from labkit.compare.decide import Needs, advise, flowchart, sentence, utilities, verdicts
+from labkit.compare.decide import Needs, advise, sentence, utilities
 from labkit.errors import LabError
-
-
-@pytest.mark.parametrize(
-    ("changes", "form", "arm"),
-    [(True, True, "rag"), (True, False, "rag"), (False, True, "tuned"), (False, False, "rag")],
-)
-def test_the_flowchart_is_the_articles(changes, form, arm):
-    assert flowchart(changes, form) == arm
 
 
 def answered(arm: str, kind: str, right: int, style: int, abstained: int = 0) -> list[dict]:
@@ -66,11 +58,3 @@ def test_impossible_needs_are_refused(wrong, said):
 def test_a_mix_of_questions_that_were_not_asked_is_refused():
     with pytest.raises(LabError, match="no question is unknown"):
         advise(ANSWERS[ANSWERS.kind != "unknown"], Needs(changed=0, unknown=0.5))
-
-
-def test_the_flowchart_wins_where_its_arm_measured_best():
-    found = verdicts(ANSWERS).verdict
-    assert found["changing facts, any form"] == "won" and found["stable facts, house style"] == "won"
-    assert found["stable facts, any form"] == "won"
-    turned = ANSWERS.assign(correct=1 - ANSWERS.correct, joint=(1 - ANSWERS.correct) * ANSWERS["style"])
-    assert verdicts(turned).verdict["changing facts, any form"] == "lost"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from labkit.compare.arms import ARMS, Answer
-from labkit.compare.score import Table, by_kind, interaction, pair_up, score, summarise
+from labkit.compare.score import Table, by_kind, pair_up, score, summarise
 from labkit.data import Evidence, Item, dress
 from labkit.rag.chunk import Chunk
 from labkit.rag.retrieve import Hit
@@ -138,30 +138,3 @@ def test_kinds_have_one_row_per_arm(answers):
     assert set(kinds.kind) == {"single fact", "none"}
     assert len(kinds) == 8
     assert set(kinds[kinds.kind == "single fact"].n) == {30}
-
-
-def test_the_interaction_is_zero_where_effects_add_up_and_negative_where_one_spoils_the_other():
-    def told(**shares: float) -> pd.DataFrame:
-        rows = [
-            {"id": f"q{n:02}", "arm": arm, "seed": 0, "answerable": True, "correct": int(n < 20 * share)}
-            | dict.fromkeys(("style", "joint", "cited", "abstained", "retrieved", "prompt_tokens", "output_tokens"), 0)
-            for arm, share in shares.items()
-            for n in range(20)
-        ]
-        return pd.DataFrame(rows)
-
-    adds_up = interaction(told(base=0.1, rag=0.6, tuned=0.3, naive=0.8), "accuracy")
-    assert abs(adds_up.diff) < 1e-9
-    spoils = interaction(told(base=0.0, rag=0.9, tuned=0.4, naive=0.2), "accuracy")
-    assert spoils.diff == pytest.approx(-1.1) and spoils.high < 0
-
-
-def test_the_interaction_takes_another_arm_with_both():
-    rows = [
-        {"id": f"q{n}", "arm": arm, "seed": 0, "answerable": True, "correct": int(right)}
-        | dict.fromkeys(("style", "joint", "cited", "abstained", "retrieved", "prompt_tokens", "output_tokens"), 0)
-        for arm, right in {"base": 0, "rag": 1, "tuned": 0, "naive": 0, "hybrid": 1}.items()
-        for n in range(9)
-    ]
-    found = {both: interaction(pd.DataFrame(rows), "accuracy", both=both).diff for both in ("naive", "hybrid")}
-    assert found == {"naive": -1, "hybrid": 0}

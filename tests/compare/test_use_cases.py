@@ -1,31 +1,34 @@
-"""Five studies whose data cannot leak, whose styles accept what they teach, and whose arms read what they should."""
+"""Five studies whose data cannot leak and whose styles accept what they teach; the lesson asserts what each arm reads."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from data.make.use_cases import make_use_cases
 from data.make.words import number, reserved
-from labkit.compare import use_cases
-from labkit.compare.lab import Lab
-from labkit.data import dress
-from labkit.errors import LabError
+from labkit.data import data_folder, load_documents, load_questions
 from labkit.metrics import contains
-from labkit.profile import POCKET
 from labkit.tune.leaks import leaks
 
 ADVICE = {"support_bot": "rag", "legal_assistant": "hybrid", "review_summariser": "tuned", "financial_report": "tuned",
           "kb_qa": "rag"}  # fmt: skip
 LOOK_UP = ("support_bot", "legal_assistant", "kb_qa")
-FULL = use_cases.load_studies(Lab(POCKET, "full", progress=False))
+FOLDER = data_folder() / "use_cases"
 REPLIES = {"review_summariser": "Pros: fan. Cons: lid.", "financial_report": "2030: $12,000. 2031: $9,000. Change: down $3,000."}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("runs")))
-        yield Lab(POCKET, "smoke", progress=False)
+def load(name: str, about: dict) -> SimpleNamespace:
+    """A study with all its data; `today` are its documents with the updates laid over them."""
+    questions, pairs = (load_questions(FOLDER / name / f"{part}.jsonl") for part in ("questions", "pairs"))
+    documents = load_documents(FOLDER / name / "documents.jsonl")
+    updates = [] if about["given"] else load_documents(FOLDER / name / "updates.jsonl")
+    today = list({document.id: document for document in [*documents, *updates]}.values())
+    return SimpleNamespace(name=name, **about, documents=documents, today=today, questions=questions, pairs=pairs)
+
+
+FULL = {name: load(name, about) for name, about in yaml.safe_load((FOLDER / "studies.yaml").read_text("utf-8")).items()}
 
 
 def test_the_studies_are_the_articles_five_with_its_advice():
@@ -87,39 +90,10 @@ def test_another_seed_makes_other_data_and_the_same_seed_the_same():
 
 @pytest.mark.parametrize("study", FULL.values(), ids=FULL)
 def test_a_style_accepts_what_it_teaches_and_little_else(study):
-    assert all(re.fullmatch(study.shape, study.dress(dress(item.answer))) for item in study.pairs)
+    assert all(re.fullmatch(study.shape, study.frame.format(text=item.answer)) for item in study.pairs)
     told = REPLIES.get(study.name, "[1][3] The Amber Falcon costs $420.")
-    assert re.fullmatch(study.shape, study.dress(dress(told))) and not re.fullmatch(study.shape, "no idea!")
+    assert re.fullmatch(study.shape, study.frame.format(text=told)) and not re.fullmatch(study.shape, "no idea!")
     assert study.frame == "{text}" or not re.fullmatch(study.shape, told)
-
-
-def test_every_weight_is_on_a_metric():
-    assert all(study.weights.keys() <= use_cases.METRICS.keys() for study in FULL.values())
-
-
-def test_without_data_the_remedy_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
-    with pytest.raises(LabError, match="make data"):
-        use_cases.load_studies(Lab(POCKET, "smoke"))
-
-
-def test_handed_material_comes_first_and_an_items_own_reply_never(lab):
-    study = use_cases.load_studies(lab)["review_summariser"]
-    for item in (study.pairs[0], study.questions[0]):
-        alone = use_cases.retriever(lab, study, "tuned").search(item.question, study.passages)
-        found = use_cases.retriever(lab, study, "hybrid").search(item.question, study.passages)
-        assert [h.chunk.document_id for h in alone] == [f"{item.id}/{n}" for n in (1, 2, 3)]
-        assert [h.chunk.id for h in found[:3]] == [h.chunk.id for h in alone] and len(found) == study.passages
-        assert all(h.chunk.title == "Earlier reply" and h.chunk.document_id != item.id for h in found[3:])
-
-
-def test_an_arm_that_looks_up_reads_today_and_trains_on_what_was(lab):
-    study = use_cases.load_studies(lab)["support_bot"]
-    item = next(i for i in study.questions if i.kind == "changed fact")
-    now, then = (use_cases.retriever(lab, study, "hybrid", t).search(item.question, 3) for t in (False, True))
-    assert any(contains(h.chunk.text, item.gold) for h in now if h.chunk.document_id == item.evidence[0].document)
-    assert not any(item.evidence[0].passage in h.chunk.text for h in then)
-    assert use_cases.retriever(lab, study, "tuned") is None
 
 
 @pytest.mark.notebook
@@ -127,6 +101,7 @@ def test_an_arm_that_looks_up_reads_today_and_trains_on_what_was(lab):
 def test_the_lesson_trains_until_nothing_is_gained_and_judges_each_advice(lesson):
     said = lesson("16_use_cases")
     for words in (
+        "today's value is found today: True",
         "stopped by itself",
         "lead of the hybrid",
         "A legal document assistant is best served by a hybrid",

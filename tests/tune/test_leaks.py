@@ -1,7 +1,6 @@
-"""Splits keep groups apart, leaks are found in letters and in meaning, and a split that leaks is refused."""
+"""Leaks are found exactly, normalised and in letters, and a training set that leaks is refused."""
 
 import random
-import re
 
 import pytest
 from hypothesis import given
@@ -9,77 +8,23 @@ from hypothesis import strategies as st
 
 from labkit import LabError
 from labkit.metrics import normalise
-from labkit.tune.leaks import duplicates, leaks, near_leaks, refuse_leaks, split
-from labkit.tune.prepare import Example
+from labkit.tune.leaks import duplicates, leaks, near_leaks, refuse_leaks
 
 THINGS = ["pump", "valve", "engine", "ladder", "kettle", "bridge", "window", "garden", "compass", "lantern"]
 FORMS = ["How heavy is the {}?", "What does it cost to buy one {}?", "Who built the first {} of all?"]
 PLANT = "Quickly now, how heavy is the Falcon Anchor?"
 
 
-def example(question, **tags):
-    return Example([{"role": "user", "content": question}, {"role": "assistant", "content": "So."}], tags)
-
-
-EXAMPLES = [example(form.format(thing), entity=thing, wording=form) for thing in THINGS for form in FORMS]
-
-
-@pytest.mark.parametrize("by, groups", [("entity", THINGS), ("wording", FORMS)])
-def test_no_value_of_the_tag_stands_on_both_sides(by, groups):
-    parts = split(EXAMPLES, by, share=0.34)
-    seen = [{EXAMPLES[n].tags[by] for n in side} for side in (parts.train, parts.test)]
-    assert not seen[0] & seen[1] and seen[0] | seen[1] == set(groups)
-    assert sorted(parts.train + parts.test) == list(range(len(EXAMPLES))) and not parts.dropped
-    assert len(seen[1]) == round(0.34 * len(groups))
-
-
-def test_the_same_seed_splits_alike_and_another_one_differently():
-    assert split(EXAMPLES, "entity", seed=1) == split(EXAMPLES, "entity", seed=1) != split(EXAMPLES, "entity", seed=2)
-
-
-def test_an_example_of_both_sides_is_used_on_neither():
-    both = [example(f"Which is heavier, {a} or {b}?", entity=[a, b]) for a in THINGS for b in THINGS if a < b]
-    parts = split(both, "entity", share=0.5, near=None)
-    sides = [{e for n in side for e in both[n].tags["entity"]} for side in (parts.train, parts.test)]
-    assert not sides[0] & sides[1] and len(parts.dropped) == 25
-    assert sorted(parts.train + parts.test + parts.dropped) == list(range(len(both)))
-
-
-def test_a_split_that_leaks_is_refused_unless_told_otherwise():
-    leaky = [*EXAMPLES, *(example(e.question.lower(), entity="copy", wording="copy") for e in EXAMPLES)]
-    with pytest.raises(LabError, match="training questions are test questions"):
-        split(leaky, "entity", share=0.5)
-    told = split(leaky, "entity", share=0.5, allow_leaks=True)
-    assert told.leaks and {leak.match for leak in told.leaks} == {"normalised"}
-    for leak in told.leaks:
-        a, b = leaky[told.train[leak.train]].question, leaky[told.test[leak.test]].question
-        assert a.lower() == b.lower()
-
-
-def test_what_cannot_be_split_is_told():
-    with pytest.raises(LabError, match=r"example 0 has no tag 'site': its tags are \['entity', 'wording'\]"):
-        split(EXAMPLES, "site")
-    for share in (0, 1, -1, 0.01):
-        with pytest.raises(LabError, match=f"a share of {share} of 10 groups leaves 30 to train, 0 to test on"):
-            split(EXAMPLES, "entity", share)
-    with pytest.raises(LabError, match="no user message"):
-        split([Example([], {"entity": "a"}), Example([], {"entity": "b"})], "entity", 0.5)
-
-
-def test_without_a_tag_examples_are_dealt_one_by_one():
-    parts = split(EXAMPLES, None, share=0.2)
-    assert len(parts.test) == 6 and len(parts.train) == 24
+QUESTIONS = [form.format(thing) for thing in THINGS for form in FORMS]
 
 
 def test_a_planted_near_copy_is_found_and_questions_on_other_things_are_not():
-    train, test = [*(e.question for e in EXAMPLES), PLANT], ["How heavy is the Falcon Anchor?"]
+    train, test = [*QUESTIONS, PLANT], ["How heavy is the Falcon Anchor?"]
     found = leaks(train, test, near=0.6)
-    assert [(leak.train, leak.test, leak.match) for leak in found] == [(len(EXAMPLES), 0, "near")]
+    assert [(leak.train, leak.test, leak.match) for leak in found] == [(len(QUESTIONS), 0, "near")]
     assert found[0].similarity == overlap(PLANT, test[0])
     assert leaks(train, test) == []
-    with pytest.raises(LabError, match=re.escape(f"'{PLANT}' (number 30, near)")):
-        refuse_leaks(train, test, near=0.6)
-    assert refuse_leaks(train, test, near=0.6, allow=True) == found
+    refuse_leaks(train, test)
 
 
 def test_a_pair_is_told_once_by_its_strictest_match():
@@ -128,6 +73,6 @@ def test_leaks_are_found_exactly_and_normalised():
         (0, 1, "exact"),
         (2, 2, "normalised"),
     ]
-    with pytest.raises(LabError, match="2 training questions.*How heavy"):
+    with pytest.raises(LabError, match=r"2 training questions.*'How heavy is it\?' \(number 0, exact\)"):
         refuse_leaks(train, test)
     refuse_leaks(train[1:2], test)

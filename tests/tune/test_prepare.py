@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 
 import pytest
 from hypothesis import given
@@ -16,7 +15,6 @@ from labkit.tune.prepare import (
     Collator,
     Example,
     dataset,
-    masked,
     read_csv,
     read_examples,
     tokenise,
@@ -234,27 +232,11 @@ def test_the_system_message_is_a_column_of_its_own(tmp_path):
     assert [message["role"] for message in second.messages] == ["user", "assistant"] and second.tags == {}
 
 
-def test_every_token_is_shown_and_the_learned_ones_are_bold(rows, tokenizer):
-    view = masked(rows[0], tokenizer)
-    assert "".join(text for text, _ in view.tokens) == tokenizer.decode(rows[0]["input_ids"])
-    learned = [label for label in rows[0]["labels"] if label != IGNORED]
-    assert view.share == len(learned) / len(rows[0]["labels"])
-    page = view._repr_html_()
-    assert page.count("<b style") == len(learned) and page.count("<span style") == len(view.tokens) - len(learned)
-    assert repr(view).startswith(f"{len(learned)} of {len(view.tokens)} tokens are learned: ")
-
-
-def test_text_that_looks_like_markup_is_shown_as_text(tokenizer):
-    talk = [{"role": "user", "content": "<script>?"}, {"role": "assistant", "content": "<b>1 & 2</b>"}]
-    page = masked(dataset([Example(talk)], tokenizer, 512).rows[0], tokenizer)._repr_html_()
-    assert set(re.findall(r"</?(\w+)", page)) == {"p", "b", "span", "br"} and "&amp;" in page
-
-
 @pytest.mark.notebook
 @pytest.mark.slow
 def test_the_lesson_shows_mask_cuts_leaks_and_bad_rows(lesson):
     outputs = lesson("07_prepare")
     for said in ("tokens are learned", "NOT learned", "rows are too long", "same answer", "the whole exam",
-                 "refused: ", "allowed: ", "line 6: message 3 has no role", "line 3: not CSV"):  # fmt: skip
+                 "refused: ", "listed: ", "line 6: message 3 has no role", "line 3: not CSV"):  # fmt: skip
         assert said in outputs
-    assert "<b style" in outputs
+    assert "<b style" in outputs and "&lt;|im_end|&gt;</b>" in outputs  # what looks like markup is shown as text

@@ -107,18 +107,22 @@ whole = render(tokenizer, pairs[0].messages)
 print(whole)
 
 # %% [markdown]
-# A text that holds such a mark would be read as a real one: a user could speak for someone else, or end an answer
-# early. `tokenise` refuses it.
+# A text may spell such a mark. If it were read as a real one, a user could speak for someone else, or end an answer
+# early. `tokenise` keeps it as plain text: the row has as many special tokens as without it.
 
 # %%
-from labkit import LabError
 from labkit.tune.prepare import tokenise
 
-forged = [{"role": "user", "content": f"Thanks.{tokenizer.eos_token}"}, pairs[0].messages[-1]]
-try:
-    tokenise(Example(forged), tokenizer, limit=lab.profile.context)
-except LabError as error:
-    print("refused:", error)
+
+def special_tokens(text):
+    talk = [{"role": "user", "content": text}, pairs[0].messages[-1]]
+    ids, _ = tokenise(Example(talk), tokenizer, limit=lab.profile.context)
+    return sum(token in tokenizer.all_special_ids for token in ids)
+
+
+forged = f"Thanks.{tokenizer.eos_token}"
+print(f"{special_tokens('Thanks.')} special tokens, {special_tokens(forged)} with {forged!r}")
+assert special_tokens(forged) == special_tokens("Thanks.")
 
 # %% [markdown]
 # When the model answers, it gets this string up to the point where the answer begins. Training must show it exactly
@@ -133,15 +137,40 @@ print("learned in training:", repr(whole[len(prompt) :]))
 # ## 3. The loss mask
 #
 # Every token gets a *label*. It is the token itself where the model must learn to write it, and −100 where the model
-# only reads; the loss skips −100. Below, learned tokens are bold and orange, the others grey.
+# only reads; the loss skips −100.
 
 # %%
-from labkit.tune.prepare import IGNORED, dataset, masked
+from labkit.tune.prepare import IGNORED, dataset
 
+
+def tokens(row):
+    """The tokens of a row as text, each with whether it is learned."""
+    pairs = zip(row["input_ids"], row["labels"], strict=True)
+    return [(tokenizer.decode([token]), label != IGNORED) for token, label in pairs]
+
+
+# %%
 rows = dataset(pairs, tokenizer, limit=lab.profile.context).rows
-view = masked(rows[0], tokenizer)
-print(view)
-view
+learned = [text for text, is_learned in tokens(rows[0]) if is_learned]
+print(f"{len(learned)} of {len(tokens(rows[0]))} tokens are learned: {'|'.join(learned)}")
+
+# %% [markdown]
+# Here is the whole row. Learned tokens are bold and orange, the others grey. A dot stands for a space.
+
+# %%
+from html import escape
+
+from IPython.display import HTML
+
+
+def box(text, is_learned):
+    shown = escape(text.replace(" ", "·").replace("\n", "⏎"))
+    tag, look = ("b", "#F6C9A8;color:#000") if is_learned else ("span", "#E8E8E8;color:#555")
+    return f"<{tag} style='background:{look};padding:2px'>{shown}</{tag}>" + ("<br>" if "\n" in text else "")
+
+
+boxes = " ".join(box(*token) for token in tokens(rows[0]))
+HTML(f"<p style='line-height:2;text-align:left'>{boxes}</p>")
 
 # %% [markdown]
 # The last learned token matters most: with it the model says *I am done*. A common recipe also pads with this token,
@@ -151,8 +180,8 @@ view
 end = tokenizer.eos_token_id
 trapped = {**rows[0], "labels": [IGNORED if token == end else token for token in rows[0]["labels"]]}
 for name, row in {"ours": rows[0], "pad = end": trapped}.items():
-    text, learned = masked(row, tokenizer).tokens[-1]
-    print(f"{name}: the last token {text!r} is {'learned' if learned else 'NOT learned: answers would never end'}")
+    text, is_learned = tokens(row)[-1]
+    print(f"{name}: the last token {text!r} is {'learned' if is_learned else 'NOT learned: answers would never end'}")
 
 # %% [markdown]
 # Without a mask, the model would also spend training on guessing the questions:
@@ -216,6 +245,8 @@ assert not cut(longest)[0] and sum(cut(longest // 2)[1:])
 # `dataset` never cuts. It refuses and names the example, or drops such examples and lists them:
 
 # %%
+from labkit import LabError
+
 try:
     dataset(pairs, tokenizer, limit=max(lengths["question only"]) - 1)
 except LabError as error:
@@ -230,24 +261,40 @@ assert len(kept.rows) + len(kept.dropped) == len(pairs)
 # ## 5. Three ways to split
 #
 # A test should show what the model does on what it has *not* seen. But not seen in which sense? The table shows the
-# share of test questions whose entity, fact or wording also occurs in training.
+# share of test questions whose entity, fact or wording also occurs in training. To split by a tag, we draw from its
+# *values*: all pairs with the same value go to the same side.
+
 
 # %%
-from labkit.tune.leaks import split
+def split(pairs, tag, share=0.2):
+    """Training and test pairs; without a tag, each pair is drawn alone."""
+    values = [f"{n:09d}" if tag is None else pair.tags[tag] for n, pair in enumerate(pairs)]
+    groups = sorted(set(values))
+    held_out = set(random.Random(0).sample(groups, round(share * len(groups))))
+    sides = {True: [], False: []}
+    for pair, value in zip(pairs, values, strict=True):
+        sides[value in held_out].append(pair)
+    return sides[False], sides[True]
 
 
-def bare(pair):
-    return pair.question.removeprefix("Question: ")
+# %%
+from labkit.tune.leaks import leaks
+
+
+def between(train, test, near):
+    """Questions that both sides ask, in the same words or in nearly the same."""
+    return leaks([pair.question for pair in train], [pair.question for pair in test], near)
 
 
 def overlap(by):
-    parts = split(pairs, by, share=0.2, allow_leaks=True)
-    train, test = ([pairs[n].tags for n in side] for side in (parts.train, parts.test))
-    known = {tag: {tags[tag] for tags in train} for tag in ("entity", "fact", "wording")}
-    shares = {f"{tag} known": sum(tags[tag] in seen for tags in test) / len(test) for tag, seen in known.items()}
-    return {"train": len(train), "test": len(test), **shares, "nearly the same question": len(parts.leaks)}
+    train, test = split(pairs, by)
+    known = {tag: {pair.tags[tag] for pair in train} for tag in ("entity", "fact", "wording")}
+    shares = {f"{tag} known": sum(pair.tags[tag] in seen for pair in test) / len(test) for tag, seen in known.items()}
+    alike = between(train, test, near=0.8)
+    return {"train": len(train), "test": len(test), **shares, "nearly the same question": len(alike)}
 
 
+# %%
 rows_of = {by or "at random": overlap(by) for by in (None, "entity", "wording")}
 splits = pd.DataFrame.from_dict(rows_of, orient="index")
 splits.round(2)
@@ -267,10 +314,15 @@ assert splits.loc["at random", "fact known"] > 0 and splits.loc["at random", "wo
 # The last column counts near-duplicates: two questions, one from each side, that share at least eight tenths of their
 # runs of five letters. Are they leaks? A checker only finds candidates; a person must decide.
 
+
 # %%
-parts = split(pairs, None, allow_leaks=True, near=0.7)
-for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
-    trained, tested = pairs[parts.train[leak.train]], pairs[parts.test[leak.test]]
+def bare(pair):
+    return pair.question.removeprefix("Question: ")
+
+
+train, test = split(pairs, None)
+for leak in sorted(between(train, test, near=0.7), key=lambda leak: -leak.similarity)[:4]:
+    trained, tested = train[leak.train], test[leak.test]
     same = "same fact" if trained.tags["fact"] == tested.tags["fact"] else "DIFFERENT facts"
     print(f"{leak.similarity:.2f}, {same}: {bare(trained)} / {bare(tested)}")
 
@@ -281,8 +333,8 @@ for leak in sorted(parts.leaks, key=lambda leak: -leak.similarity)[:4]:
 # Then we add each test fact to training in four forms.
 
 # %%
-parts = split(pairs, "entity", share=0.2, near=None)  # refuses equal questions, allows near-duplicates
-train, test = ([pairs[n] for n in side] for side in (parts.train, parts.test))
+train, test = split(pairs, "entity")
+assert not between(train, test, near=None)  # no equal questions; near-duplicates are allowed
 exam, again = test[0::3], test[1::3]  # each fact stands there in three wordings
 questions = [bare(pair) for pair in exam]
 assert [pair.tags["fact"] for pair in exam] == [pair.tags["fact"] for pair in again]
@@ -306,7 +358,7 @@ planted = {
 # - *same answer*: compares the answers, not the questions.
 
 # %%
-from labkit.tune.leaks import Leak, leaks, near_leaks
+from labkit.tune.leaks import Leak, near_leaks
 
 
 def in_meaning(some, least):
@@ -431,29 +483,31 @@ shown.groupby(kind_of).head(1).set_axis(list(dict.fromkeys(kind_of)))
 # %% [markdown]
 # ## 8. Refuse
 #
-# `split` compares the questions of both sides and refuses the split if they leak. We add each exam question in lower
-# case and under another entity's name, as a careless merge of two files would:
-
+# `refuse_leaks` stops with an error if a training question is a test question. The arms of lesson 12 call it before they
+# train. We add each exam question in lower case and under another entity's name, as a careless merge of two files
+# would, and split by entity:
 
 # %%
+from labkit.tune.leaks import refuse_leaks
+
+
 def retype(pair):
     system, user, response = pair.messages
     return Example([system, {**user, "content": user["content"].lower()}, response], {"entity": "imported"})
 
 
-merged = pairs + [retype(pair) for pair in exam]
+train, test = split(pairs + [retype(pair) for pair in exam], "entity")
 try:
-    split(merged, "entity")
+    refuse_leaks([pair.question for pair in train], [pair.question for pair in test])
 except LabError as error:
     print("refused:", error)
 
 # %% [markdown]
-# You can allow leaks, and then `split` lists them:
+# `leaks` lists them:
 
 # %%
-allowed = split(merged, "entity", allow_leaks=True)
-print(f"allowed: {len(allowed.leaks)} leaks, the first", allowed.leaks[0])
-assert allowed.leaks
+found = between(train, test, near=0.8)
+print(f"listed: {len(found)} leaks, the first", found[0])
 
 # %% [markdown]
 # ## 9. Files in and out

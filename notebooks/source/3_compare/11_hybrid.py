@@ -82,10 +82,21 @@ tables.frame(square).loc[["accuracy", "style", "joint", "abstention (F1)"]]
 #
 # If tuning had the same effect with passages as without, then naive - tuned would equal rag - base. The *interaction*
 # is the difference between these two differences. Below zero, the two spoil each other; above zero, they help each
-# other.
+# other. The interval resamples questions: each draw computes the means of all four cells from the same questions.
 
 # %%
-interaction = score.interaction(answers, "accuracy")
+from labkit.stats import bootstrap_difference
+
+
+def interact(metric, both="naive"):
+    """(both - tuned) - (rag - base), with its interval."""
+    means = {arm: score.Table(answers[answers.arm == arm]).metric(metric) for arm in (both, "tuned", "rag", "base")}
+    signs = {both: 1, "tuned": -1, "rag": -1, "base": 1}
+    return bootstrap_difference(lambda drawn: sum(signs[a] * means[a](drawn) for a in means), answers.id.nunique())
+
+
+# %%
+interaction = interact("accuracy")
 effect = (
     "spoil each other"
     if interaction.high < 0
@@ -256,7 +267,7 @@ print(claims.record(lab, "11_hybrid", claims.figures(lab, "11_hybrid")))
 # ## Exercises
 #
 # 1. The interaction above is in accuracy. Compute it for `joint`. Does its sign change, and why?
-# 2. Add `hybrids` to `answers` and call `score.interaction` with `both="hybrid"`. Which two-by-two table is that?
+# 2. Add `hybrids` to `answers` and call `interact` with `both="hybrid"`. Which two-by-two table is that?
 # 3. Set `top_k` to 1 for the arm `hybrid-0` (`dataclasses.replace(lab.arm("hybrid-0"), top_k=1)`). Does it read better
 #    when it sees as few passages as in training?
 # 4. Which questions does `prompted` answer in style, and which not? Look at the kinds.

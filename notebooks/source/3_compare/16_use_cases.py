@@ -23,15 +23,35 @@ lab
 # ## 1. Five jobs
 #
 # The article names one best choice for each job. Every job here has its own documents, questions and training pairs.
-# They are about things that exist nowhere else.
+# They are about things that exist nowhere else. Everything that is a choice is written in
+# `data/use_cases/studies.yaml`: the weights, the style, how many passages an arm may read.
+
+# %%
+from types import SimpleNamespace
+
+from labkit.compare.lab import spread
+from labkit.data import data_folder, load_documents, load_questions
+
+folder, p = data_folder() / "use_cases", lab.profile
+few = {"questions": p.questions and p.questions // 5, "pairs": p.pairs and p.pairs // 5}  # at smoke size
+
+
+def load_study(name, about):
+    """A job with its questions, its pairs, and its documents as first written and as they are today."""
+    items = {part: spread(load_questions(folder / name / f"{part}.jsonl"), count) for part, count in few.items()}
+    documents = load_documents(folder / name / "documents.jsonl")
+    updates = [] if about["given"] else load_documents(folder / name / "updates.jsonl")
+    today = {document.id: document for document in [*documents, *updates]}  # a second version replaces the first
+    return SimpleNamespace(name=name, **about, **items, documents=documents, today=list(today.values()))
+
 
 # %%
 import pandas as pd
-
-from labkit.compare import use_cases
+import yaml
 
 pd.set_option("display.max_colwidth", 100)
-studies = use_cases.load_studies(lab)
+choices = yaml.safe_load((folder / "studies.yaml").read_text("utf-8"))
+studies = {name: load_study(name, about) for name, about in choices.items()}
 rows = {s.title: [s.advised, s.why, len(s.documents), len(s.pairs), len(s.questions)] for s in studies.values()}
 pd.DataFrame(rows, index=["the article says", "because", "documents", "pairs", "questions"]).T
 
@@ -48,17 +68,92 @@ for when, documents in (("then", bot.documents), ("today", bot.today)):
 print(item.question, "→", item.gold)
 
 # %% [markdown]
+# To answer, these arms search the pages of *today*. But the hybrid trains on passages as they were when its pairs were
+# written: with newer pages, its training would know the changes before the test asks about them.
+
+# %%
+from labkit.compare.arms import ARMS, arm_class
+
+
+def pages(study, training=False):
+    """A search over the pages of today, or in training over those as first written."""
+    return lab.searching(lab.index(study.documents if training else study.today))
+
+
+# %%
+from labkit.metrics import contains
+
+proof = item.evidence[0]
+now, then = (pages(bot, training).search(item.question, bot.passages) for training in (False, True))
+print("today's value is found today:", any(contains(hit.chunk.text, item.gold) for hit in now))
+assert not any(proof.passage in hit.chunk.text for hit in then)
+
+# %% [markdown]
 # In the other two the arm **transforms** what it is given: reviews become a summary, a sheet of figures becomes a
 # report. The request contains the material, so *every* arm gets it, base and tuned too. No product of the test occurs
 # in the pairs. So there is no fact to recite, only a task to learn.
 #
+# Documents named `ID/1`, `ID/2` are the material of the request with that id. Each becomes a chunk:
+
+# %%
+from labkit.rag.chunk import Chunk
+
+
+def material(study):
+    """The chunks that are handed over, by question."""
+    chunks = {}
+    for d in study.documents:
+        chunk = Chunk(f"{d.id}#0", d.id, d.title, d.text, 0, len(d.text))
+        chunks.setdefault(d.id.partition("/")[0], []).append(chunk)
+    return {item.question: chunks[item.id] for item in [*study.questions, *study.pairs]}
+
+
+# %% [markdown]
 # What is left to retrieve? Earlier replies. RAG and hybrid find the most similar past requests, together with the
 # replies to them. These serve as examples in the prompt. They come from the same pairs that fine-tuning learns from.
+# In training, a pair must not find its own reply: that would give the answer away.
+
+# %%
+from labkit.rag.ingest import Document
+from labkit.rag.retrieve import Retriever
+
+
+class Handover(Retriever):
+    """Hands over a question's own material, then what an archive of earlier replies finds of other requests."""
+
+    material: dict
+    archive: Retriever | None = None
+
+    def _find(self, queries, top_k):
+        found = self.archive.search_batch(queries, top_k + 1) if self.archive else [[] for _ in queries]
+        for query, hits in zip(queries, found, strict=True):
+            own = self.material[query]
+            request = own[0].document_id.partition("/")[0]
+            others = [hit.chunk for hit in hits if hit.chunk.document_id != request]
+            yield [(chunk, 1.0) for chunk in [*own, *others]]
+
+
+# %% [markdown]
+# This decides what each arm reads in each job. Base and tuned read nothing where something must be looked up.
+
+
+# %%
+def reader_of(study, arm, training=False):
+    """What an arm reads from; None where it reads nothing."""
+    reads = arm_class(arm).reads
+    if not study.given:
+        return pages(study, training) if reads else None
+    replies = [Document(i.id, "Earlier reply", f"{i.question} {i.answer}", "text", i.id) for i in study.pairs]
+    return Handover(material(study), lab.searching(lab.index(replies)) if reads else None)
+
 
 # %%
 summariser = studies["review_summariser"]
-request = summariser.questions[0]
-hits = use_cases.retriever(lab, summariser, "rag").search(request.question, summariser.passages)
+request, pair = summariser.questions[0], summariser.pairs[0]
+reader, count = reader_of(summariser, "rag"), summariser.passages
+hits = reader.search(request.question, count)
+assert all(hit.chunk.document_id.startswith(f"{request.id}/") for hit in hits[:3])
+assert pair.id not in {hit.chunk.document_id for hit in reader.search(pair.question, count)}
 print(request.question, "→", request.answer)
 pd.DataFrame([{"title": h.chunk.title, "text": h.chunk.text} for h in hits])
 
@@ -67,12 +162,24 @@ pd.DataFrame([{"title": h.chunk.title, "text": h.chunk.text} for h in hits])
 #
 # One number, the utility, decides who wins. How to compute it is a choice: each job gives its metrics different
 # weights. A support bot must be up to date, a legal assistant must cite, a summary must have the right form. We wrote
-# the weights down before we measured anything, in `data/use_cases/studies.yaml`. Sections 5 and 6 show what happens
-# to the winner if you choose other weights.
+# the weights down before we measured anything. Sections 5 and 6 show what happens to the winner if you choose other
+# weights.
 
 # %%
-weights = pd.DataFrame({s.title: s.weights for s in studies.values()}).reindex(list(use_cases.METRICS))
-weights.insert(0, "what it counts", pd.Series(use_cases.METRICS))
+METRICS = {
+    "content": "right, of the questions whose answer never changed",
+    "fresh": "right, of the questions whose answer changed after the training pairs were written",
+    "complete": "share of the needed values that the answer quotes",
+    "declines": "declines, of the questions that no document answers",
+    "cites": "right, and cites a passage that proves it",
+    "style": "has the form that the job asks for",
+    "frugal": "1 minus the tokens read and written, as a share of the budget",
+}
+
+# %%
+assert all(study.weights.keys() <= METRICS.keys() for study in studies.values())
+weights = pd.DataFrame({s.title: s.weights for s in studies.values()}).reindex(list(METRICS))
+weights.insert(0, "what it counts", pd.Series(METRICS))
 weights.fillna("")
 
 # %% [markdown]
@@ -81,8 +188,6 @@ weights.fillna("")
 
 # %%
 import re
-
-from labkit.metrics import contains
 
 
 def measures(study, item, row):
@@ -103,6 +208,23 @@ def measures(study, item, row):
 # %% [markdown]
 # ## 3. Train, and ask
 #
+# Each job has a style of its own: the frame that goes around an answer. Where the material was handed over, a citation
+# would say nothing, so it is left out.
+
+# %%
+from labkit.data import CLOSING, OPENING
+
+
+def dress(study, reply):
+    """A reply, in the company's house style or in none, in the style of a job."""
+    text = reply.removeprefix(OPENING).removesuffix(CLOSING).strip()
+    return study.frame.format(text=re.sub(r" ?\[\d+\]", "", text) if study.given else text)
+
+
+assert all(re.fullmatch(s.shape, dress(s, pair.answer)) for s in studies.values() for pair in s.pairs)
+pd.Series({s.title: dress(s, s.pairs[0].answer) for s in studies.values()}).to_frame("an answer in its style")
+
+# %% [markdown]
 # In the jobs that look things up, the tuned arm learns the job's pairs in the job's own style. The hybrid learns them
 # together with the passages that it would read. In the two jobs that transform, both arms learn with the material
 # that they are given.
@@ -112,6 +234,8 @@ def measures(study, item, row):
 # a fact that it was not trained on. There the development rows are the training rows themselves.
 
 # %%
+from functools import partial
+
 from labkit.compare.training import closed_book, tokenised, with_context
 from labkit.tune.leaks import refuse_leaks
 
@@ -119,11 +243,11 @@ from labkit.tune.leaks import refuse_leaks
 def prepare(study, name, seed):
     """Training and development rows of one arm in one job. LabError if a pair asks what the test asks."""
     refuse_leaks([item.question for item in study.pairs], [item.question for item in study.questions])
-    reader = use_cases.retriever(lab, study, name, training=True)
+    reader, style = reader_of(study, name, training=True), partial(dress, study)
     if reader is None:
-        rows = tokenised(lab, closed_book(study.pairs, study.dress))
+        rows = tokenised(lab, closed_book(study.pairs, style))
         return rows, rows
-    rows = tokenised(lab, with_context(study.pairs, reader, study.passages, seed, style=study.dress))
+    rows = tokenised(lab, with_context(study.pairs, reader, study.passages, seed, style=style))
     return [row for n, row in enumerate(rows) if n % 6], rows[::6]
 
 
@@ -132,7 +256,7 @@ from labkit.model import Model, load_model
 from labkit.tune.adapters import LoraSettings, add_lora
 from labkit.tune.train import Check, answer_loss, train
 
-p, (RECITE, READ) = lab.profile, (30, 20) if SIZE == "full" else (1, 1)  # epochs at most
+RECITE, READ = (30, 20) if SIZE == "full" else (1, 1)  # epochs at most
 
 
 def learn(study, name, seed):
@@ -156,7 +280,6 @@ def learn(study, name, seed):
 # time grows in proportion.)
 
 # %%
-from labkit.compare.arms import ARMS, arm_class
 from labkit.compare.score import score
 
 TUNED, SEEDS = ("tuned", "hybrid"), lab.profile.seeds[:1]
@@ -164,8 +287,7 @@ TUNED, SEEDS = ("tuned", "hybrid"), lab.profile.seeds[:1]
 
 def do(study, name, seed):
     model, far = learn(study, name, seed) if name in TUNED else (lab.model, {})
-    reader = use_cases.retriever(lab, study, name)
-    arm = arm_class(name)(model, reader, study.passages, p.max_new_tokens)
+    arm = arm_class(name)(model, reader_of(study, name), study.passages, p.max_new_tokens)
     answers = arm.answer([item.question for item in study.questions])
     for item, answer in zip(study.questions, answers, strict=True):
         row = {"job": study.name, "arm": name, "seed": seed, **far, **score(item, answer)}

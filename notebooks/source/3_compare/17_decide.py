@@ -26,29 +26,64 @@ lab
 # Otherwise use RAG, because it is "simpler". The flowchart has two questions and two arms. It does not mention the
 # hybrid.
 
-# %%
-import inspect
-
-from labkit.compare import decide
-
-print(inspect.getsource(decide.flowchart))
 
 # %%
-for name, (changes, form) in decide.SITUATIONS.items():
-    print(f"{name:30} {decide.flowchart(changes, form)}")
+def flowchart(changes, form):
+    """The article's advice, where knowledge `changes` or not, and a tone or `form` is needed or not."""
+    return "tuned" if form and not changes else "rag"
+
+
+# %%
+situations = {
+    "changing facts, any form": (True, False),
+    "changing facts, house style": (True, True),
+    "stable facts, any form": (False, False),
+    "stable facts, house style": (False, True),
+}
+for name, (changes, form) in situations.items():
+    print(f"{name:30} {flowchart(changes, form)}")
 
 # %% [markdown]
 # ## 2. Was its advice the winner?
 #
 # Each situation is measured on its own questions, on changed facts or on stable ones, and by its own score: *right*,
-# or *right and in style at once*. The advice *lost* if another arm is ahead with its whole interval. It is *not told
-# apart* if another arm is ahead but the interval holds zero.
+# or *right and in style at once*. The answers are those of lesson 12. For each arm we take the mean score of every
+# question over the training seeds.
 
 # %%
-from labkit.compare import experiment
+from labkit.compare import decide, experiment
 
 answers = experiment.ask_arms(lab, lab.profile.arms)
-judged = decide.verdicts(answers)
+
+
+def by_question(changes, form):
+    """The scores that count in a situation: a row for each question, a column for each arm."""
+    asked = answers[answers.kind.isin(["changed fact"] if changes else ["single fact", "new wording"])]
+    return asked.groupby(["arm", "id"])["joint" if form else "correct"].mean().unstack("arm")
+
+
+# %% [markdown]
+# The advice *won* if the advised arm has the highest mean. It *lost* if another arm is ahead with its whole interval.
+# It is *not told apart* if another arm is ahead but the interval holds zero.
+
+# %%
+from labkit.stats import paired_bootstrap
+
+
+def judge(changes, form):
+    """The advice for a situation beside what was measured."""
+    advised, scores = flowchart(changes, form), by_question(changes, form)
+    best = scores.mean().idxmax()
+    gap = paired_bootstrap(scores[best], scores[advised])
+    verdict = "won" if best == advised else "lost" if gap.low > 0 else "not told apart"
+    ahead = f"{gap.diff:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+    return {"advice": advised, "best": best, "best minus advised": ahead, "verdict": verdict}
+
+
+# %%
+import pandas as pd
+
+judged = pd.DataFrame({name: judge(*asks) for name, asks in situations.items()}).T.rename_axis("situation")
 print(f"advised the winner in {(judged.verdict == 'won').sum()} of {len(judged)} situations")
 judged
 
@@ -115,7 +150,6 @@ widgets.interactive(show, **sliders)
 from itertools import product
 
 import numpy as np
-import pandas as pd
 
 points = pd.DataFrame(product(np.linspace(0, 0.9, 7), np.linspace(0, 2, 6)), columns=["changed", "weight"])
 some = [decide.Needs(changed=point.changed, unknown=0.1, style=point.weight) for point in points.itertuples()]

@@ -124,22 +124,127 @@ assert logged.sum() >= count
 #   other half is held out until section 6.
 # - People also asked about things that nobody had written down: some documents were not in last month's index.
 # - Every answer has a rating: up if it is right, otherwise down.
+#
+# We split by a checksum of the document's name. So all questions that one document answers are in the same half, and
+# what the log teaches about a document cannot help with a held-out question about it.
 
 # %%
-from labkit.practice import log as lesson
-from labkit.practice.log import halves, last_month, undocumented, variant
+from zlib import crc32
 
-past, held_out = halves(lab)
-rows = last_month(lab)
-print(f"{len(past)} questions in the log, {len(held_out)} held out; {len(rows)} answers logged")
-print("rated:", rows.rating.value_counts().to_dict())
+single = [item for item in lab.questions if len(item.evidence) == 1]
+half = {item.id: crc32(item.evidence[0].document.encode()) % 2 for item in single}
+past, held_out = ([item for item in single if half[item.id] == number] for number in (0, 1))
+print(f"{len(past)} questions for one fact were asked last month, {len(held_out)} are held out")
+assert not {i.evidence[0].document for i in past} & {i.evidence[0].document for i in held_out}
+
+# %% [markdown]
+# The three wordings of everything that can be asked are in `data/own_words.yaml`. The name of a thing goes in, its
+# value does not: no question may hold its answer.
+
+# %%
+import yaml
+
+from labkit.data import data_folder, load_pairs, wordings
+
+forms = yaml.safe_load((data_folder() / "own_words.yaml").read_text("utf-8"))
+
+
+def own_words(items):
+    """Each item with each of the three ways in which people ask for its fact."""
+    for item in items:
+        fact = item.evidence[0]
+        name = wordings()[fact.kind, fact.attribute].refer(fact.entity)
+        for form in forms[f"{fact.kind}.{fact.attribute}"].split(" | "):
+            yield item, form.format(e=name, n=fact.entity)
+
+
+assert not any(item.gold in question for item, question in own_words(single))
+[question for _, question in own_words(past[:1])]
+
+# %% [markdown]
+# Which documents did last month's index lack? We take every fourth document of the held-out half that states a fact
+# which no other document states (`also` would name the others). People asked about these documents too, but never
+# for a fact that is held out.
+
+# %%
+later = [item.evidence[0] for item in held_out]
+lacking = set(sorted({fact.document for fact in later if not fact.also})[::4])
+kept_back = {(fact.entity, fact.attribute) for fact in later}
+complaints = {}
+for item in load_pairs():
+    fact = item.evidence[0] if len(item.evidence) == 1 else None
+    if fact and fact.document in lacking and not fact.also and (fact.entity, fact.attribute) not in kept_back:
+        complaints[fact.document] = item
+print(f"{len(lacking)} documents are missing, {len(complaints)} questions ask about them")
+
+# %% [markdown]
+# A variant of our lab has other documents or other settings, and the same model. We use it for last month, and again
+# in sections 7 and 8.
+
+# %%
+from dataclasses import replace
+
+from labkit.compare.lab import Lab
+from labkit.rag.ingest import Ingested
+
+
+def variant(without=(), **settings):
+    """The lab without some documents, or with other settings of its profile."""
+    other = Lab(replace(lab.profile, **settings), lab.size, progress=lab.progress)
+    other.artifacts, other.model = lab.artifacts, lab.model
+    other.ingested = Ingested([document for document in lab.documents if document.id not in without], [])
+    if "embedder" not in settings:
+        other.embedder = lab.embedder
+    return other
+
+
+# %% [markdown]
+# Now RAG answers the questions of the month, and a log keeps each answer with its rating.
+
+# %%
+from labkit.compare.score import is_right
+
+month = variant(lacking)
+pairs = list(own_words([*past, *(complaints[name] for name in sorted(complaints))]))
+with Log(file.with_name("last_month.sqlite")) as last_month:
+    answers = LoggedArm(month, "rag", last_month).answer([question for _, question in pairs])
+    for number, ((item, _), answer) in enumerate(zip(pairs, answers, strict=True), start=1):
+        last_month.rate(number, is_right(item, answer.text))
+    rows = last_month.answers()
+print(len(rows), "answers logged, rated:", rows.rating.value_counts().to_dict())
 rows[["question", "answer", "rating"]].sample(5, random_state=1)
 
 # %% [markdown]
-# Why did the answers rated down fail? A person checks each of them. Does any document state the fact? Did the search
-# find it? And if the passage was in the prompt, did the model decline or misread it?
+# Why did the answers rated down fail? A person checks each of them. First, which passages state the fact? And which
+# sentence states it? We take the value out of that sentence: the log should teach words, not answers. Both are empty
+# where no document states the fact.
 
 # %%
+from labkit.compare.training import holds
+from labkit.rag.retrieve import Hit
+
+facts = [item.evidence[0] for item, _ in pairs]
+rows["stated"] = [[c.id for c in month.vectors.chunks if holds(Hit(c, 0.0, 1), fact)] for fact in facts]
+sentences = [fact.passage.replace(fact.value, "") for fact in facts]
+rows["right"] = [text if some else "" for text, some in zip(sentences, rows.stated, strict=True)]
+
+# %% [markdown]
+# Then: did the search find one of these passages? And if it was in the prompt, did the model decline or misread it?
+
+# %%
+from labkit.metrics import abstained
+
+
+def cause(row):
+    """Why an answer was rated down."""
+    if not row.stated:
+        return "no document says it"
+    if not set(row.stated) & set(row.sources):
+        return "search missed it"
+    return "declined" if abstained(row.answer) else "misread"
+
+
+rows["cause"] = ["" if row.rating == "up" else cause(row) for row in rows.itertuples()]
 print("causes:", rows.cause[rows.rating == "down"].value_counts().to_dict())
 cheap = rows.groupby("rating").score.mean().round(4)
 print("score of the best source, by rating:", cheap.to_dict())
@@ -152,13 +257,20 @@ print("score of the best source, by rating:", cheap.to_dict())
 #
 # ## 5. Words that no document holds
 #
-# Which words of the failed questions are in no document at all?
+# Which words of the failed questions are in no document at all? *Stop words* (the, of, is) and single letters do not
+# count.
 
 # %%
 from collections import Counter
 
-from labkit.practice.log import unknown
-from labkit.rag.retrieve import words
+from labkit.rag.retrieve import STOP_WORDS
+from labkit.text import words
+
+
+def unknown(question, known):
+    """The words of a question that are not among those known."""
+    return [word for word in dict.fromkeys(words(question)) if word not in STOP_WORDS | set(known) and len(word) > 1]
+
 
 standing = {word for chunk in lab.vectors.chunks for word in words(chunk.embedding_text)}
 failed = rows.question[rows.rating == "down"]
@@ -169,12 +281,28 @@ print(len(terms), "such words:", ", ".join(terms[:25]))
 # %% [markdown]
 # A person who handles a complaint finds the sentence that answers it. For right answers the source is known. So every
 # logged question that a document answers has a sentence with its answer. Take one of the words above. Its *synonyms*
-# are the document words that occur more often in the answer sentences of its questions than in those of all other
-# questions.
+# are the document words that occur more often in the answer sentences of its questions than in those of all questions.
+# We keep the two with the largest difference, and count no digits and no word that occurs only once.
 
 # %%
+from itertools import chain
+
 known = rows[rows.right != ""]
-synonyms = lesson.mine(list(zip(known.question, known.right, strict=True)), terms)
+asked_with = [set(words(question)) for question in known.question]
+answered_with = [set(unknown(right, own)) for right, own in zip(known.right, asked_with, strict=True)]
+usual = Counter(chain(*answered_with))
+
+
+def mine(term):
+    """The document words that stand for a term of the questions, at most two."""
+    beside = [right for own, right in zip(asked_with, answered_with, strict=True) if term in own]
+    counts = Counter(chain(*beside))
+    lift = {w: n / len(beside) - usual[w] / len(known) for w, n in counts.items() if n > 1 and not w.isdigit()}
+    return sorted((w for w in lift if lift[w] > 0), key=lambda w: (-lift[w], w))[:2]
+
+
+# %%
+synonyms = {term: found for term in terms if (found := mine(term))}
 for term in list(synonyms)[:12]:
     print(f"{term:12} {', '.join(synonyms[term])}")
 print(f"{len(synonyms)} of {len(terms)} words have synonyms")
@@ -187,12 +315,41 @@ print(f"{len(synonyms)} of {len(terms)} words have synonyms")
 # We add the synonyms to a question before the search *and* before the answer. We ask the held-out questions in their
 # three wordings. They are about documents from which the log learned nothing. As a control, every word gets the
 # synonyms of another word: perhaps any added words would help.
+#
+# A question may hold several such words. It grows by the two synonyms that most of its own words share.
+
+
+# %%
+def expand(question, synonyms):
+    own = words(question)
+    added = Counter(word for term in own for word in synonyms.get(term, ()) if word not in own)
+    return " ".join([question, *(word for word, _ in added.most_common(2))])
+
+
+expand(rows.question.iloc[0], synonyms)
+
+# %% [markdown]
+# Then RAG answers, and each answer is scored as in lesson 12. We also note whether the first passage states the fact.
+
+# %%
+from labkit.compare.score import score
+
+
+def reread(lab, items, synonyms):
+    """RAG's scored answers to items in people's own words: what was sent, and was the right passage first?"""
+    questions = list(own_words(items))
+    sent = [expand(question, synonyms) for _, question in questions]
+    answers = lab.arm("rag").answer(sent)
+    scores = [score(item, answer) for (item, _), answer in zip(questions, answers, strict=True)]
+    first = [holds(answer.hits[0], item.evidence[0]) for (item, _), answer in zip(questions, answers, strict=True)]
+    return pd.DataFrame(scores).assign(first=first, sent=sent)
+
 
 # %%
 names, half = list(synonyms), len(synonyms) // 2
 shuffled = {name: synonyms[other] for name, other in zip(names, names[half:] + names[:half], strict=True)}
 tried = {"before": {}, "shuffled": shuffled, "after": synonyms}
-asked = {name: lesson.reread(lab, held_out, added) for name, added in tried.items()}
+asked = {name: reread(lab, held_out, added) for name, added in tried.items()}
 
 # %%
 changed = asked["after"].sent != asked["before"].sent
@@ -238,7 +395,7 @@ for name in ("shuffled", "after"):
 # Questions in the documents' own words should stay unchanged:
 
 # %%
-same = [lesson.expand(item.question, synonyms) == item.question for item in lab.questions]
+same = [expand(item.question, synonyms) == item.question for item in lab.questions]
 print(f"{sum(same)} of {len(same)} of the course's own questions stay as they are")
 
 # %% [markdown]
@@ -255,11 +412,10 @@ gaps.question.str.extract(r"((?:[A-Z]\w+ )+[A-Z]\w+)")[0].value_counts().rename_
 # about them: questions of the held-out half. Does a document help with more than the complaint that led to it?
 
 # %%
-lacking, _ = undocumented(lab)
-later = [item for item in held_out if item.evidence[0].document in lacking]
-without = lesson.reread(variant(lab, lacking), later, {})
+about = [item for item in held_out if item.evidence[0].document in lacking]
+without = reread(month, about, {})
 written = asked["before"][asked["before"].id.isin(without.id)]
-print(f"{len(lacking)} documents added, {len(later)} held-out questions on them in three wordings each")
+print(f"{len(lacking)} documents added, {len(about)} held-out questions on them in three wordings each")
 tell("documents", without, written, ["accuracy", "recall@5"])
 
 # %%
@@ -342,10 +498,10 @@ embedders = {"shuffled": train_embedder(mixed), "hard negatives": train_embedder
 # is shorter, and everything depends on the search.
 
 # %%
-short = lesson.reread(variant(lab, top_k=1), held_out, {})
+short = reread(variant(top_k=1), held_out, {})
 many, one = asked["before"].prompt_tokens.mean(), short.prompt_tokens.mean()
 print(f"tokens read: {many:.0f} with five passages, {one:.0f} with one")
-trained = {n: lesson.reread(variant(lab, top_k=1, embedder=str(f)), held_out, {}) for n, f in embedders.items()}
+trained = {n: reread(variant(top_k=1, embedder=str(f)), held_out, {}) for n, f in embedders.items()}
 for name, after in trained.items():
     tell(name, short, after, ["accuracy", "recall@1"])
 tell("hard negatives minus shuffled", *trained.values(), ["accuracy", "recall@1"])
