@@ -43,9 +43,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with most lessons first: they take longest, and a worker that begins one last would end alone."""
-    lessons = Counter(item.path for item in items if item.get_closest_marker("notebook"))
-    items.sort(key=lambda item: -lessons[item.path])
+    """Files with most lessons first, then those with most slow tests: a worker that begins a long one last would end alone."""
+    long = {
+        mark: Counter(item.path for item in items if item.get_closest_marker(mark)) for mark in ("notebook", "slow")
+    }
+    items.sort(key=lambda item: (-long["notebook"][item.path], -long["slow"][item.path]))
+
+
+@pytest.fixture(scope="session")
+def with_vectors():
+    """Let a folder of runs share the lessons' vectors: a test of something else need not embed all documents again."""
+    vectors = Path(os.environ["LESSONS_RUNS"]) / "vectors"
+
+    def link(folder: Path) -> Path:
+        vectors.mkdir(parents=True, exist_ok=True)
+        (folder / "vectors").symlink_to(vectors)
+        return folder
+
+    return link
 
 
 @pytest.fixture

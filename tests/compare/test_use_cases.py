@@ -22,9 +22,9 @@ REPLIES = {"review_summariser": "Pros: fan. Cons: lid.", "financial_report": "20
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory, with_vectors):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.setenv("LABKIT_RUNS", str(with_vectors(tmp_path_factory.mktemp("runs"))))
         yield Lab(POCKET, "smoke", progress=False)
 
 
