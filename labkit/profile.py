@@ -198,9 +198,9 @@ def check_size(size: str) -> str:
 
 
 def scaled(profile: Profile, size: str) -> Profile:
-    """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, the same code.
+    """The profile at "full", or cut to "smoke": few questions and pairs, one seed, one epoch, short answers of a real model.
 
-    What a smoke run measures says nothing about the models. LabError for another size.
+    The code is the same. What a smoke run measures says nothing about the models. LabError for another size.
     """
     if check_size(size) == "full":
         return profile
