@@ -206,14 +206,7 @@ def scaled(profile: Profile, size: str) -> Profile:
         return profile
     part = 4 if profile.reads_prose else 1  # of what pocket does; a real model takes many times longer
     return replace(
-        profile,
-        seeds=profile.seeds[:1],
-        questions=24 // part,
-        pairs=48 // part,
-        hybrid_pairs=24 // part,
-        tuned_epochs=1,
-        hybrid_epochs=1,
-        latency_questions=4 // part,
-        max_new_tokens=profile.max_new_tokens // part,
-        long_context=900,
-    )
+        profile, seeds=profile.seeds[:1], questions=24 // part, latency_questions=4 // part,
+        pairs=48 // part, hybrid_pairs=24 // part, tuned_epochs=1, hybrid_epochs=1,
+        max_new_tokens=profile.max_new_tokens // part, long_context=900,
+    )  # fmt: skip
