@@ -78,7 +78,7 @@ def lesson(monkeypatch):
         pieces = [(one.get("name"), one["text"]) for one in outputs if "text" in one]
         pieces += [(kind, text) for one in outputs for kind, text in one.get("data", {}).items()]
         said = "".join(f"[{kind}]\n{''.join(text)}\n" for kind, text in pieces)
-        assert folder.name not in said
+        assert str(folder) not in said
         return said
 
     return run
