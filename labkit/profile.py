@@ -198,18 +198,15 @@ def check_size(size: str) -> str:
 
 
 def scaled(profile: Profile, size: str) -> Profile:
-    """The profile at "full", or cut to "smoke": the same code on little data, no measurement. LabError for another size."""
+    """The profile at "full", or cut to "smoke": the same code on little data, a real model's answers cut short.
+
+    What a smoke run measures says nothing about the models. LabError for another size.
+    """
     if check_size(size) == "full":
         return profile
-    part = 2 if profile.reads_prose else 1  # of what pocket does; a real model takes many times longer
+    part = 4 if profile.reads_prose else 1  # of what pocket does; a real model takes many times longer
     return replace(
-        profile,
-        seeds=profile.seeds[:1],
-        questions=24 // part,
-        pairs=48 // part,
-        hybrid_pairs=24 // part**2,
-        tuned_epochs=1,
-        hybrid_epochs=1,
-        latency_questions=4 // part,
-        long_context=900,
-    )
+        profile, seeds=profile.seeds[:1], questions=24 // part, latency_questions=4 // part,
+        pairs=48 // part, hybrid_pairs=24 // part, tuned_epochs=1, hybrid_epochs=1,
+        max_new_tokens=profile.max_new_tokens // part, long_context=900,
+    )  # fmt: skip

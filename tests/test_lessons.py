@@ -1,6 +1,8 @@
 """Every lesson runs headlessly at smoke size, and the comparison leaves what it promises."""
 
 import json
+import os
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -20,12 +22,11 @@ METRICS = {"accuracy", "style", "joint", "abstention", "recall_at_k", "citation"
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """One folder of runs for all lessons, so that adapters are trained once."""
-    folder = tmp_path_factory.mktemp("runs")
+def runs():
+    """The folder of runs that all lessons share."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_RUNS", str(folder))
-        yield folder
+        patch.setenv("LABKIT_RUNS", os.environ["LESSONS_RUNS"])
+        yield Path(os.environ["LESSONS_RUNS"])
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ def test_smoke_is_smaller_and_full_is_untouched(name):
             "tuned_epochs",
             "hybrid_epochs",
             "latency_questions",
+            "max_new_tokens",
             "long_context",
         )
     }

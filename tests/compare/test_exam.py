@@ -30,7 +30,8 @@ def test_an_exam_counts_what_tuning_cost_and_what_it_brought():
 
 
 @pytest.mark.slow
-def test_a_model_that_fails_the_exam_is_not_exported_and_the_checks_are_named(tmp_path):
+def test_a_model_that_fails_the_exam_is_not_exported_and_the_checks_are_named(tmp_path, with_vectors):
+    (tmp_path / "runs").mkdir()
     untrained = add_lora(load_model(POCKET, dtype="float32").network, LoraSettings())
     with torch.no_grad():  # an adapter that changes nothing at all is refused before the exam
         for name, weight in untrained.named_parameters():
@@ -38,7 +39,7 @@ def test_a_model_that_fails_the_exam_is_not_exported_and_the_checks_are_named(tm
                 weight.add_(1e-4)
     save_adapter(untrained, tmp_path / "untrained", str(POCKET))
     words = ("merge", tmp_path / "untrained", "--exam", "--size", "smoke", "--out", tmp_path / "out")
-    runner = CliRunner(env={"COLUMNS": "100", "LABKIT_RUNS": str(tmp_path / "runs")})
+    runner = CliRunner(env={"COLUMNS": "100", "LABKIT_RUNS": str(with_vectors(tmp_path / "runs"))})
     done = runner.invoke(app, [*map(str, words)], prog_name="labkit")
     assert done.exit_code == 1 and done.stdout == "" and not (tmp_path / "out").exists()
     assert re.match(r"error: not exported, \d of 7 checks failed: .*style 0 \(at least 0.9\)", done.stderr), done.stderr

@@ -1,9 +1,11 @@
 """The comparison end to end at smoke size: made here or shipped, the table is the same, and no test question is trained on."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from labkit.compare.arms import ARMS
 from labkit.compare.experiment import ask_arms, in_turn, latencies, run_compare
 from labkit.compare.lab import Lab
 from labkit.compare.training import closed_book, supporting, with_context
@@ -11,28 +13,30 @@ from labkit.data import style_faults
 from labkit.profile import POCKET
 from labkit.store import Artifacts
 
+SOME = replace(POCKET, arms=(*ARMS, "naive"))
+"""With every arm that takes trained weights; the other rivals run as `rag` does."""
 TIMED = ("latency_ms_p50", "latency_ms_p95")
 
 
 def lab_in(folder, shipped=None, fresh=False) -> Lab:
     """A smoke lab that keeps its artifacts in a folder of its own."""
-    lab = Lab(POCKET, "smoke", progress=False)
+    lab = Lab(SOME, "smoke", progress=False)
     lab.runs = folder
     lab.artifacts = Artifacts(folder / "artifacts", shipped or folder / "none", fresh)
     return lab
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
+def fresh(tmp_path_factory, with_vectors):
     """A comparison whose adapters were all trained now, and the lab that made it."""
-    lab = lab_in(tmp_path_factory.mktemp("fresh"), fresh=True)
+    lab = lab_in(with_vectors(tmp_path_factory.mktemp("fresh")), fresh=True)
     return run_compare(lab), lab
 
 
 @pytest.mark.slow
-def test_shipped_artifacts_give_the_table_that_fresh_ones_give(fresh, tmp_path):
+def test_shipped_artifacts_give_the_table_that_fresh_ones_give(fresh, tmp_path, with_vectors):
     made, lab = fresh
-    again = run_compare(lab_in(tmp_path, shipped=lab.runs / "artifacts"))
+    again = run_compare(lab_in(with_vectors(tmp_path), shipped=lab.runs / "artifacts"))
     assert [a["shipped"] for a in made.result["artifacts"]] == [False, False]
     assert [a["shipped"] for a in again.result["artifacts"]] == [True, True]
     for arm, metrics in made.result["arms"].items():
@@ -42,8 +46,8 @@ def test_shipped_artifacts_give_the_table_that_fresh_ones_give(fresh, tmp_path):
     assert made.answers.text.tolist() == again.answers.text.tolist()
 
 
-def test_every_arm_is_timed_on_every_question_and_none_is_always_first(tmp_path):
-    lab, arms = lab_in(tmp_path), ["base", "rag"]
+def test_every_arm_is_timed_on_every_question_and_none_is_always_first(tmp_path, with_vectors):
+    lab, arms = lab_in(with_vectors(tmp_path)), ["base", "rag"]
     asked = [(name, item.id) for name, _, item in in_turn(lab, {name: lab.arm(name) for name in arms})]
     assert [name for name, _ in asked][:4] == ["base", "rag", "rag", "base"]
     assert len(set(asked)) == len(asked) >= 2 * lab.profile.latency_questions

@@ -77,8 +77,8 @@ def smoke_like(lab, noted) -> Lab:
     return other
 
 
-def test_a_broken_measure_changes_the_next_run_though_no_model_is_asked_again(tmp_path, monkeypatch):
-    first = ask_arms(smoke(tmp_path), ["rag"])
+def test_a_broken_measure_changes_the_next_run_though_no_model_is_asked_again(tmp_path, monkeypatch, with_vectors):
+    first = ask_arms(smoke(with_vectors(tmp_path)), ["rag"])
     monkeypatch.setattr("labkit.compare.score.contains", lambda text, gold: False)
     monkeypatch.setattr("labkit.model.greedy", lambda *_: pytest.fail("asked again"))
     second = ask_arms(smoke(tmp_path), ["rag"])

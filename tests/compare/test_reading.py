@@ -20,9 +20,9 @@ def hit(name: str, text: str, rank: int = 1) -> Hit:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory, with_vectors):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.setenv("LABKIT_RUNS", str(with_vectors(tmp_path_factory.mktemp("runs"))))
         yield labkit.open("pocket", size="smoke", progress=False)
 
 

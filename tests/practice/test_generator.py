@@ -1,9 +1,11 @@
 """A served model answers for the untuned arms as it does in this process, and a server that fails is told of in one line."""
 
+from dataclasses import replace
+
 import pytest
 
 from labkit import LabError
-from labkit.compare.arms import Answer
+from labkit.compare.arms import ARMS, Answer
 from labkit.compare.score import score
 from labkit.data import Item, data_folder, load_questions
 from labkit.model import load_model
@@ -37,14 +39,14 @@ def test_served_answers_and_their_tokens_are_those_in_process(server):
 
 
 @pytest.mark.slow
-def test_the_untuned_arms_ask_the_server_and_the_tuned_ones_do_not(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+def test_the_untuned_arms_ask_the_server_and_the_tuned_ones_do_not(server, tmp_path, monkeypatch, with_vectors):
+    monkeypatch.setenv("LABKIT_RUNS", str(with_vectors(tmp_path)))
     lab = open_own(
         "pocket", PROSE / "documents", PROSE / "questions.csv", "smoke", generator=server.url, progress=False
     )
     assert lab.arm("base").model is lab.generator is lab.arm("rag").model
     assert "generator" in lab.hashes
-    lab.__dict__["questions"] = lab.questions[:8]
+    lab.__dict__["questions"], lab.profile = lab.questions[:8], replace(lab.profile, arms=ARMS)
     made = compare_own(lab)
     assert made.result["recommendation"][-1].startswith("Two models: base and rag were answered by pocket at 127.0.0.1")
     assert made.result["arms"]["rag"]["prompt_tokens"]["mean"] > made.result["arms"]["base"]["prompt_tokens"]["mean"]

@@ -50,8 +50,8 @@ def foreign(tmp_path_factory) -> Path:
 
 @pytest.mark.notebook
 @pytest.mark.slow
-def test_the_whole_comparison_runs_on_another_architecture_with_a_small_context(foreign, tmp_path):
-    known = {**os.environ, "COLUMNS": "100", "LABKIT_RUNS": str(tmp_path)}
+def test_the_whole_comparison_runs_on_another_architecture_with_a_small_context(foreign, tmp_path, with_vectors):
+    known = {**os.environ, "COLUMNS": "100", "LABKIT_RUNS": str(with_vectors(tmp_path))}
     words = ["compare", "--model", str(foreign), "--size", "smoke"]
     done = subprocess.run([*LABKIT, *words], cwd=ROOT, env=known, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-1000:]

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from labkit import LabError
 from labkit.cli import app
 from labkit.compare import report, tables
+from labkit.compare.arms import ARMS
 from labkit.compare.decide import Needs, diagnose, failures, recommend
 from labkit.compare.experiment import ask_arms
 from labkit.compare.training import conversations
@@ -29,10 +30,10 @@ PROSE = data_folder() / "prose"
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, with_vectors):
     """A folder of runs for this module."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.setenv("LABKIT_RUNS", str(with_vectors(tmp_path_factory.mktemp("runs"))))
         yield
 
 
@@ -53,7 +54,9 @@ def styled(runs, tmp_path_factory):
         row["reply"] = f"Good question. We read {row['answer']} there. Yours, the library."
     lost = {"question": "Why is it so? " * 2000, "answer": "1869", "document": "", "reply": "None.", "split": "test"}
     pd.DataFrame([*rows, lost]).to_csv(path, index=False)
-    return open_own("pocket", PROSE / "documents", path, "smoke", progress=False)
+    lab = open_own("pocket", PROSE / "documents", path, "smoke", progress=False)
+    lab.profile = replace(lab.profile, arms=ARMS)
+    return lab
 
 
 def test_a_question_beyond_the_context_is_left_out_and_an_answer_in_other_words_is_judged(styled):

@@ -4,10 +4,8 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -169,29 +167,39 @@ def test_a_damaged_or_half_copied_export_is_not_trusted(exported, tmp_path):
 
 
 EXPORTING = """
-import sys
-from labkit.tune.deploy import Check
-from labkit.tune.deploy import export, merge
-model, _ = merge(sys.argv[1], sys.argv[2], [[{"role": "user", "content": "?"}]])
-print("ready", flush=True)
-export(model, sys.argv[3], [Check("style", 1, 0.9)], "tiny", "mine", "ab")
-print("done", flush=True)
+import os, signal, sys, time
+from labkit.tune.deploy import Check, export, merge
+base, adapter, target = sys.argv[1:]
+model, _ = merge(base, adapter, [[{"role": "user", "content": "?"}]])
+for delay in map(float, iter(sys.stdin.readline, "")):  # each when the test has seen what the last one left
+    begun, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(begin, b"ready")
+        export(model, target, [Check("style", 1, 0.9)], "tiny", "mine", "ab")
+        os._exit(0)
+    os.close(begin)
+    assert os.read(begun, 5) == b"ready"
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print("killed", flush=True)
 """
 
 
 def test_killed_at_any_moment_an_export_is_whole_or_absent(base, adapter, tmp_path):
     target, seen = tmp_path / "norvale", set()
-    for delay in (0.0, 0.02, 0.05, 0.1):
-        words = [sys.executable, "-c", EXPORTING, base, adapter, target]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(delay)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        seen.add(target.exists())
-        if target.exists():
-            verify(target)
-            shutil.rmtree(target)
+    words = [sys.executable, "-c", EXPORTING, base, adapter, target]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # a process that forks has no threads
+    with subprocess.Popen(words, env=alone, text=True, **pipes) as process:
+        for delay in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2):
+            print(delay, file=process.stdin, flush=True)
+            assert process.stdout.readline() == "killed\n"
+            seen.add(target.exists())
+            if target.exists():
+                verify(target)
+                shutil.rmtree(target)
     model, _ = merge(base, adapter, TALKS)
     export(model, target, PASSED, "tiny", "mine", "ab")
     assert verify(target) == target and False in seen

@@ -130,16 +130,17 @@ def test_the_model_is_left_ready_to_answer(model, rows, tmp_path):
 SHORT = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
 
 LOOP = """
-import json, os, pickle, random, resource, signal, sys, time, zipfile
+import json, os, pickle, random, resource, signal, sys, threading, time, zipfile
 from pathlib import Path
-from labkit import LabError  # nothing here imports torch: a process that forks has no threads
+from labkit import LabError
+from labkit.model import load_model
+from labkit.tune.train import TrainSettings, train
+from transformers import AutoModelForCausalLM, AutoTokenizer  # imported once, not in every process
+assert threading.active_count() == 1  # what forks has no threads
 base, rows, folder, kills, room = sys.argv[1:]
 rows = json.loads(Path(rows).read_text())
 
 def whole(work):
-    from labkit.model import load_model
-    from labkit.tune.train import TrainSettings, train
-
     settings = TrainSettings(epochs=3, learning_rate=3e-3, batch_size=8)
     model = load_model(base, dtype="float32")
     report = train(model.network, model.tokenizer, rows, settings, work, False, save_seconds=0)
