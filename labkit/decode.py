@@ -88,19 +88,15 @@ class Reader:
         self.cache.batch_select_indices(rows)
 
 
-LLAMA = (
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-)  # architectures whose layers are nothing but what `PackedReader` computes
+# Architectures whose layers are nothing but what `PackedReader` computes.
+LLAMA = ("llama", "mistral", "qwen2", "qwen3")
 BLOCK = 128  # queries that attend together
 PORTION = 1024  # tokens that are read together: what passes between the layers stays in the processor's cache
 ROOM = 32  # columns by which a cache grows: to grow is to copy
 
 
 class PackedReader(Reader):
-    """A Llama-like network on a processor, two to three times as fast as what is written for every device.
+    """A Llama-like network on a processor, read faster than by code that is written for every device.
 
     Weights are laid out once for oneDNN's kernels, as torch.compile does for a frozen model. Prompts are read a few rows at a
     time, without their padding. Keys and values stand in blocks of (rows, key heads, room, width) that are written in place.
@@ -122,12 +118,12 @@ class PackedReader(Reader):
         """Whether it computes this network: of a known kind, whole, on a processor whose kernels take its precision."""
         import torch
 
-        config, bf16 = network.config, torch.ops.mkldnn._is_mkldnn_bf16_supported
+        float32, bfloat16 = (network.dtype == kind for kind in (torch.float32, torch.bfloat16))
         return (
-            is_llama(config)
+            is_llama(network.config)
             and network.device.type == "cpu"
             and torch.backends.mkldnn.is_available()
-            and (network.dtype == torch.float32 or (network.dtype == torch.bfloat16 and bf16()))
+            and (float32 or (bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
             # Adapters that stand beside the weights and quantised weights are modules of other types.
             and all(type(m) is torch.nn.Linear for n, m in network.named_modules() if n.endswith(("_proj", "lm_head")))
         )
@@ -155,13 +151,7 @@ class PackedReader(Reader):
         return torch.cat(scores)
 
     def _read(
-        self,
-        ids: torch.Tensor,
-        positions: torch.Tensor,
-        hidden: torch.Tensor | None,
-        rows: slice,
-        seen: slice,
-        start: int,
+        self, ids: torch.Tensor, positions: torch.Tensor, hidden: torch.Tensor, rows: slice, seen: slice, start: int
     ) -> torch.Tensor:
         """Scores of the last token; keys and values of the new ones are written from column `start`, and `seen` attended to."""
         from transformers.models.llama.modeling_llama import apply_rotary_pos_emb

@@ -20,7 +20,7 @@ from labkit.metrics import abstained
 from labkit.store import runs_folder, write_bytes
 
 SCHEMA = 1
-WAIT = 30  # seconds that a writer waits for the others
+WAIT = 120  # seconds that a writer waits for the others
 COLUMNS = {
     "gen_ai.response.id": "INTEGER PRIMARY KEY AUTOINCREMENT",
     "timestamp": "TEXT NOT NULL",
