@@ -118,10 +118,13 @@ def test_markdown_code_stands_verbatim_and_raw_html_is_read():
     "piece", ["word **open ", "a_b ", "<!--", "[", "[a](", "` a", "- ", "|", "**", "<a ", "\\", "> "]
 )
 def test_markdown_takes_time_in_proportion_to_its_length(piece):
-    def seconds(count):
+    def once(count):
         start = time.process_time()
         read_markdown((piece * count).encode())
         return time.process_time() - start
+
+    def seconds(count):
+        return min(once(count) for _ in range(3))  # Python may clear its memory meanwhile
 
     assert seconds(8000) < 8 * max(seconds(2000), 0.05)
 
