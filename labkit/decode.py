@@ -134,8 +134,7 @@ class PackedReader(Reader):
 
         start, positions = self.length, self._positions(mask)
         if self.length > (room := self.cache[0][0].shape[2]):
-            grown = (0, 0, 0, self.length + ROOM - room)
-            self.cache = [(pad(keys, grown), pad(values, grown)) for keys, values in self.cache]
+            self._replace(lambda block: pad(block, (0, 0, 0, self.length + ROOM - room)))
         if (new := ids.shape[1]) == 1:
             hidden = pad(self.mask == 0, (0, self.cache[0][0].shape[2] - self.length), value=True)
             return self._read(ids, positions, hidden, slice(None), slice(0, None), start)
@@ -177,13 +176,18 @@ class PackedReader(Reader):
 
     def repeat(self, rows: int) -> Self:
         batch = copy(self)
-        batch.mask = self.mask.repeat(rows, 1)
-        batch.cache = [(keys.repeat(rows, 1, 1, 1), values.repeat(rows, 1, 1, 1)) for keys, values in self.cache]
+        batch.mask, batch.cache = self.mask.repeat(rows, 1), list(self.cache)
+        batch._replace(lambda block: block.repeat(rows, 1, 1, 1))
         return batch
 
     def keep(self, rows: torch.Tensor) -> None:
         self.mask = self.mask[rows]
-        self.cache = [(keys[rows], values[rows]) for keys, values in self.cache]
+        self._replace(lambda block: block[rows])
+
+    def _replace(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Other keys and values, layer by layer: memory never holds two whole caches."""
+        for n, (keys, values) in enumerate(self.cache):
+            self.cache[n] = change(keys), change(values)
 
 
 def is_llama(config: PretrainedConfig) -> bool:
