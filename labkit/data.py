@@ -71,13 +71,11 @@ class Wording:
 
     def ask(self, form: str, name: str) -> str:
         """The question about a thing, in one of the forms."""
-        question = form.format(e=self.refer(name))
-        return question[0].upper() + question[1:]
+        return _capital(form.format(e=self.refer(name)))
 
     def tell(self, name: str, value: str) -> str:
         """The full sentence that answers it."""
-        sentence = self.answer.format(e=self.refer(name), v=value)
-        return sentence[0].upper() + sentence[1:]
+        return _capital(self.answer.format(e=self.refer(name), v=value))
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,10 @@ def draw_facts(count: int, seed: int = 0) -> list[Fact]:
         about = {name: row[name] for name in ("kind", "entity", "attribute", "value")}
         drawn.append(Fact(**about, trained=tuple(free[:16]), unseen=(*free[16:], *wording.held_out)))
     return drawn
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def data_folder() -> Path:

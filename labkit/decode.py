@@ -129,6 +129,7 @@ class PackedReader(Reader):
         )
 
     def read(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """As `Reader.read`; prompts a few rows at a time, single tokens in one pass over the whole room."""
         import torch
         from torch.nn.functional import pad
 
@@ -175,12 +176,14 @@ class PackedReader(Reader):
         return self.head(body.norm(x[:, -1]))
 
     def repeat(self, rows: int) -> Self:
+        """As `Reader.repeat`; the packed weights are shared."""
         batch = copy(self)
         batch.mask, batch.cache = self.mask.repeat(rows, 1), list(self.cache)
         batch._replace(lambda block: block.repeat(rows, 1, 1, 1))
         return batch
 
     def keep(self, rows: torch.Tensor) -> None:
+        """Go on with some rows alone."""
         self.mask = self.mask[rows]
         self._replace(lambda block: block[rows])
 

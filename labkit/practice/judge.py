@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -41,9 +42,14 @@ class Nearest:
     """Finds the sentence that shares most words with a text; the sentences are indexed when it is first asked."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
-        lines = [(d, line) for d in documents for line in re.split(r"\n+|(?<=[.!?])\s+|(?<=[。！？])", d.text)]
+        self.documents = documents
+
+    @cached_property
+    def search(self) -> BM25:
+        """An index of all sentences; most tables of questions never need it."""
+        lines = [(d, line) for d in self.documents for line in re.split(r"\n+|(?<=[.!?])\s+|(?<=[。！？])", d.text)]
         chunks = [Chunk(str(n), d.id, d.title, line, 0, 0) for n, (d, line) in enumerate(lines) if line.strip()]
-        self.search = BM25(Texts(chunks))
+        return BM25(Texts(chunks))
 
     def __call__(self, text: str, places: Sequence[Document]) -> tuple[Evidence, ...]:
         """The sentence as evidence, of some places if they are named; none where no word is shared."""
@@ -105,6 +111,7 @@ class ModelJudge:
         if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in LOOPBACK:
             raise LabError(f"the judge at '{url}' would get your answers in the clear: give an address with https")
         self.model, self.cache = Endpoint(url, name, KEY), cache
+        self.verdicts: dict[tuple[str, ...], bool | str] = {}
         self.agreement = self._agreement(progress)
         if (kappa := self.agreement["kappa"]) < KAPPA:
             raise LabError(
@@ -112,12 +119,15 @@ class ModelJudge:
             )
 
     def __call__(self, question: str, answer: str, references: Sequence[str]) -> bool | str:
-        """Its verdict, or why it gives none."""
-        try:
-            (reply,) = self.model.generate([_talk(question, answer, *references)], ROOM, cache=self.cache)
-        except LabError as error:
-            return str(error)
-        return _verdict(reply.text)
+        """Its verdict, or why it gives none; asked once."""
+        key = (question, answer, *references)
+        if key not in self.verdicts:
+            try:
+                (reply,) = self.model.generate([_talk(*key)], ROOM, cache=self.cache)
+                self.verdicts[key] = _verdict(reply.text)
+            except LabError as error:
+                self.verdicts[key] = str(error)
+        return self.verdicts[key]
 
     def _agreement(self, progress: bool) -> dict[str, Any]:
         from statsmodels.stats.inter_rater import cohens_kappa

@@ -65,7 +65,8 @@ class Embedder(Embeddings):
         cache, name = None if query else self.cache, self.fingerprint
         keys = {text: hashlib.sha256(f"{name}\n{text}".encode()).digest() for text in texts}
         stored = cache.get(list(keys.values())) if cache else {}
-        vectors = {text: np.frombuffer(stored[key], "float32") for text, key in keys.items() if key in stored}
+        whole = {key: value for key, value in stored.items() if len(value) == 4 * self.dimensions}
+        vectors = {text: np.frombuffer(whole[key], "float32") for text, key in keys.items() if key in whole}
         unseen = sorted((text for text in keys if text not in vectors), key=len)  # like lengths need little padding
         for start in range(0, len(unseen), GROUP):
             group = unseen[start : start + GROUP]

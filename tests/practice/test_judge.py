@@ -112,7 +112,7 @@ def test_a_served_judge_is_measured_against_people_before_it_judges(server, monk
     assert judge.agreement == {"pairs": len(human), "agreement": share, "kappa": pytest.approx(kappa_of(human, judged))}
     assert {key for key, _ in Judging.asked} == {"Bearer a secret"} and len(Judging.asked) == len(human)
     assert all((body["temperature"], body["model"]) == (0, "m") for _, body in Judging.asked)
-    assert judge("Which pump is it?", "It is so.", ["So."]) is True
+    assert judge("Which pump is it?", "It is so.", ["So."]) is judge("Which pump is it?", "It is so.", ["So."]) is True
     assert judge("Which lamp is it?", "It is so.", ["So.", "Thus."]) is False and len(Judging.asked) == len(human) + 2
     assert judge("Which engine?", "It.", ["So."]) == "its reply is neither yes nor no: Perhaps."
     assert "refuses" in judge("Which valve?", "It.", ["So."])

